@@ -1,1 +1,25 @@
-//! skeleton
+//! moji's wire: what hub, builder and operator's command say to each other on TCP 6789.
+//!
+//! Owns ids, limits, messages, the handshake, records and who may say what when. Knows nothing of
+//! files, sockets, clocks or policy: bytes go in, messages come out.
+//!
+//! | version | what changed |
+//! |---|---|
+//! | 1 | the first |
+
+pub mod bytes;
+pub mod channel;
+pub mod hello;
+pub mod ids;
+pub mod limits;
+pub mod message;
+pub mod order;
+pub mod refusal;
+pub mod secret;
+pub mod text;
+pub mod time;
+
+pub use bytes::Bytes;
+pub use ids::{Digest, Hasher, LeaseId, PublicKey};
+pub use text::{FileName, Line};
+pub use time::Time;
