@@ -1,1 +1,17 @@
-//! skeleton
+//! moji's hub.
+//!
+//! | room | owns |
+//! |---|---|
+//! | [`core`] | what the hub decides: pure state machines without I/O, clock, thread or randomness |
+//! | [`actors`] | a thread for each core: receive one thing, handle it, run its effects |
+//! | [`net`] | the reactor: sockets, handshakes, records |
+//! | [`disk`], [`clock`] | every touch of the file system and of the time, behind traits |
+//! | [`rpmfile`] | reading RPM files that nobody vouches for |
+
+pub mod actors;
+pub mod clock;
+pub mod core;
+pub mod disk;
+pub mod net;
+pub mod result_json;
+pub mod rpmfile;

@@ -1,0 +1,37 @@
+//! The clock, behind a trait.
+//!
+//! Owns the only two ways to learn the time. Cores are handed the result and never ask.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use moji_proto::Time;
+
+/// Tells the time.
+pub trait Clock: Send + Sync {
+    /// Monotonic time of this run.
+    fn now(&self) -> Time;
+    /// Wall clock, unix seconds.
+    fn unix_s(&self) -> u64;
+}
+
+/// The machine's own clock.
+#[derive(Debug)]
+pub struct Real {
+    start: Instant,
+}
+
+impl Default for Real {
+    fn default() -> Real {
+        Real { start: Instant::now() }
+    }
+}
+
+impl Clock for Real {
+    fn now(&self) -> Time {
+        Time(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn unix_s(&self) -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    }
+}

@@ -1,0 +1,185 @@
+//! Leases: who holds what and until when.
+//!
+//! Owns the only authority over leases: it refuses a second one for a package, and a result counts
+//! only with a live lease of the builder that holds it. Owns which of the three source folders an
+//! SRPM is in, as far as the hub moves it. Never chooses packages.
+
+use moji_proto::message::{Health, ReleaseWhy, ToBuilder};
+use moji_proto::refusal::RejectCode;
+use moji_proto::{FileName, LeaseId, Line};
+
+use super::types::{BuilderId, BuilderInfo, HeldLease, Outcome, Report, SessionId};
+use super::{queue, transfers};
+
+/// A source folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Waiting.
+    Source,
+    /// Leased.
+    Working,
+    /// Built.
+    Finished,
+}
+
+/// One entry of `working/.leases`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// The lease lives from here on.
+    Grant {
+        /// The lease.
+        lease: LeaseId,
+        /// Its SRPM.
+        srpm: FileName,
+        /// Who holds it.
+        builder: BuilderId,
+    },
+    /// The lease is over.
+    End {
+        /// The lease.
+        lease: LeaseId,
+    },
+}
+
+/// What leases are told.
+#[derive(Clone, Debug)]
+pub enum Msg {
+    /// A builder registered and reported all it holds. (reactor)
+    Connected {
+        /// Its session.
+        session: SessionId,
+        /// Who it is.
+        info: BuilderInfo,
+        /// What it holds.
+        held: Vec<HeldLease>,
+    },
+    /// A session ended, for whatever reason. (reactor)
+    Disconnected {
+        /// Its session.
+        session: SessionId,
+    },
+    /// The builder is idle. (reactor)
+    Ready {
+        /// Its session.
+        session: SessionId,
+    },
+    /// The builder takes no new job. (reactor)
+    Draining {
+        /// Its session.
+        session: SessionId,
+    },
+    /// How the builder is. (reactor)
+    Health {
+        /// Its session.
+        session: SessionId,
+        /// How.
+        health: Health,
+    },
+    /// The builder gives a lease back. (reactor)
+    Release {
+        /// Its session.
+        session: SessionId,
+        /// The lease.
+        lease: LeaseId,
+        /// Why.
+        why: ReleaseWhy,
+    },
+    /// Lease this package to this idle builder. (queue)
+    Claim {
+        /// The package.
+        srpm: FileName,
+        /// The builder.
+        builder: BuilderId,
+        /// mock options for it.
+        options: Vec<Line>,
+    },
+    /// The operator wants this package's lease ended. (queue)
+    Cancel {
+        /// The package.
+        srpm: FileName,
+    },
+    /// The SRPM of an opened lease cannot be served. (transfers)
+    Unfit {
+        /// The lease.
+        lease: LeaseId,
+        /// In words.
+        why: String,
+    },
+    /// The result is whole: is the lease alive? From here on it cannot expire. (transfers)
+    Sealing {
+        /// The lease.
+        lease: LeaseId,
+        /// The result.
+        report: Report,
+    },
+    /// The sealed result could not be committed: the seal is off, the lease lives on. (transfers)
+    Unsealed {
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// The ruling was carried out. (transfers)
+    Settled {
+        /// The lease.
+        lease: LeaseId,
+        /// What is true on disk now.
+        outcome: Outcome,
+    },
+    /// A file seems to be gone from `working/`. (watch)
+    Vanished {
+        /// Its name.
+        srpm: FileName,
+    },
+    /// What became of an [`Effect::Move`]. (shell)
+    Moved {
+        /// The lease it was for.
+        lease: LeaseId,
+        /// Whether the file is where it was to go, durably.
+        moved: bool,
+    },
+    /// Answer to [`Effect::Inspect`]. (shell)
+    Inspected {
+        /// The name.
+        srpm: FileName,
+        /// Whether it is in `working/`.
+        present: bool,
+    },
+    /// Time passed. (shell)
+    Tick,
+}
+
+/// What leases want done.
+///
+/// The shell gathers the effects of all messages that wait, then runs them in this order: all
+/// `Journal` and one sync; all `Move` and one fsync of each folder touched; all `Moved` back in;
+/// all `JournalLater`; everything else in the order given.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Append this before anything else happens.
+    Journal(Record),
+    /// Append this after the moves; losing it in a crash does no harm.
+    JournalLater(Record),
+    /// Rename the SRPM, durably, and say [`Msg::Moved`].
+    Move {
+        /// The lease it is for.
+        lease: LeaseId,
+        /// The file.
+        srpm: FileName,
+        /// Where it is.
+        from: Place,
+        /// Where it goes.
+        to: Place,
+    },
+    /// Look whether the file is in `working/`, and say [`Msg::Inspected`].
+    Inspect {
+        /// The file.
+        srpm: FileName,
+    },
+    /// Say this to a builder.
+    Send(SessionId, ToBuilder),
+    /// End a session.
+    Close(SessionId, RejectCode),
+    /// Tell the queue.
+    Queue(queue::Msg),
+    /// Tell transfers.
+    Transfers(transfers::Msg),
+}

@@ -1,0 +1,28 @@
+//! The hub's decisions, as pure state machines.
+//!
+//! A core is `handle(&mut self, now, msg, &mut out)` and `deadline()`. It has no I/O, clock, thread,
+//! channel, randomness or unordered map; clippy enforces that here. A time-out is a message too
+//! (`Tick`). What a core wants done it says as an effect; what came of it comes back as a message,
+//! and only then does the core promise anything to anybody.
+//!
+//! How a package travels, and who says what to whom:
+//!
+//! ```text
+//!  watch ──Appeared──▶ queue ──Claim──▶ leases ── journal, sync, rename, fsync ──┐
+//!                        ▲                 ▲                                     │
+//!                        │                 │◀── Moved ───────────────────────────┘
+//!                     Granted              ├──Open──▶ transfers ── hash ── Job ─▶ builder
+//!                        │                 │                          Results ◀── builder
+//!                        │                 │◀─Sealing─ transfers (all files whole and verified)
+//!                      Judge ◀─────────────┤           the lease can no longer expire
+//!                        └──Ruling──────────────────▶ transfers ── commit point: rename, fsync
+//!                                          │◀─Settled─ transfers ── Accepted ──▶ builder
+//!                      Ended ◀─────────────┘           └──Published──▶ repo ──▶ queue
+//! ```
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+pub mod leases;
+pub mod queue;
+pub mod repo;
+pub mod transfers;
+pub mod types;

@@ -1,0 +1,165 @@
+//! What the cores tell each other about: builders, packages, reports, rulings.
+//!
+//! Owns plain data only.
+
+use std::net::IpAddr;
+
+use moji_proto::message::{Backend, Exit, Phase, RejectedWhy, Verdict, Which};
+use moji_proto::{Digest, FileName, LeaseId, Line, PublicKey};
+
+use crate::rpmfile::{Facts, Nevra};
+
+/// One authenticated connection; never used again within a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// A builder is its static key.
+pub type BuilderId = PublicKey;
+
+/// What a builder said of itself in `Register`, and where it called from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuilderInfo {
+    /// Its key.
+    pub id: BuilderId,
+    /// Host name.
+    pub name: FileName,
+    /// Random number of its process.
+    pub instance: u64,
+    /// rpm architecture it builds for.
+    pub arch: FileName,
+    /// Its moji version.
+    pub version: FileName,
+    /// mock configuration, as given there.
+    pub cfg: Line,
+    /// Digest of that configuration.
+    pub cfg_digest: Digest,
+    /// What builds.
+    pub backend: Backend,
+    /// Processors.
+    pub cpus: u16,
+    /// Memory, MiB.
+    pub memory_mib: u32,
+    /// Free space where it builds, MiB.
+    pub disk_free_mib: u32,
+    /// Its clock, unix seconds.
+    pub clock_unix_s: u64,
+    /// Where it called from.
+    pub peer: IpAddr,
+}
+
+/// A lease that a builder reports after a reconnect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldLease {
+    /// The lease.
+    pub lease: LeaseId,
+    /// File name of its SRPM.
+    pub srpm: FileName,
+    /// Digest of its SRPM.
+    pub digest: Digest,
+    /// Where the build is.
+    pub phase: Phase,
+}
+
+/// What the hub read from a whole SRPM in `source/`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Srpm {
+    /// Length, bytes.
+    pub size: u64,
+    /// Its header.
+    pub facts: Facts,
+}
+
+/// One file of a result, as the hub found it in the stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StagedFile {
+    /// The name it has or will have in `repo/<NVR>/`: the hub's own choice.
+    pub name: FileName,
+    /// Length, bytes.
+    pub size: u64,
+    /// Digest of its bytes.
+    pub digest: Digest,
+    /// Its header, if it is an RPM.
+    pub rpm: Option<Facts>,
+}
+
+/// A result that is whole in the stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The leased SRPM's own header, as the hub read it.
+    pub source: Nevra,
+    /// How mock ended.
+    pub exit: Exit,
+    /// The phase it ended in.
+    pub phase: Phase,
+    /// What built it.
+    pub backend: Backend,
+    /// From mock's start to its end, seconds.
+    pub seconds: u32,
+    /// By how much the builder's oom_kill counter grew.
+    pub oom_kills: u32,
+    /// Telling lines of its logs.
+    pub evidence: Vec<(Which, Line)>,
+    /// All files.
+    pub files: Vec<StagedFile>,
+    /// What is wrong with the files themselves (not a sound RPM, over a limit, two of a name), and in words.
+    pub defect: Option<(RejectedWhy, String)>,
+}
+
+/// What the queue rules about a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ruling {
+    /// Into `repo/<NVR>/`, SRPM to `finished/`. Indexed unless `held` says why an operator must look first.
+    Publish {
+        /// Why it waits for the operator.
+        held: Option<String>,
+    },
+    /// Logs into `repo/<NVR>/`, SRPM to `finished/`, nothing indexed, RPMs dropped.
+    Keep {
+        /// Failed or excluded.
+        verdict: Verdict,
+        /// In words.
+        reason: String,
+    },
+    /// Logs into `attempts/<lease>/`, SRPM back to `source/`.
+    Return {
+        /// Infra, memory or deps.
+        verdict: Verdict,
+        /// In words.
+        reason: String,
+    },
+    /// As `Keep` with verdict failed, and the builder hears `Rejected`.
+    Reject {
+        /// Why.
+        why: RejectedWhy,
+        /// In words.
+        reason: String,
+    },
+}
+
+/// What a commit made true on disk, for whoever comes after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// In `repo/<folder>/`; the SRPM belongs into `finished/`.
+    Committed {
+        /// Name of the folder: `NVR`, `NVR@2`, …
+        folder: String,
+        /// What `result.json` says.
+        verdict: Verdict,
+    },
+    /// Logs are in `attempts/<lease>/`; the SRPM belongs back into `source/`.
+    Kept {
+        /// The verdict.
+        verdict: Verdict,
+    },
+}
+
+/// How a lease ended, for the queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The SRPM is in `finished/`.
+    Finished(Verdict),
+    /// The SRPM is in `source/` again.
+    Returned(Verdict),
+    /// Somebody took the SRPM out of `working/`, or the operator cancelled it (then it is in `finished/`).
+    Cancelled,
+}

@@ -1,0 +1,148 @@
+//! Every touch of the file system, behind one trait.
+//!
+//! Owns what "durable" means here: a file's bytes after [`File::sync`], a name after
+//! [`Disk::sync_dir`] of its folder. Never decides anything. The real implementation is [`Real`];
+//! a simulated one keeps a volatile and a durable view and may fail or crash at any call.
+//!
+//! Calls block; only worker threads and the leases actor make them, never the reactor.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What [`Disk::stat`] tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Length, bytes.
+    pub len: u64,
+    /// Whether it is a folder.
+    pub is_dir: bool,
+    /// Last change of its bytes, nanoseconds since 1970.
+    pub modified_ns: u64,
+    /// File serial number: with `modified_ns` and `len` it tells a replaced file.
+    pub inode: u64,
+}
+
+/// An open file.
+pub trait File: Send {
+    /// Reads at `offset` until `buf` is full or the file ends; says how much.
+    ///
+    /// # Errors
+    /// Those of pread(2).
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Writes all of `buf` at `offset`.
+    ///
+    /// # Errors
+    /// Those of pwrite(2), ENOSPC among them.
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Length, bytes.
+    ///
+    /// # Errors
+    /// Those of fstat(2).
+    fn len(&self) -> io::Result<u64>;
+
+    /// Whether the file holds nothing.
+    ///
+    /// # Errors
+    /// Those of fstat(2).
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Cuts the file to `len` bytes.
+    ///
+    /// # Errors
+    /// Those of ftruncate(2).
+    fn truncate(&self, len: u64) -> io::Result<()>;
+
+    /// Returns once the file's bytes survive a power cut (fdatasync(2)).
+    ///
+    /// # Errors
+    /// Those of fdatasync(2). After one, nothing about the file may be promised.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// A file system.
+pub trait Disk: Send + Sync {
+    /// Opens a file for reading.
+    ///
+    /// # Errors
+    /// Those of open(2).
+    fn open(&self, path: &Path) -> io::Result<Box<dyn File>>;
+
+    /// Makes a new file (O_EXCL, O_NOFOLLOW) for reading and writing.
+    ///
+    /// # Errors
+    /// Those of open(2), EEXIST among them.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn File>>;
+
+    /// Opens a file for reading and writing, making it if it is not there (O_NOFOLLOW).
+    ///
+    /// # Errors
+    /// Those of open(2).
+    fn open_write(&self, path: &Path) -> io::Result<Box<dyn File>>;
+
+    /// Renames, replacing what is at `to`.
+    ///
+    /// # Errors
+    /// Those of rename(2).
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Returns once all names in the folder survive a power cut.
+    ///
+    /// # Errors
+    /// Those of fsync(2) on a folder.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes a folder.
+    ///
+    /// # Errors
+    /// Those of mkdir(2), EEXIST among them.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// Those of unlink(2).
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes a folder and all in it; nothing there is fine.
+    ///
+    /// # Errors
+    /// Those of unlink(2) and rmdir(2).
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
+
+    /// Names in the folder, sorted.
+    ///
+    /// # Errors
+    /// Those of readdir(3).
+    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
+
+    /// What is there, links followed; None if nothing is.
+    ///
+    /// # Errors
+    /// Those of stat(2) but ENOENT.
+    fn stat(&self, path: &Path) -> io::Result<Option<Stat>>;
+
+    /// Free and total space, bytes, of the file system that holds `path`.
+    ///
+    /// # Errors
+    /// Those of statvfs(3).
+    fn space(&self, path: &Path) -> io::Result<(u64, u64)>;
+}
+
+/// Where the hub's folders are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folders {
+    /// SRPMs that wait.
+    pub source: PathBuf,
+    /// SRPMs that are leased; stages.
+    pub working: PathBuf,
+    /// SRPMs that are built.
+    pub finished: PathBuf,
+    /// Results and the index.
+    pub repo: PathBuf,
+    /// Keys, secrets, history, attempts.
+    pub state: PathBuf,
+}

@@ -1,0 +1,68 @@
+//! How actors reach the reactor.
+//!
+//! Owns the command channel and the waking. Never blocks: a command waits in the channel until the
+//! reactor's next turn.
+
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use moji_proto::message::ToBuilder;
+use moji_proto::refusal::RejectCode;
+
+use crate::core::types::{BuilderId, SessionId};
+
+/// What the reactor is asked to do.
+#[derive(Debug)]
+pub enum Command {
+    /// Say this to a builder.
+    Send(SessionId, ToBuilder),
+    /// End a session with this code.
+    Close(SessionId, RejectCode),
+    /// So many bytes of this session's messages are dealt with.
+    Consumed(SessionId, u32),
+    /// The list of builders changed (SIGHUP): only these may stay; None means anybody.
+    Builders(Option<Vec<BuilderId>>),
+    /// Tell all builders that the hub shuts down, write what can be written within a second, end.
+    Shutdown,
+}
+
+/// Reaches the reactor from any thread.
+#[derive(Clone)]
+pub struct Handle {
+    commands: Sender<Command>,
+    waker: Arc<mio::Waker>,
+}
+
+impl Handle {
+    /// A handle and the reactor's end of it.
+    #[must_use]
+    pub fn new(waker: Arc<mio::Waker>) -> (Handle, Receiver<Command>) {
+        let (commands, inbox) = unbounded();
+        (Handle { commands, waker }, inbox)
+    }
+
+    /// Says `msg` to a builder. A session that is gone is ignored: its end was told already.
+    pub fn send(&self, session: SessionId, msg: ToBuilder) {
+        self.command(Command::Send(session, msg));
+    }
+
+    /// Ends a session.
+    pub fn close(&self, session: SessionId, code: RejectCode) {
+        self.command(Command::Close(session, code));
+    }
+
+    /// Lets the reactor read on.
+    pub fn consumed(&self, session: SessionId, bytes: u32) {
+        self.command(Command::Consumed(session, bytes));
+    }
+
+    /// Gives the reactor any command.
+    pub fn command(&self, command: Command) {
+        // Only after shutdown is there no reactor; then nobody listens either.
+        if self.commands.send(command).is_ok()
+            && let Err(error) = self.waker.wake()
+        {
+            log::error!("failed to wake the reactor: {error}");
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! The hub's only reader of RPM files: what a package is, how long its file should be, and
+//! whether the digests it declares are true.
+//!
+//! Everything here reads bytes that anybody may have written. So it owns one duty above all:
+//! whatever the bytes are, the answer is a value or an [`RpmError`], never a panic, an abort, an
+//! allocation larger than the file is long, or work that is not linear in the file's length. It
+//! must never decompress a payload, never create, move or name a file, and never trust the lead
+//! for anything but its magic.
+//!
+//! An RPM file is, in this order (`docs/manual/format*.md` in rpm's own sources):
+//!
+//! | part | size | of use here |
+//! |---|---|---|
+//! | lead | 96 bytes | magic, format version |
+//! | signature header | 16 + 16 a tag + store, padded to 8 | length of the rest, digests |
+//! | main header | 16 + 16 a tag + store | name, dependencies, payload digest |
+//! | payload | the rest | hashed only |
+//!
+//! The rules for headers follow `hdrblobVerifyInfo` and `hdrblobVerifyRegion` of rpm 4.18, and are
+//! nowhere more lenient: what is refused here, rpm and dnf refuse too, apart from the limits and from
+//! names that could not be file names.
+//!
+//! All functions are generic over [`ReadAt`], so a fuzz target or a test can hand them bytes
+//! where the hub hands them a [`std::fs::File`].
+
+mod digest;
+mod error;
+mod facts;
+mod header;
+mod package;
+mod read;
+#[cfg(test)]
+mod tests;
+
+pub use digest::verify_digests;
+pub use error::{DigestFault, Excess, Fault, Part, RpmError};
+pub use facts::{Capability, Facts, Kind, Nevra, read_facts};
+pub use package::{expected_file_len, expected_len};
+pub use read::ReadAt;
