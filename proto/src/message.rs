@@ -3,7 +3,7 @@
 //! Owns their shape and their encoding (postcard: the variant's number, then its fields). No
 //! message holds a list: where many follow, the first says how many. From release 1.0 variants are
 //! only appended and no field ever changes; until then a change bumps the version in
-//! [`crate::hello`] and renews the golden bytes below.
+//! [`crate::hello`] and renews the golden bytes in `message/golden.txt`.
 
 use std::fmt;
 
@@ -13,6 +13,11 @@ use crate::bytes::Bytes;
 use crate::ids::{Digest, LeaseId};
 use crate::limits::MESSAGE_BYTES_MAX;
 use crate::text::{FileName, Line};
+
+#[cfg(test)]
+pub(crate) mod samples;
+#[cfg(test)]
+mod tests;
 
 /// Where a build is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -21,8 +21,8 @@ pub(super) const REGION_SIGNATURE: u32 = 62;
 pub(super) const REGION_HEADER: u32 = 63;
 /// HEADERIMAGE: some old packages have it in the trailer of a signature's region.
 const REGION_IMAGE: u32 = 61;
-/// Most elements of an array that is taken out of a header. A kernel with symbol versions provides
-/// some 30,000 names; this many capabilities with names of one byte cost 30 MB.
+/// Most elements of an array that is taken out of a header: ten times what a kernel that provides each of
+/// its symbols has. Without it 32 MiB of empty strings would become gigabytes of `String`.
 pub(super) const ARRAY_COUNT_MAX: u32 = 262_144;
 
 /// A type of value in a header's store.
@@ -95,12 +95,22 @@ impl Intro {
 
 /// Most tags and most bytes of store that a part may have.
 fn limits(part: Part) -> (Excess, Excess) {
-    let excess = |what, max| Excess { what, found: 0, max };
+    let excess = |what, max| Excess {
+        what,
+        found: 0,
+        max,
+    };
     match part {
-        // rpm itself writes less than ten tags; 32 is rpm's own limit too.
-        Part::Lead | Part::Signature => (excess("signature tags", 32), excess("signature bytes", 1 << 20)),
-        // rpm writes up to about 120 tags; the largest header in Fedora has 20 MB.
-        Part::Header => (excess("header tags", 1024), excess("header bytes", 32 << 20)),
+        // rpm writes about ten tags, and 32 is its own limit too. File signatures need the space.
+        Part::Lead | Part::Signature => (
+            excess("signature tags", 32),
+            excess("signature bytes", 1 << 20),
+        ),
+        // rpm writes about a hundred tags; the store grows with the number of files.
+        Part::Header => (
+            excess("header tags", 1024),
+            excess("header bytes", 32 << 20),
+        ),
     }
 }
 
@@ -167,7 +177,11 @@ impl Header {
         let mut store = vec![0; intro.store_bytes];
         read_exact_at(file, &mut store, start + INTRO_BYTES + index_bytes as u64)?;
         let entries = index.chunks_exact(ENTRY_BYTES).map(entry).collect();
-        let mut header = Self { part, entries, store };
+        let mut header = Self {
+            part,
+            entries,
+            store,
+        };
         header.check()?;
         Ok(header)
     }
@@ -218,7 +232,8 @@ impl Header {
             return bad("lies outside the store");
         };
         let trailer = entry(raw);
-        let same = trailer.tag == tag || (self.part == Part::Signature && trailer.tag == REGION_IMAGE);
+        let same =
+            trailer.tag == tag || (self.part == Part::Signature && trailer.tag == REGION_IMAGE);
         if !same || trailer.kind != BIN || trailer.count != TRAILER_BYTES {
             return bad("has a bad trailer");
         }
@@ -250,7 +265,7 @@ impl Header {
         }
         let len = match kind {
             Type::Fixed(size) => {
-                if e.offset % size != 0 {
+                if !e.offset.is_multiple_of(size) {
                     return Err("is not aligned");
                 }
                 let len = u64::from(e.count) * u64::from(size);
@@ -311,7 +326,10 @@ impl Header {
         }
         self.array_limit(e)?;
         let value = value.strip_suffix(&[0]).unwrap_or(value);
-        value.split(|&b| b == 0).map(|text| self.utf8(tag, text)).collect()
+        value
+            .split(|&b| b == 0)
+            .map(|text| self.utf8(tag, text))
+            .collect()
     }
 
     /// The 32-bit numbers of `tag`; none where there is no such tag.
@@ -361,7 +379,11 @@ impl Header {
     }
 
     fn array_limit(&self, e: Entry) -> Result<(), RpmError> {
-        let limit = Excess { what: "elements in an array", found: 0, max: ARRAY_COUNT_MAX.into() };
+        let limit = Excess {
+            what: "elements in an array",
+            found: 0,
+            max: ARRAY_COUNT_MAX.into(),
+        };
         within(e.count, limit).map(|_| ())
     }
 
@@ -381,7 +403,13 @@ impl Header {
 
 /// The entry in 16 bytes of an index.
 fn entry(raw: &[u8]) -> Entry {
-    Entry { tag: be32(raw, 0), kind: be32(raw, 4), offset: be32(raw, 8), count: be32(raw, 12), len: 0 }
+    Entry {
+        tag: be32(raw, 0),
+        kind: be32(raw, 4),
+        offset: be32(raw, 8),
+        count: be32(raw, 12),
+        len: 0,
+    }
 }
 
 /// A [`RpmError::Malformed`].

@@ -16,9 +16,10 @@
 //! | main header | 16 + 16 a tag + store | name, dependencies, payload digest |
 //! | payload | the rest | hashed only |
 //!
-//! The rules for headers follow `hdrblobVerifyInfo` and `hdrblobVerifyRegion` of rpm 4.18, and are
-//! nowhere more lenient: what is refused here, rpm and dnf refuse too, apart from the limits and from
-//! names that could not be file names.
+//! The rules for offsets, counts and regions are those of `hdrblobVerifyInfo` and
+//! `hdrblobVerifyRegion` in rpm 4.18. On top of them come the limits, names that are safe as file
+//! names, and a refusal of whatever two readers could read differently: a tag twice, two sizes, a
+//! package that is source and binary.
 //!
 //! All functions are generic over [`ReadAt`], so a fuzz target or a test can hand them bytes
 //! where the hub hands them a [`std::fs::File`].
@@ -30,6 +31,7 @@ mod header;
 mod package;
 mod read;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 
 pub use digest::verify_digests;

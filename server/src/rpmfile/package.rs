@@ -43,13 +43,27 @@ impl Package {
     pub(super) fn read<R: ReadAt + ?Sized>(file: &R) -> Result<Self, RpmError> {
         let have = file.byte_len()?;
         let (signature, main_start) = read_signature(file, have)?;
-        if let Some(want) = signature_len(&signature, main_start)? {
+        let signed = signature_len(&signature, main_start)?;
+        if let Some(want) = signed {
             same_len(want, have)?;
         }
-        let (main, payload_start) = read_main(file, main_start, have)?;
+        let (main, payload_start) = match (read_main(file, main_start, have), signed) {
+            // As long as the signature says, so nothing is going to follow.
+            (Err(RpmError::Truncated { .. }), Some(_)) => {
+                let what = "says a size that ends inside the header";
+                return Err(fault(Part::Signature, None, what));
+            }
+            (main, _) => main?,
+        };
         let want = package_len(&signature, main_start, &main, payload_start)?;
         same_len(want, have)?;
-        Ok(Self { signature, main, main_start, payload_start, file_bytes: want })
+        Ok(Self {
+            signature,
+            main,
+            main_start,
+            payload_start,
+            file_bytes: want,
+        })
     }
 }
 
@@ -93,7 +107,11 @@ fn read_signature<R: ReadAt + ?Sized>(file: &R, have: u64) -> Result<(Header, u6
 }
 
 /// Reads the main header; gives where the payload starts.
-fn read_main<R: ReadAt + ?Sized>(file: &R, main_start: u64, have: u64) -> Result<(Header, u64), RpmError> {
+fn read_main<R: ReadAt + ?Sized>(
+    file: &R,
+    main_start: u64,
+    have: u64,
+) -> Result<(Header, u64), RpmError> {
     let intro = Header::read_intro(file, Part::Header, main_start, have)?;
     let main = Header::read(file, Part::Header, main_start, intro, have)?;
     Ok((main, main_start + intro.total_bytes()))
@@ -133,7 +151,11 @@ fn signature_len(signature: &Header, main_start: u64) -> Result<Option<u64>, Rpm
         (Some(size), _) | (None, Some(size)) => size,
     };
     if size < INTRO_BYTES {
-        return Err(fault(Part::Signature, None, "says less than a header's size"));
+        return Err(fault(
+            Part::Signature,
+            None,
+            "says less than a header's size",
+        ));
     }
     end_of(main_start, size, signature, SIG_LONGSIZE).map(Some)
 }
@@ -153,9 +175,6 @@ fn package_len(
     match (by_signature, by_main) {
         (None, None) => Err(fault(Part::Signature, None, "says no size")),
         (Some(a), Some(b)) if a != b => Err(main.bad(PAYLOADSIZE, "contradicts the signature")),
-        (Some(len), _) if len < payload_start => {
-            Err(fault(Part::Signature, None, "says a size that ends inside the header"))
-        }
         (Some(len), _) | (None, Some(len)) => Ok(len),
     }
 }

@@ -1,0 +1,194 @@
+//! The three handshake messages, over `snow`.
+//!
+//! Owns the pattern's name and how each side reads and writes its messages. Knows no buffers,
+//! versions or roles.
+//!
+//! A responder has several secrets to try on the third message. `snow` 0.10 restores its hashes
+//! after a message that did not decrypt, but neither its cipher's key nor the nonce, so that a
+//! second try would always fail. Each further secret therefore gets a responder of its own, played
+//! forward to the same point with the same ephemeral key: four multiplications on the curve.
+
+use snow::params::{CipherChoice, DHChoice, HashChoice};
+use snow::resolvers::{CryptoResolver, DefaultResolver};
+use snow::types::{Cipher, Dh, Hash, Random};
+use snow::{HandshakeState, TransportState};
+use zeroize::Zeroizing;
+
+use crate::hello::{HELLO_BYTES, WELCOME_BYTES};
+use crate::ids::PublicKey;
+use crate::secret::{Psk, SecretKey};
+
+/// Frozen until release 1.0 and beyond: a peer with another one reads noise.
+const PATTERN: &str = "Noise_XXpsk3_25519_ChaChaPoly_BLAKE2s";
+/// Where `psk3` puts the shared secret: at the end of the third message.
+const PSK_AT: usize = 3;
+
+/// First message: ephemeral key, tag of the empty payload.
+pub(super) const FIRST_BYTES: usize = 32 + 16;
+/// Second message: ephemeral key, static key and `Welcome` with a tag each.
+pub(super) const SECOND_BYTES: usize = 32 + 32 + 16 + WELCOME_BYTES + 16;
+/// Third message: static key with a tag, tag of the empty payload.
+pub(super) const THIRD_BYTES: usize = 32 + 16 + 16;
+
+/// A handshake message does not decrypt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Damaged;
+
+/// The initiator's side.
+pub(super) struct Call(HandshakeState);
+
+impl Call {
+    /// Begins, and gives the first message.
+    pub(super) fn new(
+        key: &SecretKey,
+        psk: &Psk,
+        hello: &[u8; HELLO_BYTES],
+        ephemeral: &[u8; 32],
+    ) -> (Call, [u8; FIRST_BYTES]) {
+        let mut state = start(key, hello, ephemeral, true);
+        state.set_psk(PSK_AT, psk.as_bytes()).expect("a secret has 32 bytes");
+        let mut first = [0; FIRST_BYTES];
+        write(&mut state, &[], &mut first);
+        (Call(state), first)
+    }
+
+    /// Reads the second message: who the hub is, and its `Welcome`.
+    pub(super) fn read_second(
+        &mut self,
+        second: &[u8; SECOND_BYTES],
+    ) -> Result<(PublicKey, [u8; WELCOME_BYTES]), Damaged> {
+        let mut welcome = [0; WELCOME_BYTES];
+        self.0.read_message(second, &mut welcome).map_err(|_| Damaged)?;
+        Ok((peer(&self.0).ok_or(Damaged)?, welcome))
+    }
+
+    /// Gives the third message; records follow.
+    pub(super) fn write_third(mut self) -> (TransportState, [u8; THIRD_BYTES]) {
+        let mut third = [0; THIRD_BYTES];
+        write(&mut self.0, &[], &mut third);
+        (self.0.into_transport_mode().expect("the third message is the last"), third)
+    }
+}
+
+/// The responder's side once it has answered.
+pub(super) struct Answer {
+    state: HandshakeState,
+    // What it takes to come to this point once more.
+    key: SecretKey,
+    hello: [u8; HELLO_BYTES],
+    first: [u8; FIRST_BYTES],
+    welcome: [u8; WELCOME_BYTES],
+    ephemeral: Zeroizing<[u8; 32]>,
+}
+
+impl Answer {
+    /// Reads the first message, and gives the second. Asks `fresh` for ephemeral secrets until one
+    /// has a public half that cannot be taken for a refusal.
+    pub(super) fn new(
+        key: SecretKey,
+        hello: &[u8; HELLO_BYTES],
+        first: &[u8; FIRST_BYTES],
+        welcome: &[u8; WELCOME_BYTES],
+        mut fresh: impl FnMut() -> [u8; 32],
+    ) -> Result<(Answer, [u8; SECOND_BYTES]), Damaged> {
+        loop {
+            let ephemeral = Zeroizing::new(fresh());
+            let (state, second) = answer(&key, hello, first, welcome, &ephemeral)?;
+            if !second.starts_with(&[0, 0]) {
+                let answer =
+                    Answer { state, key, hello: *hello, first: *first, welcome: *welcome, ephemeral };
+                return Ok((answer, second));
+            }
+        }
+    }
+
+    /// Reads the third message with each secret in turn. Gives the channel, who the peer is and
+    /// which secret fitted; nothing if none did.
+    pub(super) fn read_third(
+        self,
+        third: &[u8; THIRD_BYTES],
+        secrets: &[Psk],
+    ) -> Result<Option<(TransportState, PublicKey, usize)>, Damaged> {
+        let Answer { mut state, key, hello, first, welcome, ephemeral } = self;
+        for (i, secret) in secrets.iter().enumerate() {
+            if i > 0 {
+                (state, _) = answer(&key, &hello, &first, &welcome, &ephemeral)?;
+            }
+            state.set_psk(PSK_AT, secret.as_bytes()).expect("a secret has 32 bytes");
+            let read = state.read_message(third, &mut []);
+            // The static key comes before the secret: if even that did not decrypt, none will fit.
+            let peer = peer(&state).ok_or(Damaged)?;
+            if read.is_ok() {
+                let transport = state.into_transport_mode().expect("the third message is the last");
+                return Ok(Some((transport, peer, i)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn answer(
+    key: &SecretKey,
+    hello: &[u8; HELLO_BYTES],
+    first: &[u8; FIRST_BYTES],
+    welcome: &[u8; WELCOME_BYTES],
+    ephemeral: &[u8; 32],
+) -> Result<(HandshakeState, [u8; SECOND_BYTES]), Damaged> {
+    let mut state = start(key, hello, ephemeral, false);
+    state.read_message(first, &mut []).map_err(|_| Damaged)?;
+    let mut second = [0; SECOND_BYTES];
+    write(&mut state, welcome, &mut second);
+    Ok((state, second))
+}
+
+fn start(key: &SecretKey, hello: &[u8; HELLO_BYTES], ephemeral: &[u8; 32], calls: bool) -> HandshakeState {
+    let params = PATTERN.parse().expect("the pattern's name is known");
+    let resolver = Box::new(Ephemeral(Zeroizing::new(*ephemeral)));
+    let builder = snow::Builder::with_resolver(params, resolver)
+        .local_private_key(key.as_bytes())
+        .and_then(|builder| builder.prologue(hello))
+        .expect("each is set once");
+    let state = if calls { builder.build_initiator() } else { builder.build_responder() };
+    state.expect("snow is built with these primitives")
+}
+
+fn write(state: &mut HandshakeState, payload: &[u8], message: &mut [u8]) {
+    let written = state.write_message(payload, message).expect("it is our turn and the message fits");
+    assert_eq!(written, message.len(), "a handshake message has a fixed length");
+}
+
+fn peer(state: &HandshakeState) -> Option<PublicKey> {
+    state.get_remote_static()?.try_into().ok().map(PublicKey)
+}
+
+/// `snow`'s own primitives, with one given ephemeral secret as all its randomness: a handshake
+/// draws nothing else.
+struct Ephemeral(Zeroizing<[u8; 32]>);
+
+impl CryptoResolver for Ephemeral {
+    fn resolve_rng(&self) -> Option<Box<dyn Random>> {
+        Some(Box::new(Ephemeral(self.0.clone())))
+    }
+
+    fn resolve_dh(&self, choice: &DHChoice) -> Option<Box<dyn Dh>> {
+        DefaultResolver.resolve_dh(choice)
+    }
+
+    fn resolve_hash(&self, choice: &HashChoice) -> Option<Box<dyn Hash>> {
+        DefaultResolver.resolve_hash(choice)
+    }
+
+    fn resolve_cipher(&self, choice: &CipherChoice) -> Option<Box<dyn Cipher>> {
+        DefaultResolver.resolve_cipher(choice)
+    }
+}
+
+impl Random for Ephemeral {
+    fn try_fill_bytes(&mut self, dest: &mut [u8]) -> Result<(), snow::Error> {
+        if dest.len() != self.0.len() {
+            return Err(snow::Error::Rng);
+        }
+        dest.copy_from_slice(&*self.0);
+        Ok(())
+    }
+}
