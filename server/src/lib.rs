@@ -9,9 +9,14 @@
 //! | [`rpmfile`] | reading RPM files that nobody vouches for |
 
 pub mod actors;
+pub mod cli;
 pub mod clock;
 pub mod core;
+pub mod daemon;
 pub mod disk;
+pub mod keys;
+pub mod logging;
 pub mod net;
 pub mod result_json;
 pub mod rpmfile;
+pub mod web;

@@ -1,0 +1,227 @@
+//! The web actor: the repository over HTTP, read-only.
+//!
+//! Owns the HTTP port and the one thread with an async runtime (axum's; no other thread has one).
+//! Never changes anything and never asks another actor: it serves files as they lie in `repo/`.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::header::{CACHE_CONTROL, HOST, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::sync::{Semaphore, oneshot};
+use tower_http::services::ServeDir;
+
+/// Path of the repository on the HTTP port.
+pub const REPO_PATH: &str = "/repo/";
+
+/// Most HTTP connections at once: a thousand boards may fetch, and descriptors are left for the rest.
+const CONNECTIONS_MAX: usize = 1_024;
+
+/// Time for a request's head to arrive, and for an idle connection to stay open.
+const HEAD_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Pause after a failed accept (out of descriptors), so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The running service; dropping it lets it end.
+pub struct Web {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Binds `addr`.
+///
+/// # Errors
+/// Those of bind(2) and listen(2).
+pub fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(addr)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Serves `repo` at [`REPO_PATH`] until the result is dropped.
+///
+/// # Errors
+/// If the runtime cannot be made.
+pub fn start(listener: TcpListener, repo: &Path) -> io::Result<Web> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let service = router(repo);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let thread = crate::actors::spawn("web", move || {
+        runtime.block_on(async move {
+            match tokio::net::TcpListener::from_std(listener) {
+                Ok(listener) => tokio::select! {
+                    () = accept(listener, service) => (),
+                    _ = stopped => (),
+                },
+                Err(error) => log::error!("failed to serve HTTP: {error}"),
+            }
+        });
+    });
+    Ok(Web { stop: Some(stop), thread: Some(thread) })
+}
+
+impl Drop for Web {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn accept(listener: tokio::net::TcpListener, service: Router) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                log::debug!("failed to accept an HTTP connection: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let service = TowerToHyperService::new(service.clone());
+        tokio::spawn(async move {
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIME_MAX)
+                .serve_connection(TokioIo::new(stream), service);
+            if let Err(error) = connection.await {
+                log::trace!("HTTP connection ended: {error}");
+            }
+            drop(place);
+        });
+    }
+}
+
+fn router(repo: &Path) -> Router {
+    Router::new()
+        .route("/", get(front))
+        .nest_service("/repo", ServeDir::new(repo).append_index_html_on_directories(false))
+        .layer(middleware::from_fn(guard))
+}
+
+/// What a person who opens the port in a browser reads: how to use the repository.
+async fn front(headers: HeaderMap) -> impl IntoResponse {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("THIS-HOST:PORT");
+    format!(
+        "This is a moji hub's repository. In a .repo file:\n\n[moji]\nname=moji\nbaseurl=http://{host}{REPO_PATH}\ngpgcheck=0\n"
+    )
+}
+
+/// Reading only, no hidden files, and caches that never see an old `repomd.xml` for the new one.
+async fn guard(mut request: Request, next: Next) -> Response {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return StatusCode::METHOD_NOT_ALLOWED.into_response();
+    }
+    let path = request.uri().path().to_owned();
+    if path.split('/').any(|part| part.starts_with('.') || part.to_ascii_lowercase().starts_with("%2e")) {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    if path == REPO_PATH {
+        return front(request.headers().clone()).await.into_response();
+    }
+    let is_repomd = path.ends_with("/repomd.xml");
+    if is_repomd {
+        // It may change twice within the one second that HTTP dates tell apart.
+        request.headers_mut().remove(IF_MODIFIED_SINCE);
+        request.headers_mut().remove(IF_UNMODIFIED_SINCE);
+    }
+    let mut response = next.run(request).await;
+    if response.status().is_success() {
+        // All other paths never change their bytes.
+        let rule = if is_repomd { "no-cache" } else { "public, max-age=86400" };
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(rule));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    use super::*;
+
+    fn ask(addr: SocketAddr, request: &str) -> String {
+        let mut stream = TcpStream::connect(addr).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    #[test]
+    fn the_repository_is_served_read_only_with_ranges_and_conditions() {
+        let outside = tempfile::tempdir().unwrap();
+        let repo = outside.path().join("repo");
+        std::fs::create_dir_all(repo.join("repodata")).unwrap();
+        std::fs::create_dir_all(repo.join("a-1-1@2")).unwrap();
+        std::fs::write(outside.path().join("secret"), "secret").unwrap();
+        std::fs::write(repo.join(".hidden"), "secret").unwrap();
+        std::fs::write(repo.join("a-1-1@2/a.rpm"), "0123456789").unwrap();
+        std::fs::write(repo.join("repodata/repomd.xml"), "<repomd/>").unwrap();
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let _web = start(listener, &repo).unwrap();
+        let far = "Fri, 01 Jan 2100 00:00:00 GMT";
+        let check = |head: &str, want: &[&str]| {
+            let answer = ask(addr, &format!("{head}\r\nHost: x\r\nConnection: close\r\n\r\n"));
+            for want in want {
+                assert!(answer.contains(want), "{head}: no {want:?} in {answer}");
+            }
+            assert!(!answer.contains("secret"), "{head}: {answer}");
+        };
+        check("GET /repo/a-1-1@2/a.rpm HTTP/1.1", &["200 OK", "0123456789", "max-age"]);
+        check("GET /repo/a-1-1%402/a.rpm HTTP/1.1", &["200 OK"]);
+        check(
+            "GET /repo/a-1-1@2/a.rpm HTTP/1.1\r\nRange: bytes=2-4",
+            &["206", "content-range: bytes 2-4/10", "234"],
+        );
+        check("GET /repo/a-1-1@2/a.rpm HTTP/1.1\r\nRange: bytes=99-", &["416"]);
+        check(&format!("GET /repo/a-1-1@2/a.rpm HTTP/1.1\r\nIf-Modified-Since: {far}"), &["304"]);
+        check(
+            &format!("GET /repo/repodata/repomd.xml HTTP/1.1\r\nIf-Modified-Since: {far}"),
+            &["200 OK", "no-cache", "<repomd/>"],
+        );
+        check("HEAD /repo/a-1-1@2/a.rpm HTTP/1.1", &["200 OK", "content-length: 10"]);
+        check("GET /repo/ HTTP/1.1", &["200 OK", "baseurl=http://x/repo/"]);
+        check("GET / HTTP/1.1", &["200 OK", "baseurl=http://x/repo/"]);
+        for path in [
+            "/repo/../secret",
+            "/repo/%2e%2e/secret",
+            "/repo/..%2fsecret",
+            "/repo//../secret",
+            "/repo/.hidden",
+        ] {
+            check(&format!("GET {path} HTTP/1.1"), &["HTTP/1.1 4"]);
+        }
+        check("PUT /repo/x HTTP/1.1\r\nContent-Length: 0", &["405"]);
+        check("DELETE /repo/a-1-1@2/a.rpm HTTP/1.1", &["405"]);
+        assert!(repo.join("a-1-1@2/a.rpm").exists());
+    }
+
+    #[test]
+    fn one_connection_serves_many_requests() {
+        let repo = tempfile::tempdir().unwrap();
+        std::fs::write(repo.path().join("x"), "abc").unwrap();
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let _web = start(listener, repo.path()).unwrap();
+        let twice = "GET /repo/x HTTP/1.1\r\nHost: x\r\n\r\nGET /repo/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        assert_eq!(ask(addr, twice).matches("200 OK").count(), 2);
+    }
+}
