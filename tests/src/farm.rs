@@ -1,0 +1,424 @@
+//! A whole farm in one temporary folder: hub, builders, proxy, source folders, repository.
+//!
+//! Owns the layout below, every daemon in it, and the last clean-up: whatever a test did, no
+//! process and no mount of the farm outlives it. Must never build a binary, use a fixed port,
+//! or judge: assertions beyond "this came true in time" are the test's.
+//!
+//! ```text
+//! farm/  source/ working/ finished/ repo/    as the hub's command line names them
+//!        state/                              the hub's --state
+//!        secret                              what builders are given as @FILE
+//!        builderN/ builderN.cfg builderN.log --state, mock cfg and log of builder N
+//!        outcomesN/ outcomes/                planned outcomes, for builder N and for all
+//!        gates/                              files that hold builds while absent
+//!        mock/                               chroots: the basedir of every cfg
+//! ```
+
+use std::cell::Cell;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::daemon::{Daemon, run_to_end};
+use crate::mock::{Outcome, write_cfg};
+use crate::plan::{FarmPlan, Secret};
+use crate::processes::sweep;
+use crate::proxy::Proxy;
+use crate::world::{cached_srpm, fake_mock, poll_until, program};
+
+/// How long the hub may take to print its ready line on a busy machine.
+const READY: Duration = Duration::from_secs(30);
+
+/// Where the running hub can be reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ready {
+    listen: SocketAddr,
+    repository: String,
+    pub(crate) http: SocketAddr,
+}
+
+/// A farm; everything of it ends when it is dropped.
+#[derive(Debug)]
+pub struct Farm {
+    // Order matters: daemons end before the folder goes.
+    pub(crate) hub: Option<Daemon>,
+    pub(crate) builders: Vec<Option<Daemon>>,
+    proxy: Option<Proxy>,
+    ready: Option<Ready>,
+    plan: FarmPlan,
+    /// Whether the story was told already; a failing test tells it once.
+    pub(crate) diagnosed: Cell<bool>,
+    folder: TempDir,
+}
+
+impl Farm {
+    /// Begins the choices for a farm.
+    pub fn plan() -> FarmPlan {
+        FarmPlan::default()
+    }
+
+    pub(crate) fn new(plan: FarmPlan) -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("moji-farm-")
+            .tempdir_in(&plan.base);
+        let folder = folder.expect("a folder for a farm");
+        let (hub, builders) = (plan.hub, plan.builders);
+        let mut farm = Self {
+            hub: None,
+            builders: Vec::new(),
+            proxy: None,
+            ready: None,
+            plan,
+            diagnosed: Cell::new(false),
+            folder,
+        };
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(farm.path(), mode).expect("a folder's mode can be set");
+        for name in ["source", "working", "finished", "repo", "state", "gates"] {
+            fs::create_dir(farm.path().join(name)).expect("a folder can be made");
+        }
+        farm.make_secret();
+        if hub {
+            farm.start_hub();
+            for _ in 0..builders {
+                farm.add_builder();
+            }
+        }
+        farm
+    }
+
+    // --- places ---
+
+    /// The farm's folder.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// `source/`.
+    pub fn source(&self) -> PathBuf {
+        self.path().join("source")
+    }
+
+    /// `working/`.
+    pub fn working(&self) -> PathBuf {
+        self.path().join("working")
+    }
+
+    /// `finished/`.
+    pub fn finished(&self) -> PathBuf {
+        self.path().join("finished")
+    }
+
+    /// `repo/`.
+    pub fn repo(&self) -> PathBuf {
+        self.path().join("repo")
+    }
+
+    /// The hub's state folder.
+    pub fn state(&self) -> PathBuf {
+        self.path().join("state")
+    }
+
+    /// The state folder of builder `number`.
+    pub fn builder_state(&self, number: usize) -> PathBuf {
+        self.path().join(format!("builder{number}"))
+    }
+
+    // --- daemons ---
+
+    /// A command for the hub's program with nothing but its path and the farm's mark.
+    pub fn hub_command(&self) -> Command {
+        self.marked("moji-server")
+    }
+
+    /// A command for the builder's program with nothing but its path and the farm's mark.
+    pub fn client_command(&self) -> Command {
+        self.marked("moji-client")
+    }
+
+    /// The mark is how a daemon and what it forks are found again when the farm ends.
+    fn marked(&self, name: &str) -> Command {
+        let mut command = Command::new(program(name));
+        command
+            .env("MOJI_FARM", self.path())
+            .env("HOME", self.path())
+            .current_dir(self.path());
+        for proxy in ["http_proxy", "https_proxy", "all_proxy"] {
+            command
+                .env_remove(proxy)
+                .env_remove(proxy.to_ascii_uppercase());
+        }
+        command
+    }
+
+    fn make_secret(&self) {
+        let secret = match &self.plan.secret {
+            Secret::Nothing => return,
+            Secret::Passphrase(text) => text.clone(),
+            Secret::Token => {
+                let mut command = self.hub_command();
+                command.arg("token").arg("--state").arg(self.state());
+                let ended = run_to_end(command, READY);
+                assert_eq!(ended.code, 0, "moji-server token failed: {}", ended.stderr);
+                ended.stdout.trim().to_owned()
+            }
+        };
+        fs::write(self.path().join("secret"), secret + "\n").expect("the secret is written");
+    }
+
+    /// Starts the hub, on the ports it had before if it ran already, and waits until it is
+    /// ready.
+    ///
+    /// # Panics
+    /// When it does not become ready, with its log.
+    pub fn start_hub(&mut self) {
+        let (listen, http) = match &self.ready {
+            Some(ready) => (ready.listen.to_string(), ready.http.to_string()),
+            None => ("127.0.0.1:0".to_owned(), "127.0.0.1:0".to_owned()),
+        };
+        let mut command = self.hub_command();
+        command.args([self.source(), self.working(), self.finished(), self.repo()]);
+        if matches!(self.plan.secret, Secret::Passphrase(_)) {
+            command.arg(format!("@{}", self.path().join("secret").display()));
+        }
+        command
+            .args(["--listen", &listen, "--http", &http])
+            .arg("--state")
+            .arg(self.state());
+        command.args(&self.plan.hub_args);
+        let mut hub = Daemon::spawn("hub", command, &self.path().join("hub.log"));
+        let mut ready = None;
+        poll_until(READY, || {
+            ready = hub.log_text().lines().find_map(ready_line);
+            ready.is_some() || !hub.is_running()
+        });
+        let ready =
+            ready.unwrap_or_else(|| panic!("the hub is not ready; its log:\n{}", hub.log_text()));
+        if self.plan.proxied {
+            match &self.proxy {
+                Some(proxy) => proxy.set_upstream(ready.listen),
+                None => self.proxy = Some(Proxy::new(ready.listen)),
+            }
+        }
+        self.ready = Some(ready);
+        self.hub = Some(hub);
+    }
+
+    /// Starts one more builder; its number.
+    pub fn add_builder(&mut self) -> usize {
+        let number = self.builders.len();
+        self.builders.push(None);
+        self.start_builder(number);
+        number
+    }
+
+    /// Starts builder `number` (again) with the state it has.
+    ///
+    /// # Panics
+    /// When the hub has never run.
+    pub fn start_builder(&mut self, number: usize) {
+        let daemon = {
+            let command = self.builder_command(number);
+            let name = format!("builder{number}");
+            Daemon::spawn(&name, command, &self.path().join(format!("{name}.log")))
+        };
+        if self.builders.len() <= number {
+            self.builders.resize_with(number + 1, || None);
+        }
+        self.builders[number] = Some(daemon);
+    }
+
+    /// The command that starts builder `number`, its cfg written, to run it another way
+    /// (`--once`, other arguments).
+    ///
+    /// # Panics
+    /// When the hub has never run.
+    pub fn builder_command(&self, number: usize) -> Command {
+        let cfg = self.path().join(format!("builder{number}.cfg"));
+        let outcomes = [format!("outcomes{number}"), "outcomes".to_owned()];
+        let outcomes = outcomes.map(|name| self.path().join(name));
+        write_cfg(&cfg, &self.path().join("mock"), &outcomes, &self.plan.cfg);
+        let mut command = self.client_command();
+        command.arg(self.hub_addr().to_string()).arg(cfg);
+        if self.plan.secret != Secret::Nothing {
+            command.arg(format!("@{}", self.path().join("secret").display()));
+        }
+        command
+            .arg("--mock")
+            .arg(fake_mock())
+            .args(["--mock-user", "root"]);
+        command
+            .arg("--state")
+            .arg(self.builder_state(number))
+            .args(&self.plan.builder_args);
+        command
+    }
+
+    /// The hub.
+    ///
+    /// # Panics
+    /// When it was never started.
+    pub fn hub(&mut self) -> &mut Daemon {
+        self.hub.as_mut().expect("the hub was started")
+    }
+
+    /// Builder `number`, counted from 0.
+    ///
+    /// # Panics
+    /// When it was never started.
+    pub fn builder(&mut self, number: usize) -> &mut Daemon {
+        self.builders[number]
+            .as_mut()
+            .expect("the builder was started")
+    }
+
+    /// The proxy between builders and hub.
+    ///
+    /// # Panics
+    /// When the plan did not say `through_proxy`.
+    pub fn proxy(&self) -> &Proxy {
+        self.proxy.as_ref().expect("the plan says through_proxy")
+    }
+
+    /// Where builders reach the hub: its own address or the proxy's.
+    ///
+    /// # Panics
+    /// When the hub has never run.
+    pub fn hub_addr(&self) -> SocketAddr {
+        self.proxy
+            .as_ref()
+            .map_or_else(|| self.ready().listen, Proxy::addr)
+    }
+
+    pub(crate) fn ready(&self) -> &Ready {
+        self.ready.as_ref().expect("the hub has run")
+    }
+
+    /// The URL of the repository, with a slash at its end.
+    pub fn repo_url(&self) -> &str {
+        &self.ready().repository
+    }
+
+    // --- what a person or mock does ---
+
+    /// Puts the SRPM of `tests/mini/specs/NAME.spec` into `source/`; its file name.
+    pub fn drop_srpm(&self, name: &str) -> String {
+        self.drop_file(&cached_srpm(name))
+    }
+
+    /// Copies any file into `source/` under its own name, at once; its file name.
+    pub fn drop_file(&self, path: &Path) -> String {
+        let name = path
+            .file_name()
+            .expect("a file has a name")
+            .to_string_lossy()
+            .into_owned();
+        let hidden = self.source().join(format!(".{name}.dropping"));
+        fs::copy(path, &hidden).expect("a file can be copied into source/");
+        fs::rename(&hidden, self.source().join(&name)).expect("a file can be renamed in source/");
+        name
+    }
+
+    /// Plans what every builder's mock does with a package: a name of `tests/mini/specs`, or an
+    /// SRPM's whole file name.
+    pub fn outcome(&self, name: &str, outcome: Outcome) {
+        outcome.write(&self.path().join("outcomes"), &file_name(name));
+    }
+
+    /// The same for one builder only; it goes before what all are told.
+    pub fn outcome_on(&self, builder: usize, name: &str, outcome: Outcome) {
+        outcome.write(
+            &self.path().join(format!("outcomes{builder}")),
+            &file_name(name),
+        );
+    }
+
+    /// Builds for real go on again after an [`Farm::outcome`].
+    pub fn forget_outcome(&self, name: &str) {
+        let plan = self
+            .path()
+            .join("outcomes")
+            .join(format!("{}.json", file_name(name)));
+        fs::remove_file(plan).expect("the outcome was planned");
+    }
+
+    /// The path of a gate, for [`Outcome::gate`] and [`Outcome::build_behind`]; closed until
+    /// [`Farm::open_gate`].
+    pub fn gate(&self, name: &str) -> PathBuf {
+        self.path().join("gates").join(name)
+    }
+
+    /// Lets the builds behind a gate go on.
+    pub fn open_gate(&self, name: &str) {
+        fs::write(self.gate(name), "").expect("a gate can be opened");
+    }
+}
+
+impl Drop for Farm {
+    fn drop(&mut self) {
+        if std::thread::panicking() && !self.diagnosed.get() {
+            eprintln!("{}", self.diagnosis());
+        }
+        self.proxy = None;
+        self.hub = None;
+        self.builders.clear();
+        sweep(self.path());
+    }
+}
+
+/// Address, repository URL and HTTP address of the line the hub prints when it is ready.
+fn ready_line(line: &str) -> Option<Ready> {
+    let (_, rest) = line.split_once("hub listening on ")?;
+    let (listen, rest) = rest.split_once(", repository at ")?;
+    let repository = rest.split_whitespace().next()?.to_owned();
+    let http = repository
+        .strip_prefix("http://")?
+        .split('/')
+        .next()?
+        .parse()
+        .ok()?;
+    Some(Ready {
+        listen: listen.parse().ok()?,
+        repository,
+        http,
+    })
+}
+
+/// The SRPM's file name of a name of `tests/mini/specs`, or the name itself when it is one.
+pub(crate) fn file_name(name: &str) -> String {
+    if name.ends_with(".src.rpm") {
+        name.to_owned()
+    } else {
+        format!("{name}-1.0-1.src.rpm")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ready_line_is_understood_behind_any_prefix() {
+        let line = "2026-01-02 INFO hub listening on 127.0.0.1:4711, \
+                    repository at http://127.0.0.1:4712/repo/";
+        let ready = ready_line(line).expect("a ready line");
+        assert_eq!(ready.listen.port(), 4711);
+        assert_eq!(ready.repository, "http://127.0.0.1:4712/repo/");
+        assert_eq!(ready.http.port(), 4712);
+    }
+
+    #[test]
+    fn other_lines_are_not_ready_lines() {
+        for line in [
+            "",
+            "hub listening on nowhere",
+            "hub listening on 127.0.0.1:1, http off",
+        ] {
+            assert_eq!(ready_line(line), None);
+        }
+    }
+}
