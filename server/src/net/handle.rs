@@ -3,12 +3,14 @@
 //! Owns the command channel and the waking. Never blocks: a command waits in the channel until the
 //! reactor's next turn.
 
+use std::io;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use moji_proto::message::ToBuilder;
 use moji_proto::refusal::RejectCode;
 
+use super::Secrets;
 use crate::core::types::{BuilderId, SessionId};
 
 /// What the reactor is asked to do.
@@ -22,8 +24,30 @@ pub enum Command {
     Consumed(SessionId, u32),
     /// The list of builders changed (SIGHUP): only these may stay; None means anybody.
     Builders(Option<Vec<BuilderId>>),
+    /// The secrets changed (SIGHUP): for connections from now on.
+    Secrets(Secrets),
     /// Tell all builders that the hub shuts down, write what can be written within a second, end.
     Shutdown,
+}
+
+/// The token of the waker among the reactor's.
+pub(super) const WAKER: mio::Token = mio::Token(0);
+
+/// The reactor's end of a [`Handle`], for [`super::Reactor::new`].
+pub struct Inbox {
+    pub(super) poll: mio::Poll,
+    pub(super) commands: Receiver<Command>,
+}
+
+/// Makes a handle before there is a reactor: actors need it first.
+///
+/// # Errors
+/// What the system says when it has no descriptor left.
+pub fn wire() -> io::Result<(Handle, Inbox)> {
+    let poll = mio::Poll::new()?;
+    let waker = mio::Waker::new(poll.registry(), WAKER)?;
+    let (handle, commands) = Handle::new(Arc::new(waker));
+    Ok((handle, Inbox { poll, commands }))
 }
 
 /// Reaches the reactor from any thread.

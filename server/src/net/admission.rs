@@ -1,0 +1,246 @@
+//! Who may connect.
+//!
+//! Owns the room for peers that have not registered, the list of builders, and which addresses
+//! have shown that they know a secret. Decides only: whoever owns the sockets closes them.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::mem::{Discriminant, discriminant};
+use std::net::{IpAddr, Ipv6Addr};
+
+use moji_proto::{PublicKey, Time};
+
+use super::session::End;
+use crate::core::types::{BuilderId, SessionId};
+
+/// How long an address that authenticated goes last when room is made, ms: a day, so that a board
+/// that is switched off at night still counts in the morning.
+const KNOWN_MS: u64 = 24 * 3_600 * 1_000;
+/// Addresses remembered so; beyond it the one heard of longest ago is forgotten.
+const KNOWN_MAX: usize = 16_384;
+/// The same complaint about the same address is logged once in this time, ms.
+const COMPLAINT_EVERY_MS: u64 = 60_000;
+/// Complaints remembered; beyond it new ones are not logged until old ones are a minute old.
+const COMPLAINTS_MAX: usize = 1_024;
+
+/// Who may connect.
+#[derive(Debug)]
+pub(super) struct Admission {
+    /// How many may be connected without having registered.
+    pending_max: usize,
+    builders: Option<HashSet<BuilderId>>,
+    /// Who has not registered, the oldest first, and where each is counted.
+    pending: BTreeMap<SessionId, IpAddr>,
+    counts: HashMap<IpAddr, usize>,
+    known: HashMap<IpAddr, Time>,
+    complaints: HashMap<(IpAddr, Discriminant<End>), Time>,
+}
+
+impl Admission {
+    pub(super) fn new(pending_max: usize, builders: Option<Vec<BuilderId>>) -> Admission {
+        let mut admission = Admission {
+            pending_max,
+            builders: None,
+            pending: BTreeMap::new(),
+            counts: HashMap::new(),
+            known: HashMap::new(),
+            complaints: HashMap::new(),
+        };
+        admission.set_builders(builders);
+        admission
+    }
+
+    /// Changes the list of builders.
+    pub(super) fn set_builders(&mut self, builders: Option<Vec<BuilderId>>) {
+        self.builders = builders.map(|list| list.into_iter().collect());
+    }
+
+    /// Whether the builder may be here, as far as the list goes.
+    pub(super) fn lists(&self, builder: &PublicKey) -> bool {
+        self.builders.as_ref().is_none_or(|list| list.contains(builder))
+    }
+
+    /// A connection was accepted. When there is no room for it, says who must go at once: that may
+    /// be the new one itself.
+    pub(super) fn arrived(&mut self, now: Time, session: SessionId, peer: IpAddr) -> Option<SessionId> {
+        let place = counted_as(peer);
+        self.pending.insert(session, place);
+        *self.counts.entry(place).or_default() += 1;
+        if self.pending.len() <= self.pending_max {
+            return None;
+        }
+        let victim = self.victim(now)?;
+        self.settled(victim);
+        Some(victim)
+    }
+
+    /// The session registered or is over: it no longer takes room here.
+    pub(super) fn settled(&mut self, session: SessionId) {
+        let Some(place) = self.pending.remove(&session) else { return };
+        if let Some(count) = self.counts.get_mut(&place) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&place);
+            }
+        }
+    }
+
+    /// Somebody there knows a secret.
+    pub(super) fn authenticated(&mut self, now: Time, peer: IpAddr) {
+        let place = counted_as(peer);
+        if self.known.len() >= KNOWN_MAX && !self.known.contains_key(&place) {
+            self.known.retain(|_, at| now.since_ms(*at) < KNOWN_MS);
+            if self.known.len() >= KNOWN_MAX
+                && let Some(oldest) = self.known.iter().min_by_key(|(_, at)| **at).map(|(place, _)| *place)
+            {
+                self.known.remove(&oldest);
+            }
+        }
+        self.known.insert(place, now);
+    }
+
+    /// Whether it is time to log that a connection from there ended so.
+    pub(super) fn may_complain(&mut self, now: Time, peer: IpAddr, end: End) -> bool {
+        let key = (counted_as(peer), discriminant(&end));
+        if self.complaints.get(&key).is_some_and(|at| now.since_ms(*at) < COMPLAINT_EVERY_MS) {
+            return false;
+        }
+        if self.complaints.len() >= COMPLAINTS_MAX {
+            self.complaints.retain(|_, at| now.since_ms(*at) < COMPLAINT_EVERY_MS);
+            if self.complaints.len() >= COMPLAINTS_MAX {
+                return false;
+            }
+        }
+        self.complaints.insert(key, now);
+        true
+    }
+
+    /// The oldest of the address with the most; addresses that authenticated within a day last.
+    fn victim(&self, now: Time) -> Option<SessionId> {
+        let known = |place: &IpAddr| self.known.get(place).is_some_and(|at| now.since_ms(*at) < KNOWN_MS);
+        let rank = |place: &IpAddr| (!known(place), self.counts.get(place).copied().unwrap_or(0));
+        let worst = self.counts.keys().map(rank).max()?;
+        // Of several such addresses, the one with the oldest connection.
+        self.pending.iter().find(|(_, place)| rank(place) == worst).map(|(session, _)| *session)
+    }
+}
+
+/// What counts as one address: of IPv6 the network of 64 bits, which one host may fill at will; but
+/// all of a link would be one there, and the hub itself is nobody's network.
+fn counted_as(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V6(ip) if !ip.is_loopback() && !ip.is_unicast_link_local() => {
+            IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64))
+        }
+        ip => ip,
+    }
+}
+
+/// Whether a hub without a secret serves this address: loopback, RFC 1918, fc00::/7, link-local.
+pub(super) fn is_private(peer: IpAddr) -> bool {
+    match peer.to_canonical() {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    /// Lets sessions 1, 2, … arrive from these addresses; says who was sent away at each.
+    fn check(max: usize, known: &[&str], arrivals: &[&str], want: &[Option<u64>]) {
+        let mut admission = Admission::new(max, None);
+        for peer in known {
+            admission.authenticated(Time(0), ip(peer));
+        }
+        let mut id = 0;
+        let got: Vec<_> = arrivals
+            .iter()
+            .map(|peer| {
+                id += 1;
+                admission.arrived(Time(1), SessionId(id), ip(peer)).map(|session| session.0)
+            })
+            .collect();
+        assert_eq!(got, want, "{arrivals:?}");
+        assert!(admission.pending.len() <= max);
+        assert_eq!(admission.counts.values().sum::<usize>(), admission.pending.len());
+    }
+
+    #[test]
+    fn when_full_the_oldest_of_the_address_with_the_most_goes() {
+        check(3, &[], &["10.0.0.1", "10.0.0.2", "10.0.0.2", "10.0.0.3"], &[None, None, None, Some(2)]);
+        check(3, &[], &["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"], &[None, None, None, Some(1)]);
+        check(2, &[], &["10.0.0.1", "10.0.0.1", "10.0.0.1", "10.0.0.2"], &[None, None, Some(1), Some(2)]);
+        // A host that fills its network counts as one, and so does a mapped address.
+        check(2, &[], &["fd00::1:0:0:0:1", "fd00:0:0:1::2", "10.0.0.1"], &[None, None, Some(1)]);
+        check(2, &[], &["10.0.0.9", "10.0.0.1", "::ffff:10.0.0.1"], &[None, None, Some(2)]);
+        check(2, &[], &["10.0.0.9", "fe80::1", "fe80::2"], &[None, None, Some(1)]);
+    }
+
+    #[test]
+    fn addresses_that_authenticated_within_a_day_go_last() {
+        let known = &["10.0.0.1"];
+        check(2, known, &["10.0.0.1", "10.0.0.1", "10.0.0.2"], &[None, None, Some(3)]);
+        check(2, known, &["10.0.0.1", "10.0.0.2", "10.0.0.1"], &[None, None, Some(2)]);
+        check(2, known, &["10.0.0.1", "10.0.0.1", "10.0.0.1"], &[None, None, Some(1)]);
+        let mut admission = Admission::new(1, None);
+        admission.authenticated(Time(0), ip("10.0.0.1"));
+        assert_eq!(admission.arrived(Time(KNOWN_MS), SessionId(1), ip("10.0.0.1")), None);
+        assert_eq!(admission.arrived(Time(KNOWN_MS), SessionId(2), ip("10.0.0.2")), Some(SessionId(1)));
+    }
+
+    #[test]
+    fn private_addresses_are_those_of_the_rfcs() {
+        for yes in [
+            "127.0.0.1",
+            "127.9.9.9",
+            "10.1.2.3",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.168.0.1",
+            "169.254.1.1",
+            "::1",
+            "fc00::1",
+            "fdff::1",
+            "fe80::1",
+            "::ffff:10.0.0.1",
+        ] {
+            assert!(is_private(ip(yes)), "{yes}");
+        }
+        for no in
+            ["8.8.8.8", "172.32.0.1", "192.169.0.1", "2001:db8::1", "::ffff:8.8.8.8", "100.64.0.1", "fec0::1"]
+        {
+            assert!(!is_private(ip(no)), "{no}");
+        }
+    }
+
+    #[test]
+    fn a_complaint_is_logged_once_a_minute_for_each_address() {
+        let mut admission = Admission::new(1, None);
+        let (a, b) = (ip("10.0.0.1"), ip("10.0.0.2"));
+        assert!(admission.may_complain(Time(0), a, End::Closed));
+        assert!(!admission.may_complain(Time(59_999), a, End::Closed));
+        assert!(admission.may_complain(Time(59_999), a, End::HandshakeTime));
+        assert!(admission.may_complain(Time(59_999), b, End::Closed));
+        assert!(admission.may_complain(Time(60_000), a, End::Closed));
+    }
+
+    #[test]
+    fn what_is_remembered_of_strangers_is_bounded() {
+        let mut admission = Admission::new(1, None);
+        for n in 0..COMPLAINTS_MAX as u32 + 5 {
+            let peer = IpAddr::V4((0x0a00_0000 + n).into());
+            let logged = admission.may_complain(Time(0), peer, End::Closed);
+            assert_eq!(logged, n < COMPLAINTS_MAX as u32);
+        }
+        for n in 0..KNOWN_MAX as u32 + 5 {
+            admission.authenticated(Time(u64::from(n)), IpAddr::V4((0x0a00_0000 + n).into()));
+        }
+        assert_eq!(admission.known.len(), KNOWN_MAX);
+        assert!(!admission.known.contains_key(&ip("10.0.0.0")));
+    }
+}
