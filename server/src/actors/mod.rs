@@ -18,6 +18,8 @@
 //! | reactor | all | Data by what builders fetched (256 KiB a lease), the rest by what they said |
 //! | history | queue | attempts; SQLite takes thousands a second |
 
+pub mod queue;
+
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -25,7 +27,7 @@ use crossbeam_channel::{Receiver, Sender, never, select, unbounded};
 use moji_proto::Time;
 
 use crate::clock::Clock;
-use crate::core::{leases, queue, repo, transfers};
+use crate::core::{leases, repo, transfers};
 use crate::net;
 
 /// A pure state machine that an actor runs.
@@ -48,13 +50,13 @@ pub struct Peers {
     /// To leases.
     pub leases: Sender<leases::Msg>,
     /// To the queue.
-    pub queue: Sender<queue::Msg>,
+    pub queue: Sender<crate::core::queue::Msg>,
     /// To transfers.
     pub transfers: Sender<transfers::Msg>,
     /// To repo.
     pub repo: Sender<repo::Msg>,
     /// To the history.
-    pub history: Sender<queue::Note>,
+    pub history: Sender<crate::core::queue::Note>,
     /// To builders.
     pub net: net::Handle,
 }
@@ -64,13 +66,13 @@ pub struct Inboxes {
     /// Of leases.
     pub leases: Receiver<leases::Msg>,
     /// Of the queue.
-    pub queue: Receiver<queue::Msg>,
+    pub queue: Receiver<crate::core::queue::Msg>,
     /// Of transfers.
     pub transfers: Receiver<transfers::Msg>,
     /// Of repo.
     pub repo: Receiver<repo::Msg>,
     /// Of the history.
-    pub history: Receiver<queue::Note>,
+    pub history: Receiver<crate::core::queue::Note>,
 }
 
 /// Makes all channels; `net` reaches the reactor.

@@ -98,6 +98,15 @@ pub enum Msg {
         /// The package.
         srpm: FileName,
     },
+    /// The package used up its attempts and is in `source/`, without a lease: move it to `finished/`.
+    /// Nobody waits for an answer; the watch tells the queue where the file is. Said again while the file
+    /// stays in `source/`. A package that has a lease meanwhile is left alone. (queue)
+    Retire {
+        /// The package.
+        srpm: FileName,
+        /// All its reasons, for whoever asks why it is in `finished/`.
+        why: String,
+    },
     /// The SRPM of an opened lease cannot be served. (transfers)
     Unfit {
         /// The lease.

@@ -1,0 +1,226 @@
+//! What the telling lines of a build's logs say, as one question a function.
+//!
+//! Owns the texts that mock, dnf, rpm, the compilers and the kernel are known by. Never rules:
+//! what follows from a line, and which line goes before which, is in [`super::verdict`].
+
+use moji_proto::message::{Backend, Exit, Which};
+
+use crate::core::types::Report;
+
+/// Longest piece of a log line that goes into a reason, bytes: one line of a terminal.
+const QUOTE_BYTES_MAX: usize = 240;
+/// How many last lines of an unknown failure are shown (DESIGN, "Verdicts").
+const LAST_LINES: usize = 20;
+
+/// rpmbuild refuses the architecture (`build/parsePreamble.c`).
+const EXCLUDED: [&str; 5] = [
+    "Architecture is not included",
+    "Architecture is excluded",
+    "No compatible architectures found for build",
+    "OS is not included",
+    "OS is excluded",
+];
+/// The builder's disk, whatever else happened.
+const DISK: [&str; 4] =
+    ["No space left on device", "Input/output error", "Read-only file system", "Disk quota exceeded"];
+/// dnf, dnf5, yum and librepo could not get at the repositories. Only together with exit 30: a
+/// package's own tests may print such things too.
+const DOWNLOAD: [&str; 14] = [
+    "Failed to download",
+    "Error downloading packages",
+    "Cannot download",
+    "more space needed",
+    "Curl error",
+    "Status code: ",
+    "Failed to synchronize cache",
+    "Cannot retrieve repository metadata",
+    "No URLs in mirrorlist",
+    "All mirrors were tried",
+    "Usable URL not found",
+    "Cannot prepare internal mirrorlist",
+    "GPG check FAILED",
+    "Unable to find a match",
+];
+/// mock lacks a plugin of dnf: the builder's fault, although the exit code is a build's.
+const PLUGIN: [&str; 3] = ["builddep command missing", "No such command: builddep", "dnf-plugins-core"];
+/// Something ran out of memory, in whatever log.
+const MEMORY: [&str; 8] = [
+    "Killed signal terminated program",
+    "terminated with signal 9",
+    "virtual memory exhausted",
+    "Cannot allocate memory",
+    "failed to map segment from shared object",
+    "out of memory",
+    "Out of memory",
+    "] Killed",
+];
+/// mock on a child that SIGKILL ended; the kernel is the only one who does that to dnf.
+const CHILD_KILLED: &str = "return code was: -9";
+/// A BuildRequires that no package matches or that cannot be installed, and where its name stands.
+const MISSING: [(&str, Stands); 6] = [
+    ("No matching package to install:", Stands::Behind),
+    ("No matching package", Stands::Behind),
+    ("No match for argument:", Stands::Behind),
+    ("No Package found for", Stands::Behind),
+    ("nothing provides ", Stands::BehindUntil(" needed by ")),
+    ("none of the providers can be installed", Stands::Nowhere),
+];
+/// rpmbuild without mock names missing BuildRequires so (`lib/rpmprob.c`).
+const NEEDED: &str = " is needed by ";
+/// Heads the list of them.
+const FAILED_DEPENDENCIES: &str = "Failed build dependencies";
+/// rpmbuild on an error of the package's own.
+const BUILD_ERROR: [&str; 3] = ["Bad exit status from", "RPM build errors", "error:"];
+/// mock and the shim at the end of `--rpmbuild_timeout`.
+const TIMEOUT: (&str, &str) = ("Timeout(", "expired for command");
+
+/// Where the name of a missing capability stands in a line.
+#[derive(Clone, Copy)]
+enum Stands {
+    /// From behind the text to the line's end.
+    Behind,
+    /// From behind the text to this one.
+    BehindUntil(&'static str),
+    /// It is not said.
+    Nowhere,
+}
+
+/// How mock ended, in words: `exit 1`, `signal 9`, `not started`.
+pub(super) fn exit_words(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("exit {code}"),
+        Exit::Signal(signal) => format!("signal {signal}"),
+        Exit::NotStarted => "not started".to_owned(),
+    }
+}
+
+/// The line that says that this architecture is ruled out.
+pub(super) fn excluded(report: &Report) -> Option<&str> {
+    line_with(report, &EXCLUDED)
+}
+
+/// The line that says that the disk or the file system gave out.
+pub(super) fn disk(report: &Report) -> Option<&str> {
+    line_with(report, &DISK)
+}
+
+/// The line that says that a repository could not be used.
+pub(super) fn download(report: &Report) -> Option<&str> {
+    line_with(report, &DOWNLOAD)
+}
+
+/// The line that says that mock lacks a plugin.
+pub(super) fn plugin(report: &Report) -> Option<&str> {
+    line_with(report, &PLUGIN)
+}
+
+/// The line that says that memory ran out.
+pub(super) fn memory(report: &Report) -> Option<&str> {
+    lines(report)
+        .find(|(which, line)| {
+            MEMORY.iter().any(|text| line.contains(text))
+                || (*which == Which::Root && line.contains(CHILD_KILLED))
+                || shell_says_killed(line)
+        })
+        .map(|(_, line)| line)
+}
+
+/// The line that says that the time was up.
+pub(super) fn timeout(report: &Report) -> Option<&str> {
+    lines(report).map(|(_, line)| line).find(|line| line.contains(TIMEOUT.0) && line.contains(TIMEOUT.1))
+}
+
+/// The line of the build's own log that says what rpmbuild did not like; the most telling kind first.
+pub(super) fn build_error(report: &Report) -> Option<&str> {
+    let own = |which| which == Which::Build || (report.backend == Backend::Rpmbuild && which == Which::Mock);
+    BUILD_ERROR.iter().find_map(|text| {
+        lines(report).find(|(which, line)| own(*which) && line.contains(text)).map(|(_, line)| line)
+    })
+}
+
+/// The names of missing BuildRequires, sorted, each once; None if no line speaks of any. Some and
+/// empty if one does without a name.
+pub(super) fn missing(report: &Report) -> Option<Vec<String>> {
+    let mut names = Vec::new();
+    let mut any = false;
+    for (_, line) in lines(report) {
+        let found = match report.backend {
+            Backend::Mock => missing_for_dnf(line),
+            Backend::Rpmbuild => missing_for_rpmbuild(line),
+        };
+        any |= found.is_some();
+        names.extend(found.into_iter().filter(|name| !name.is_empty()).map(str::to_owned));
+    }
+    names.sort();
+    names.dedup();
+    any.then_some(names)
+}
+
+/// A quotation for a reason: trimmed, and cut at a character's end.
+pub(super) fn quote(line: &str) -> &str {
+    let line = line.trim();
+    let mut end = line.len().min(QUOTE_BYTES_MAX);
+    while !line.is_char_boundary(end) {
+        end -= 1;
+    }
+    &line[..end]
+}
+
+/// The last lines of evidence, in one line.
+pub(super) fn last_lines(report: &Report) -> String {
+    let skip = report.evidence.len().saturating_sub(LAST_LINES);
+    let last: Vec<&str> = lines(report).skip(skip).map(|(_, line)| quote(line)).collect();
+    if last.is_empty() { "no log says why".to_owned() } else { last.join(" | ") }
+}
+
+/// What is the same whenever the same unknown thing happens: the exit and the last line of what mock
+/// itself said (else of any log), without numbers and without the folders of paths.
+pub(super) fn signature(report: &Report) -> String {
+    let of_mock = lines(report).filter(|(which, _)| *which == Which::Mock).last();
+    let line = of_mock.or_else(|| lines(report).last()).map_or("", |(_, line)| line);
+    let mut words = vec![exit_words(report.exit)];
+    for word in line.split_whitespace() {
+        let word = word.rsplit('/').next().unwrap_or(word);
+        let mut plain = String::new();
+        for c in word.chars() {
+            let c = if c.is_ascii_digit() { '#' } else { c };
+            if c != '#' || !plain.ends_with('#') {
+                plain.push(c);
+            }
+        }
+        words.push(plain);
+    }
+    words.join(" ")
+}
+
+fn lines(report: &Report) -> impl Iterator<Item = (Which, &str)> {
+    report.evidence.iter().map(|(which, line)| (*which, line.as_str()))
+}
+
+fn line_with<'a>(report: &'a Report, texts: &[&str]) -> Option<&'a str> {
+    lines(report).map(|(_, line)| line).find(|line| texts.iter().any(|text| line.contains(text)))
+}
+
+/// `/var/tmp/rpm-tmp.X: line 40: 13088 Killed  sleep 30`: a shell on a command of its script.
+fn shell_says_killed(line: &str) -> bool {
+    line.split_once(": line ").is_some_and(|(_, rest)| rest.contains(" Killed"))
+}
+
+fn missing_for_dnf(line: &str) -> Option<&str> {
+    MISSING.iter().find_map(|(text, stands)| {
+        let (_, rest) = line.split_once(text)?;
+        let name = match stands {
+            Stands::Behind => rest,
+            Stands::BehindUntil(end) => rest.split_once(end).map_or(rest, |(name, _)| name),
+            Stands::Nowhere => "",
+        };
+        Some(name.trim_matches([' ', '\'', '"', ':', '.', ',']))
+    })
+}
+
+fn missing_for_rpmbuild(line: &str) -> Option<&str> {
+    match line.split_once(NEEDED) {
+        Some((name, _)) => Some(name.trim().trim_start_matches("error: ")),
+        None => line.contains(FAILED_DEPENDENCIES).then_some(""),
+    }
+}

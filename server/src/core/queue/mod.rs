@@ -1,0 +1,574 @@
+//! The queue: which package goes next to which builder.
+//!
+//! Owns order, holds, verdict policy and the standing of builders. Never touches files, sockets or
+//! time-outs of leases.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `package.rs` | the states of a package and which may follow which |
+//! | `order.rs` | `priority.txt` and the sorted set of packages that wait |
+//! | `standing.rs` | builders: idle, quarantined, vanished together; the canary |
+//! | `arrivals.rs` | what the folders say |
+//! | `verdict.rs`, `evidence.rs` | what a result means |
+//! | `policy.rs` | what follows from it: attempts, holds, another builder |
+//! | `settle.rs` | after every message: who gets what |
+//! | `status.rs` | counts, and why nothing is leased |
+//!
+//! What the folders say and what leases say come by two ways, so a message may be older than one that
+//! came before it. Two rules make that harmless. What the watch says of a package that is claimed or
+//! leased is no news of the lease: it speaks of the file in `source/`, which is another one or on its way.
+//! And a claim for a file that is not there fails, which is how an old `Appeared` ends.
+
+use std::collections::BTreeMap;
+
+use moji_proto::message::{Health, ToBuilder, Verdict};
+use moji_proto::{FileName, LeaseId, Line, Time};
+
+use self::order::Order;
+use self::package::{Hold, Leased, Package, State};
+use self::standing::Standing;
+use super::types::{BuilderId, BuilderInfo, End, Report, SessionId, Srpm};
+use super::{leases, transfers};
+use crate::rpmfile::Nevra;
+
+mod arrivals;
+mod evidence;
+mod glob;
+mod order;
+mod package;
+mod policy;
+mod settle;
+mod standing;
+mod status;
+#[cfg(test)]
+mod tests;
+pub mod verdict;
+
+pub use self::settle::space_floor;
+pub use self::status::Snapshot;
+
+/// Free space is asked for again so often while there is too little, milliseconds.
+const SPACE_AGAIN_MS: u64 = 10_000;
+
+/// What the queue is told.
+#[derive(Clone, Debug)]
+pub enum Msg {
+    /// A whole SRPM is in `source/` (also: it was there at the start, or was replaced). (watch)
+    Appeared {
+        /// Its file name.
+        srpm: FileName,
+        /// What it holds.
+        facts: Srpm,
+    },
+    /// A file that looked like an SRPM is not one, or is truncated: named once. (watch)
+    Unusable {
+        /// Its file name.
+        srpm: FileName,
+        /// Why.
+        why: String,
+    },
+    /// A file left `source/` otherwise than by a lease. (watch)
+    Vanished {
+        /// Its file name.
+        srpm: FileName,
+    },
+    /// A file appeared in `finished/` or left it (somebody moved it). (watch)
+    FinishedChanged {
+        /// Its file name.
+        srpm: FileName,
+        /// Whether it is there.
+        present: bool,
+    },
+    /// `priority.txt` as it is now, first line first. (watch)
+    Priority(Vec<String>),
+    /// `options.txt` as it is now. (watch)
+    Options(Vec<OptionRule>),
+    /// Free space of the folders' file system, bytes, and what must stay free. (shell)
+    Space {
+        /// Free.
+        free_bytes: u64,
+        /// Below this nothing is leased.
+        floor_bytes: u64,
+    },
+    /// A builder registered. (leases)
+    BuilderUp {
+        /// Its session.
+        session: SessionId,
+        /// Who it is.
+        info: BuilderInfo,
+    },
+    /// A builder's connection ended. (leases)
+    BuilderDown {
+        /// Who.
+        builder: BuilderId,
+    },
+    /// It is idle. (leases)
+    Ready {
+        /// Who.
+        builder: BuilderId,
+    },
+    /// It takes no new job. (leases)
+    Draining {
+        /// Who.
+        builder: BuilderId,
+    },
+    /// How it is. (leases)
+    Health {
+        /// Who.
+        builder: BuilderId,
+        /// How.
+        health: Health,
+    },
+    /// The package is leased: by a `Claim`, by adoption of an expired lease, or since before the restart. (leases)
+    Granted {
+        /// The package.
+        srpm: FileName,
+        /// The lease.
+        lease: LeaseId,
+        /// Who holds it.
+        builder: BuilderId,
+    },
+    /// A `Claim` came to nothing. (leases)
+    ClaimFailed {
+        /// The package.
+        srpm: FileName,
+        /// For whom it was.
+        builder: BuilderId,
+        /// Why.
+        why: ClaimFailure,
+    },
+    /// What is to become of this sealed result? Answered with a ruling to transfers. (leases)
+    Judge {
+        /// The package.
+        srpm: FileName,
+        /// The lease.
+        lease: LeaseId,
+        /// Who built it.
+        builder: BuilderId,
+        /// The result.
+        report: Report,
+    },
+    /// The lease is over and the SRPM lies where `end` says. (leases)
+    Ended {
+        /// The package.
+        srpm: FileName,
+        /// The lease.
+        lease: LeaseId,
+        /// Who held it.
+        builder: BuilderId,
+        /// How it ended.
+        end: End,
+    },
+    /// The repository's index changed: what waits for capabilities may go on. (repo)
+    Published,
+    /// What a source package has published, from `repo/` at the start. (recovery)
+    Known {
+        /// Name of the source package.
+        source: String,
+        /// Names of its binary packages.
+        binaries: Vec<String>,
+    },
+    /// Attempts already charged to a package before the restart, with their reasons. (history)
+    Charged {
+        /// The package.
+        srpm: FileName,
+        /// Verdict and reason of each.
+        attempts: Vec<(Verdict, String)>,
+    },
+    /// The architecture of what is in the repository, remembered from an earlier run. (history)
+    Target {
+        /// rpm's name of it.
+        arch: String,
+    },
+    /// A sync failed: nothing is leased until a restart. (shells)
+    StopLeasing {
+        /// Why.
+        why: String,
+    },
+    /// Time passed. (shell)
+    Tick,
+}
+
+/// Why a claim came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimFailure {
+    /// The file was no longer in `source/`.
+    NoSuchFile,
+    /// A lease for it lives already.
+    Leased,
+    /// The builder is no longer connected or no longer idle.
+    NoBuilder,
+}
+
+/// One line of `options.txt`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OptionRule {
+    /// Matches SRPM file names (`*`, `?`, `[…]`), with or without `.src.rpm`.
+    pub glob: String,
+    /// mock options, checked against the allow-list.
+    pub words: Vec<Line>,
+}
+
+/// What the queue wants done.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Tell leases (`Claim`, `Retire`).
+    Leases(leases::Msg),
+    /// Tell transfers (`Ruling`).
+    Transfers(transfers::Msg),
+    /// Say this to a builder (`Drain`, `Undrain`).
+    Send(SessionId, ToBuilder),
+    /// Remember this; never waited for.
+    History(Note),
+    /// A state change an operator reads about.
+    Log(log::Level, String),
+}
+
+/// What the history is told.
+#[derive(Clone, Debug)]
+pub enum Note {
+    /// An attempt began.
+    Began {
+        /// The package.
+        srpm: FileName,
+        /// The lease.
+        lease: LeaseId,
+        /// Who builds it.
+        builder: BuilderId,
+    },
+    /// An attempt ended.
+    Ended {
+        /// The package.
+        srpm: FileName,
+        /// The lease.
+        lease: LeaseId,
+        /// What the hub ruled.
+        verdict: Verdict,
+        /// In words.
+        reason: String,
+        /// Whether it used up one of the package's attempts.
+        charged: bool,
+        /// Build time, seconds, if the builder told.
+        seconds: Option<u32>,
+    },
+    /// A builder registered.
+    Builder(BuilderInfo),
+    /// The package starts afresh: what was charged before no longer counts.
+    Afresh {
+        /// The package.
+        srpm: FileName,
+    },
+    /// The first accepted build fixed the architecture of the repository.
+    Target {
+        /// rpm's name of it.
+        arch: String,
+    },
+}
+
+/// What the queue is set up with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How many charged attempts a package has (`--attempts`), at least 1.
+    pub attempts: usize,
+    /// How long a builder does not get a package again that it could not build, milliseconds
+    /// (`--retry-pause`).
+    pub retry_pause_ms: u64,
+    /// The one architecture that is published (`--target`).
+    pub target: Option<String>,
+    /// When the hub started.
+    pub started: Time,
+}
+
+/// The queue.
+#[derive(Debug)]
+pub struct Queue {
+    config: Config,
+    packages: BTreeMap<FileName, Package>,
+    /// Live files of each name-epoch-version-release, the one that counts first.
+    nevras: BTreeMap<Nevra, Vec<FileName>>,
+    order: Order,
+    options: Vec<OptionRule>,
+    standing: Standing,
+    /// Source package of each binary package in the repository.
+    owners: BTreeMap<String, String>,
+    /// `--target`, or what the first accepted build was for.
+    target: Option<String>,
+    /// Publications in this run.
+    published: u64,
+    /// Releases in this run.
+    releases: u64,
+    /// Free space and floor, bytes.
+    space: Option<(u64, u64)>,
+    /// Why nothing is leased until a restart.
+    stopped: Option<String>,
+    /// Moments at which something may become possible.
+    wakes: std::collections::BTreeSet<Time>,
+    /// Packages that may be leased since another file of theirs is done.
+    promoted: Vec<FileName>,
+    /// What was last said about why nothing is leased.
+    said: Said,
+}
+
+/// What was last logged, so that it is said once a change.
+#[derive(Debug, Default)]
+struct Said {
+    /// Why nothing at all is leased.
+    blocked: Option<&'static str>,
+    /// Why idle builders get nothing.
+    stuck: Option<String>,
+}
+
+impl Queue {
+    /// A queue that knows nothing yet.
+    #[must_use]
+    pub fn new(config: Config) -> Queue {
+        Queue {
+            target: config.target.clone(),
+            config,
+            packages: BTreeMap::new(),
+            nevras: BTreeMap::new(),
+            order: Order::default(),
+            options: Vec::new(),
+            standing: Standing::default(),
+            owners: BTreeMap::new(),
+            published: 0,
+            releases: 0,
+            space: None,
+            stopped: None,
+            wakes: std::collections::BTreeSet::new(),
+            promoted: Vec::new(),
+            said: Said::default(),
+        }
+    }
+
+    /// Takes one message.
+    pub fn handle(&mut self, now: Time, msg: Msg, out: &mut Vec<Effect>) {
+        match msg {
+            Msg::Appeared { srpm, facts } => self.on_appeared(&srpm, facts, out),
+            Msg::Unusable { srpm, why } => self.on_unusable(&srpm, why, out),
+            Msg::Vanished { srpm } => self.on_vanished(&srpm, out),
+            Msg::FinishedChanged { srpm, present } => self.on_finished_changed(&srpm, present, out),
+            Msg::Priority(names) => {
+                self.order.list(&names, &self.packages);
+                log(out, log::Level::Info, format!("priority.txt: {} lines", names.len()));
+            }
+            Msg::Options(rules) => {
+                log(out, log::Level::Info, format!("options.txt: {} rules", rules.len()));
+                self.options = rules;
+            }
+            Msg::Space { free_bytes, floor_bytes } => self.space = Some((free_bytes, floor_bytes)),
+            Msg::BuilderUp { session, info } => self.on_builder_up(session, info, out),
+            Msg::BuilderDown { builder } => self.standing.down(now, builder),
+            Msg::Ready { builder } => self.standing.ready(now, builder),
+            Msg::Draining { builder } => {
+                if self.standing.drain(builder) {
+                    let name = self.standing.name(builder);
+                    log(out, log::Level::Info, format!("builder={name} drains: gets nothing more"));
+                }
+            }
+            Msg::Health { builder, health } => self.on_health(builder, health, out),
+            Msg::Granted { srpm, lease, builder } => self.on_granted(now, &srpm, lease, builder, out),
+            Msg::ClaimFailed { srpm, builder, why } => self.on_claim_failed(now, &srpm, builder, why, out),
+            Msg::Judge { srpm, lease, builder, report } => self.on_judge(&srpm, lease, builder, &report, out),
+            Msg::Ended { srpm, lease, builder, end } => self.on_ended(now, &srpm, lease, builder, end, out),
+            Msg::Published => self.on_published(out),
+            Msg::Known { source, binaries } => self.owners_are(&source, binaries),
+            Msg::Charged { srpm, attempts } => self.on_charged(&srpm, attempts, out),
+            Msg::Target { arch } => {
+                self.target.get_or_insert(arch);
+            }
+            Msg::StopLeasing { why } => {
+                log(out, log::Level::Error, format!("nothing is leased until a restart: {why}"));
+                self.stopped.get_or_insert(why);
+            }
+            Msg::Tick => {}
+        }
+        self.settle(now, out);
+    }
+
+    /// When something may become possible without a message.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        self.wakes.first().copied()
+    }
+
+    /// The package of that name, known or not.
+    fn package(&mut self, name: &FileName) -> &mut Package {
+        self.packages.entry(name.clone()).or_insert_with(Package::new)
+    }
+
+    /// The one way to another state: checks that it may follow, and keeps what is derived from it.
+    fn go(&mut self, name: &FileName, next: State) {
+        let package = self.packages.entry(name.clone()).or_insert_with(Package::new);
+        assert!(package.state.may_become(&next), "{name}: {:?} became {next:?}", package.state);
+        let live = next.is_live();
+        let waits = next == State::Waiting;
+        package.state = next;
+        if waits {
+            self.order.insert(name, package);
+        } else {
+            self.order.remove(name);
+        }
+        if !live {
+            self.disown(name);
+        }
+    }
+
+    /// Takes up the package's name-epoch-version-release; says who has it already, if somebody has.
+    fn own(&mut self, name: &FileName) -> Option<FileName> {
+        let nevra = self.packages.get(name)?.srpm.as_ref()?.facts.nevra.clone();
+        let files = self.nevras.entry(nevra).or_default();
+        if !files.contains(name) {
+            files.push(name.clone());
+        }
+        files.first().filter(|first| *first != name).cloned()
+    }
+
+    /// Gives up the package's name-epoch-version-release; the next file that has it moves up.
+    fn disown(&mut self, name: &FileName) {
+        let srpm = self.packages.get(name).and_then(|package| package.srpm.as_ref());
+        let Some(nevra) = srpm.map(|srpm| srpm.facts.nevra.clone()) else { return };
+        let Some(files) = self.nevras.get_mut(&nevra) else { return };
+        files.retain(|file| file != name);
+        match files.first() {
+            Some(first) => self.promoted.push(first.clone()),
+            None => {
+                self.nevras.remove(&nevra);
+            }
+        }
+    }
+
+    /// Forgets a package of which there is nothing to remember.
+    fn tidy(&mut self, name: &FileName) {
+        if self.packages.get(name).is_some_and(Package::is_void) {
+            self.packages.remove(name);
+        }
+    }
+
+    /// The binary packages that this source package has in the repository.
+    fn owners_are(&mut self, source: &str, binaries: Vec<String>) {
+        for binary in binaries {
+            self.owners.insert(binary, source.to_owned());
+        }
+    }
+
+    fn on_builder_up(&mut self, session: SessionId, info: BuilderInfo, out: &mut Vec<Effect>) {
+        let BuilderInfo { name, arch, cpus, memory_mib, peer, .. } = &info;
+        let text = format!("builder={name} up from {peer}: {arch}, {cpus} cpus, {memory_mib} MiB");
+        log(out, log::Level::Info, text);
+        if let Some(target) =
+            self.target.as_deref().filter(|target| !settle::may_build(arch.as_str(), target))
+        {
+            let text =
+                format!("builder={name} gets nothing: it builds for {arch}, the repository is {target}");
+            log(out, log::Level::Warn, text);
+        }
+        out.push(Effect::History(Note::Builder(info.clone())));
+        self.standing.up(session, info);
+    }
+
+    fn on_health(&mut self, id: BuilderId, health: Health, out: &mut Vec<Effect>) {
+        let Some(builder) = self.standing.all.get_mut(&id) else { return };
+        if builder.trouble != health.trouble {
+            builder.trouble = health.trouble;
+            let name = &builder.info.name;
+            let text = match health.trouble {
+                Some(trouble) => format!("builder={name} takes no work: {trouble:?} trouble"),
+                None => format!("builder={name} takes work again"),
+            };
+            let level = if health.trouble.is_some() { log::Level::Warn } else { log::Level::Info };
+            log(out, level, text);
+        }
+    }
+
+    fn on_charged(&mut self, srpm: &FileName, attempts: Vec<(Verdict, String)>, out: &mut Vec<Effect>) {
+        let package = self.package(srpm);
+        package.past.charged = attempts;
+        if matches!(package.state, State::Waiting | State::Held(_)) {
+            self.enqueue(srpm, out);
+        }
+    }
+
+    fn on_published(&mut self, out: &mut Vec<Effect>) {
+        self.published += 1;
+        let waits = |p: &Package| matches!(p.state, State::Held(Hold::Deps { .. }));
+        let held: Vec<FileName> =
+            self.packages.iter().filter(|(_, p)| waits(p)).map(|(name, _)| name.clone()).collect();
+        for name in held {
+            self.enqueue(&name, out);
+        }
+    }
+
+    fn on_granted(
+        &mut self,
+        now: Time,
+        srpm: &FileName,
+        lease: LeaseId,
+        id: BuilderId,
+        out: &mut Vec<Effect>,
+    ) {
+        let published = self.published;
+        // Before any builder has registered, leases tell only of what they found at the start.
+        let inherited = !self.standing.all.contains_key(&id);
+        if let Some(builder) = self.standing.all.get_mut(&id)
+            && builder.claiming.as_ref() == Some(srpm)
+        {
+            builder.claiming = None;
+        }
+        self.standing.busy(id);
+        self.package(srpm).released = None;
+        self.own(srpm);
+        let leased = Leased { lease, builder: id, since: now, inherited, published, ruled: None };
+        self.go(srpm, State::Leased(leased));
+        let name = self.standing.name(id);
+        log(out, log::Level::Info, format!("pkg={srpm} lease={lease} builder={name} leased"));
+        out.push(Effect::History(Note::Began { srpm: srpm.clone(), lease, builder: id }));
+    }
+
+    fn on_claim_failed(
+        &mut self,
+        now: Time,
+        srpm: &FileName,
+        id: BuilderId,
+        why: ClaimFailure,
+        out: &mut Vec<Effect>,
+    ) {
+        if let Some(builder) = self.standing.all.get_mut(&id)
+            && builder.claiming.as_ref() == Some(srpm)
+        {
+            builder.claiming = None;
+        }
+        if why == ClaimFailure::NoBuilder {
+            self.standing.busy(id);
+        }
+        if self.package(srpm).state != (State::Claimed { builder: id }) {
+            return;
+        }
+        if self.standing.bird.as_ref() == Some(srpm) {
+            self.standing.bird = None;
+        }
+        match why {
+            ClaimFailure::NoBuilder => {}
+            // What the watch has said of the file since the claim, it still says.
+            ClaimFailure::NoSuchFile => {
+                let Some(again) = self.package(srpm).again.take() else {
+                    log(out, log::Level::Info, format!("pkg={srpm} is gone from source/"));
+                    self.leave(srpm, out);
+                    return self.tidy(srpm);
+                };
+                self.replace(srpm, again, out);
+            }
+            // The lease is about to end; leases will say so.
+            ClaimFailure::Leased => {
+                let until = now.plus_ms(settle::CLAIM_AGAIN_MS);
+                self.package(srpm).not_before = Some(until);
+                self.wakes.insert(until);
+            }
+        }
+        self.enqueue(srpm, out);
+    }
+}
+
+fn log(out: &mut Vec<Effect>, level: log::Level, text: String) {
+    out.push(Effect::Log(level, text));
+}

@@ -1,0 +1,79 @@
+//! The order in which packages are leased.
+//!
+//! Owns `priority.txt` as it is now and the sorted set of packages that wait. First come its lines,
+//! then what builders gave back, then what was never tried, by file name; last, what has failed for a
+//! BuildRequires before, seldom first, so that retries never keep a new package waiting.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use moji_proto::FileName;
+
+use super::package::Package;
+
+/// A package's place; the smallest goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rank {
+    /// Line of `priority.txt`, from 0.
+    Listed(usize),
+    /// Given back; the earliest first.
+    Released(u64),
+    /// Nothing special.
+    Plain,
+    /// So many times a BuildRequires was missing.
+    Again(u32),
+}
+
+/// All packages that wait, in order.
+#[derive(Debug, Default)]
+pub(super) struct Order {
+    /// Line of each name of `priority.txt`, without `.src.rpm`.
+    listed: BTreeMap<String, usize>,
+    waiting: BTreeSet<(Rank, FileName)>,
+    rank_of: BTreeMap<FileName, Rank>,
+}
+
+impl Order {
+    /// Takes a new `priority.txt`, first line first; of a name that stands twice the first counts.
+    pub(super) fn list(&mut self, names: &[String], packages: &BTreeMap<FileName, Package>) {
+        self.listed.clear();
+        for (line, name) in names.iter().enumerate() {
+            self.listed.entry(stem(name).to_owned()).or_insert(line);
+        }
+        let waiting: Vec<FileName> = self.rank_of.keys().cloned().collect();
+        for name in waiting {
+            if let Some(package) = packages.get(&name) {
+                self.insert(&name, package);
+            }
+        }
+    }
+
+    /// Puts a package that waits in its place, also if it has another already.
+    pub(super) fn insert(&mut self, name: &FileName, package: &Package) {
+        self.remove(name);
+        let rank = match (self.listed.get(stem(name.as_str())), package.released, package.past.deps) {
+            (Some(line), _, _) => Rank::Listed(*line),
+            (None, Some(turn), _) => Rank::Released(turn),
+            (None, None, 0) => Rank::Plain,
+            (None, None, times) => Rank::Again(times),
+        };
+        self.waiting.insert((rank, name.clone()));
+        self.rank_of.insert(name.clone(), rank);
+    }
+
+    /// Takes out a package that no longer waits.
+    pub(super) fn remove(&mut self, name: &FileName) {
+        if let Some(rank) = self.rank_of.remove(name) {
+            self.waiting.remove(&(rank, name.clone()));
+        }
+    }
+
+    /// Those that wait, next first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &FileName> {
+        self.waiting.iter().map(|(_, name)| name)
+    }
+}
+
+/// A file name without `.src.rpm` or `.nosrc.rpm`: what glob patterns and `priority.txt` may leave out.
+pub(super) fn stem(name: &str) -> &str {
+    name.strip_suffix(".nosrc.rpm").or_else(|| name.strip_suffix(".src.rpm")).unwrap_or(name)
+}

@@ -1,0 +1,314 @@
+//! What follows from a verdict: attempts, holds, another builder, `finished/`.
+//!
+//! Owns which verdicts are charged and when attempts are used up. What a result means is ruled in
+//! [`super::verdict`]; that a lease is over is for leases to say.
+
+use moji_proto::message::Verdict;
+use moji_proto::{FileName, LeaseId, Time};
+
+use super::arrivals::reasons;
+use super::package::{Hold, Leased, Past, Ruled, State};
+use super::standing::Change;
+use super::verdict::{Context, Judgement, judge};
+use super::{Effect, Note, Queue, log};
+use crate::core::transfers;
+use crate::core::types::{BuilderId, End, Report, Ruling};
+use crate::rpmfile::Kind;
+
+/// The same unknown signature on so many builders is the package's own fault.
+const UNKNOWN_BUILDERS: usize = 3;
+/// What waits for a BuildRequires is tried again after this although nothing was published,
+/// milliseconds: a day, since the distribution's own repositories change too.
+const DEPS_AGAIN_MS: u64 = 24 * 3600 * 1000;
+/// A lease that ends within this of the hub's start is not charged as lost, milliseconds: the shortest
+/// grace after a start.
+const RESTART_MS: u64 = 120_000;
+
+impl Queue {
+    /// Rules about a sealed result. Said again about the same lease it rules again; what follows from it
+    /// follows when the lease has ended.
+    pub(super) fn on_judge(
+        &mut self,
+        name: &FileName,
+        lease: LeaseId,
+        id: BuilderId,
+        report: &Report,
+        out: &mut Vec<Effect>,
+    ) {
+        let package = self.packages.get(name);
+        let context = Context {
+            target: self.target.as_deref(),
+            builder_arch: self.standing.all.get(&id).map_or("", |b| b.info.arch.as_str()),
+            srpm: package.and_then(|p| p.srpm.as_ref()).map(|srpm| &srpm.facts),
+            owners: &self.owners,
+        };
+        let judgement = judge(report, &context);
+        let past = package.map(|p| p.past.clone()).unwrap_or_default();
+        let (ruling, ruled) = self.escalate(id, &past, report, judgement, out);
+        if let State::Leased(leased) = &mut self.package(name).state
+            && leased.lease == lease
+        {
+            leased.ruled = Some(ruled);
+        }
+        out.push(Effect::Transfers(transfers::Msg::Ruling { lease, ruling }));
+    }
+
+    /// Turns what a result means into what is done: the last charged attempt and the third builder with
+    /// the same unknown failure send the package to `finished/`.
+    fn escalate(
+        &mut self,
+        id: BuilderId,
+        past: &Past,
+        report: &Report,
+        judgement: Judgement,
+        out: &mut Vec<Effect>,
+    ) -> (Ruling, Ruled) {
+        let Judgement { mut ruling, wants, signature, arch } = judgement;
+        let (verdict, reason) = match &ruling {
+            Ruling::Publish { held } => (Verdict::Success, held.clone().unwrap_or_default()),
+            Ruling::Keep { verdict, reason } | Ruling::Return { verdict, reason } => {
+                (*verdict, reason.clone())
+            }
+            Ruling::Reject { reason, .. } => (Verdict::Failed, format!("rejected: {reason}")),
+        };
+        let charged = verdict == Verdict::Memory;
+        if charged && past.charged.len() + 1 >= self.config.attempts {
+            let mut past = past.clone();
+            past.charged.push((verdict, reason.clone()));
+            ruling = Ruling::Keep { verdict: Verdict::Failed, reason: reasons(&past) };
+        }
+        if let Some(signature) = &signature {
+            let mut on: Vec<BuilderId> =
+                past.unknown.iter().filter(|(seen, _)| seen == signature).map(|(_, on)| *on).collect();
+            on.push(id);
+            on.sort_unstable();
+            on.dedup();
+            if on.len() >= UNKNOWN_BUILDERS {
+                let reason = format!("the same on {} builders: {reason}", on.len());
+                ruling = Ruling::Keep { verdict: Verdict::Failed, reason };
+            }
+        }
+        let mut binaries = Vec::new();
+        if ruling == (Ruling::Publish { held: None }) {
+            let rpms = report.files.iter().filter_map(|file| file.rpm.as_ref());
+            binaries = rpms.filter(|f| f.kind == Kind::Binary).map(|f| f.nevra.name.clone()).collect();
+            if let (None, Some(arch)) = (&self.target, arch) {
+                log(out, log::Level::Info, format!("the repository is for {arch} from now on"));
+                out.push(Effect::History(Note::Target { arch: arch.clone() }));
+                self.target = Some(arch);
+            }
+        }
+        let (seconds, source) = (report.seconds, report.source.name.clone());
+        (ruling, Ruled { verdict, reason, charged, seconds, wants, signature, source, binaries })
+    }
+
+    /// A lease is over.
+    pub(super) fn on_ended(
+        &mut self,
+        now: Time,
+        name: &FileName,
+        lease: LeaseId,
+        id: BuilderId,
+        end: End,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.standing.bird.as_ref() == Some(name) {
+            self.standing.bird = None;
+        }
+        let leased = match &self.package(name).state {
+            State::Leased(leased) if leased.lease == lease => leased.clone(),
+            // A later lease lives already or is asked for: this is old news.
+            State::Leased(_) | State::Claimed { .. } => return,
+            // Ended before it was told of, which leases do not do.
+            _ => Leased { lease, builder: id, since: now, inherited: true, published: 0, ruled: None },
+        };
+        match end {
+            End::Finished(verdict) => self.on_done(now, name, &leased, verdict, out),
+            End::Cancelled => {
+                self.say_ended(name, &leased, "cancelled", "its lease was taken away", out);
+                self.note(name, &leased, Verdict::Released, "cancelled", false, out);
+                self.after(name, out);
+            }
+            End::Returned(verdict) => self.on_returned(now, name, &leased, verdict, out),
+        }
+        self.tidy(name);
+    }
+
+    /// The SRPM is in `finished/`.
+    fn on_done(
+        &mut self,
+        now: Time,
+        name: &FileName,
+        leased: &Leased,
+        verdict: Verdict,
+        out: &mut Vec<Effect>,
+    ) {
+        let (shown, reason) = match &leased.ruled {
+            Some(ruled) => (ruled.verdict, ruled.reason.clone()),
+            None => (verdict, String::new()),
+        };
+        self.say_ended(name, leased, verdict.as_str(), &reason, out);
+        self.note(name, leased, verdict, &reason, false, out);
+        self.judged(now, leased.builder, shown, out);
+        if verdict == Verdict::Success
+            && let Some(ruled) = &leased.ruled
+        {
+            self.owners_are(&ruled.source, ruled.binaries.clone());
+        }
+        let package = self.package(name);
+        package.past = Past::default();
+        package.in_finished = true;
+        self.after(name, out);
+        if let State::Finished(what) = &mut self.package(name).state {
+            *what = Some(verdict);
+        }
+    }
+
+    /// The SRPM is in `source/` again.
+    fn on_returned(
+        &mut self,
+        now: Time,
+        name: &FileName,
+        leased: &Leased,
+        verdict: Verdict,
+        out: &mut Vec<Effect>,
+    ) {
+        // The ruling may be about a result that was never settled; then the end itself counts.
+        let ruled = leased.ruled.clone().filter(|ruled| ruled.verdict == verdict);
+        let charged = match verdict {
+            Verdict::Lost => !self.is_excused(now, leased),
+            Verdict::Memory => true,
+            _ => false,
+        };
+        let builder = self.standing.name(leased.builder);
+        let reason = match &ruled {
+            Some(ruled) => ruled.reason.clone(),
+            None => format!("on {builder}"),
+        };
+        self.say_ended(name, leased, verdict.as_str(), &reason, out);
+        self.note(name, leased, verdict, &reason, charged, out);
+        self.judged(now, leased.builder, verdict, out);
+        self.remember(now, name, leased, verdict, ruled.as_ref());
+        let package = self.package(name);
+        if charged {
+            package.past.charged.push((verdict, reason));
+        }
+        if let Some(again) = package.again.take() {
+            self.replace(name, again, out);
+        } else if package.srpm.is_none() {
+            // Leased before this run saw it: the watch is about to say what it holds.
+            return self.go(name, State::Gone);
+        }
+        // What was published while it was built may be what it missed.
+        if verdict == Verdict::Deps && leased.published == self.published {
+            let until = now.plus_ms(DEPS_AGAIN_MS);
+            self.wakes.insert(until);
+            let names = ruled.map(|ruled| ruled.wants).unwrap_or_default();
+            self.go(name, State::Held(Hold::Deps { names, until }));
+        } else {
+            self.enqueue(name, out);
+        }
+    }
+
+    /// Keeps what the next lease of this package depends on.
+    fn remember(
+        &mut self,
+        now: Time,
+        name: &FileName,
+        leased: &Leased,
+        verdict: Verdict,
+        ruled: Option<&Ruled>,
+    ) {
+        let memory = self.standing.all.get(&leased.builder).map_or(0, |b| b.info.memory_mib);
+        let until = now.plus_ms(self.config.retry_pause_ms);
+        let turn = self.releases;
+        let package = self.package(name);
+        match verdict {
+            Verdict::Infra | Verdict::Lost => {
+                package.past.not_on.retain(|_, until| *until > now);
+                package.past.not_on.insert(leased.builder, until);
+                if let Some(signature) = ruled.and_then(|ruled| ruled.signature.clone()) {
+                    package.past.unknown.push((signature, leased.builder));
+                }
+                self.wakes.insert(until);
+            }
+            Verdict::Memory => package.past.memory_mib = package.past.memory_mib.max(Some(memory)),
+            Verdict::Deps => package.past.deps += 1,
+            Verdict::Released => {
+                package.released = Some(turn);
+                self.releases += 1;
+            }
+            Verdict::Success | Verdict::Excluded | Verdict::Failed => {}
+        }
+    }
+
+    /// Where a package goes that is not in `source/` any more, or again because another file was
+    /// dropped meanwhile.
+    fn after(&mut self, name: &FileName, out: &mut Vec<Effect>) {
+        match self.package(name).again.take() {
+            Some(again) => {
+                self.replace_afresh(name, again, out);
+                self.enqueue(name, out);
+            }
+            None => self.leave(name, out),
+        }
+    }
+
+    /// Whether a lost lease is not the builder's own doing: the hub was away, or most builders vanished.
+    fn is_excused(&self, now: Time, leased: &Leased) -> bool {
+        leased.inherited
+            || now.since_ms(self.config.started) <= RESTART_MS
+            || self.standing.vanished_in_a_crowd(leased.builder, leased.since)
+    }
+
+    fn judged(&mut self, now: Time, id: BuilderId, verdict: Verdict, out: &mut Vec<Effect>) {
+        let mut changes = Vec::new();
+        self.standing.judged(now, id, verdict, &mut changes);
+        let builder = self.standing.name(id);
+        for change in changes {
+            match change {
+                Change::Quarantined { for_ms, row } => {
+                    self.wakes.insert(now.plus_ms(for_ms));
+                    let minutes = for_ms / 60_000;
+                    let text = format!(
+                        "builder={builder} quarantined for {minutes} min: {row} times infra or lost in a row"
+                    );
+                    log(out, log::Level::Warn, text);
+                }
+                Change::Canary => {
+                    let text = "infra on three builders with no success between: one lease at a time until one succeeds";
+                    log(out, log::Level::Error, text.to_owned());
+                }
+                Change::Well => {
+                    log(out, log::Level::Info, format!("builder={builder} got through: leasing to all again"))
+                }
+            }
+        }
+    }
+
+    fn say_ended(&self, name: &FileName, leased: &Leased, what: &str, reason: &str, out: &mut Vec<Effect>) {
+        let builder = self.standing.name(leased.builder);
+        let colon = if reason.is_empty() { "" } else { ": " };
+        let text = format!("pkg={name} lease={} builder={builder} {what}{colon}{reason}", leased.lease);
+        log(out, log::Level::Info, text);
+    }
+
+    fn note(
+        &self,
+        name: &FileName,
+        leased: &Leased,
+        verdict: Verdict,
+        reason: &str,
+        charged: bool,
+        out: &mut Vec<Effect>,
+    ) {
+        out.push(Effect::History(Note::Ended {
+            srpm: name.clone(),
+            lease: leased.lease,
+            verdict,
+            reason: reason.to_owned(),
+            charged,
+            seconds: leased.ruled.as_ref().map(|ruled| ruled.seconds),
+        }));
+    }
+}

@@ -1,0 +1,212 @@
+//! After every message: packages that wait are matched with builders that are idle.
+//!
+//! Owns who may get what, and when nobody gets anything. Leads to nothing but claims, holds that end
+//! and log lines.
+
+use moji_proto::limits::OPTIONS_MAX;
+use moji_proto::{FileName, Line, Time};
+
+use super::order::stem;
+use super::package::{Hold, Package, State};
+use super::standing::Builder;
+use super::{Effect, Queue, SPACE_AGAIN_MS, glob, log, verdict};
+use crate::core::leases;
+use crate::core::types::BuilderId;
+
+/// A claim that came while the lease before it was still ending is tried again after this, milliseconds:
+/// two renames and an fsync.
+pub(super) const CLAIM_AGAIN_MS: u64 = 1_000;
+/// Never less must stay free than this, bytes: 2 GiB (DESIGN, "Sizes").
+const FLOOR_BYTES_MIN: u64 = 2 << 30;
+/// On a large disk this share must stay free: 1 in 20 …
+const FLOOR_SHARE: u64 = 20;
+/// … but never more than this, bytes: 20 GiB.
+const FLOOR_BYTES_MAX: u64 = 20 << 30;
+
+/// What must stay free for a lease on a file system of this size, bytes.
+#[must_use]
+pub fn space_floor(total_bytes: u64) -> u64 {
+    FLOOR_BYTES_MIN.max(FLOOR_BYTES_MAX.min(total_bytes / FLOOR_SHARE))
+}
+
+/// Whether a builder for `arch` can build for `target`. Boards of one family say their names in more
+/// ways than one (`i386` builds `i686`), so only another family is ruled out.
+pub(super) fn may_build(arch: &str, target: &str) -> bool {
+    family(arch) == family(target)
+}
+
+fn family(arch: &str) -> &str {
+    match arch {
+        "i386" | "i486" | "i586" | "i686" | "athlon" | "geode" | "pentium3" | "pentium4" => "x86",
+        "amd64" | "ia32e" => "x86_64",
+        "arm64" => "aarch64",
+        _ if arch.starts_with("x86_64") => "x86_64",
+        _ if arch.starts_with("arm") => "arm",
+        _ => arch,
+    }
+}
+
+impl Queue {
+    /// Restores what is derived: holds that are over, and no idle builder beside a package it could build.
+    pub(super) fn settle(&mut self, now: Time, out: &mut Vec<Effect>) {
+        self.wake(now, out);
+        while let Some(name) = self.promoted.pop() {
+            let held = |p: &Package| matches!(p.state, State::Held(Hold::Duplicate { .. }));
+            if self.packages.get(&name).is_some_and(held) {
+                self.enqueue(&name, out);
+            }
+        }
+        if self.say_blocked(now, out) {
+            return;
+        }
+        for (srpm, builder) in self.matches(now) {
+            self.claim(srpm, builder, out);
+        }
+        self.say_stuck(now, out);
+    }
+
+    /// Ends holds whose time is over.
+    fn wake(&mut self, now: Time, out: &mut Vec<Effect>) {
+        if self.wakes.first().is_none_or(|first| *first > now) {
+            return;
+        }
+        self.wakes = self.wakes.split_off(&now.plus_ms(1));
+        let over = |p: &Package| matches!(&p.state, State::Held(Hold::Deps { until, .. }) if *until <= now);
+        let held: Vec<FileName> =
+            self.packages.iter().filter(|(_, p)| over(p)).map(|(name, _)| name.clone()).collect();
+        for name in held {
+            self.enqueue(&name, out);
+        }
+    }
+
+    /// Whether nothing at all may be leased; the reason is logged once a change.
+    fn say_blocked(&mut self, now: Time, out: &mut Vec<Effect>) -> bool {
+        let low = self.space.filter(|(free, floor)| free < floor);
+        let (blocked, text) = match (&self.stopped, low) {
+            (Some(_), _) => (Some("stopped"), String::new()),
+            (None, Some((free, floor))) => {
+                let again = now.plus_ms(SPACE_AGAIN_MS);
+                if self.wakes.first().is_none_or(|first| *first > again) {
+                    self.wakes.insert(again);
+                }
+                let text = format!("nothing is leased: {} MiB free, {} are needed", free >> 20, floor >> 20);
+                (Some("space"), text)
+            }
+            (None, None) => (None, "leasing again: there is space".to_owned()),
+        };
+        if self.said.blocked != blocked {
+            self.said.blocked = blocked;
+            match blocked {
+                Some("space") => log(out, log::Level::Error, text),
+                Some(_) => {}
+                None => log(out, log::Level::Info, text),
+            }
+        }
+        blocked.is_some()
+    }
+
+    /// Who gets what now: each package in order goes to the builder that has been idle longest and may
+    /// have it.
+    fn matches(&self, now: Time) -> Vec<(FileName, BuilderId)> {
+        let mut idle = self.standing.idle(now);
+        idle.retain(|id| self.is_for_target(*id));
+        let mut matched = Vec::new();
+        let mut bird_is_out = self.standing.bird_is_out();
+        for name in self.order.iter() {
+            if idle.is_empty() || bird_is_out {
+                break;
+            }
+            let Some(package) = self.packages.get(name) else { continue };
+            if package.not_before.is_some_and(|at| at > now) {
+                continue;
+            }
+            let may = self.who_may(now, package);
+            if let Some(at) = idle.iter().position(|id| may.contains(id)) {
+                matched.push((name.clone(), idle.remove(at)));
+                bird_is_out = self.standing.is_canary();
+            }
+        }
+        matched
+    }
+
+    fn is_for_target(&self, id: BuilderId) -> bool {
+        let arch = self.standing.all.get(&id).map(|b| b.info.arch.as_str());
+        match (arch, &self.target) {
+            (Some(arch), Some(target)) => may_build(arch, target),
+            _ => true,
+        }
+    }
+
+    /// Builders, idle or not, that the package may go to next. A header that rules architectures out and
+    /// memory that was not enough are wishes: where no builder meets them, they do not count. (A
+    /// package ruled out everywhere is built once all the same, and rpmbuild says so itself.)
+    pub(super) fn who_may(&self, now: Time, package: &Package) -> Vec<BuilderId> {
+        let willing = self.standing.all.iter().filter(|(id, b)| {
+            let paused = package.past.not_on.get(*id).is_some_and(|until| *until > now);
+            b.is_willing(now) && !paused && self.is_for_target(**id)
+        });
+        let mut may: Vec<(&BuilderId, &Builder)> = willing.collect();
+        if let Some(srpm) = &package.srpm {
+            prefer(&mut may, |b| verdict::header_allows(&srpm.facts, b.info.arch.as_str()));
+        }
+        if let Some(tried) = package.past.memory_mib {
+            prefer(&mut may, |b| b.info.memory_mib > tried);
+        }
+        may.into_iter().map(|(id, _)| *id).collect()
+    }
+
+    fn claim(&mut self, srpm: FileName, builder: BuilderId, out: &mut Vec<Effect>) {
+        let options = self.options_for(&srpm, out);
+        if let Some(builder) = self.standing.all.get_mut(&builder) {
+            builder.claiming = Some(srpm.clone());
+        }
+        if self.standing.is_canary() {
+            log(out, log::Level::Info, format!("pkg={srpm} goes out as the canary"));
+            self.standing.bird = Some(srpm.clone());
+        }
+        self.said.stuck = None;
+        self.package(&srpm).not_before = None;
+        self.go(&srpm, State::Claimed { builder });
+        out.push(Effect::Leases(leases::Msg::Claim { srpm, builder, options }));
+    }
+
+    /// The words of all rules of `options.txt` that match, in their order.
+    fn options_for(&self, srpm: &FileName, out: &mut Vec<Effect>) -> Vec<Line> {
+        let name = srpm.as_str();
+        let hits = self
+            .options
+            .iter()
+            .filter(|rule| glob::matches(&rule.glob, name) || glob::matches(&rule.glob, stem(name)));
+        let mut words: Vec<Line> = Vec::new();
+        for rule in hits {
+            if words.len() + rule.words.len() > usize::from(OPTIONS_MAX) {
+                let text =
+                    format!("pkg={srpm} options.txt: more than {OPTIONS_MAX} words, {} left out", rule.glob);
+                log(out, log::Level::Warn, text);
+                continue;
+            }
+            words.extend(rule.words.iter().cloned());
+        }
+        words
+    }
+
+    /// Says once a change why idle builders get nothing.
+    fn say_stuck(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let idle = !self.standing.idle(now).is_empty();
+        if !idle {
+            return;
+        }
+        let text = self.snapshot(now).why_nothing();
+        if self.said.stuck.as_ref() != Some(&text) {
+            log(out, log::Level::Info, format!("nothing to lease: {text}"));
+            self.said.stuck = Some(text);
+        }
+    }
+}
+
+/// Keeps only those that meet the wish, unless none does.
+fn prefer(may: &mut Vec<(&BuilderId, &Builder)>, wish: impl Fn(&Builder) -> bool) {
+    if may.iter().any(|(_, b)| wish(b)) {
+        may.retain(|(_, b)| wish(b));
+    }
+}

@@ -1,0 +1,242 @@
+//! Builders as the queue sees them: who is idle, who is trusted, and whether the world is well.
+//!
+//! Owns quarantine, the canary and what counts as builders vanishing together. Never looks at packages.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use moji_proto::message::{Trouble, Verdict};
+use moji_proto::{FileName, Time};
+
+use crate::core::types::{BuilderId, BuilderInfo, SessionId};
+
+/// So many infra or lost in a row send a builder into quarantine.
+const ROW_MAX: u32 = 3;
+/// How long each quarantine in a row lasts, milliseconds: 1, 5, 15, 60 minutes. The first forgives a
+/// reboot; the last costs a board that is broken for good an hour's worth of one package a time.
+const QUARANTINE_MS: [u64; 4] = [60_000, 300_000, 900_000, 3_600_000];
+/// Infra on so many builders with no success between means that the world is broken.
+const WORLD_BUILDERS: usize = 3;
+/// Builders that vanish within so many milliseconds vanish together: a power cut or a switch takes
+/// the slowest of them 60 s of silence to be noticed.
+const TOGETHER_MS: u64 = 60_000;
+/// How many at least must vanish together: one is never a crowd.
+const TOGETHER_MIN: usize = 2;
+
+/// A builder's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Link {
+    /// Not connected.
+    Down,
+    /// Connected.
+    Up {
+        /// Its session.
+        session: SessionId,
+        /// Since when it is idle; None while it is not.
+        idle: Option<Time>,
+        /// Whether it takes no new job.
+        draining: bool,
+    },
+}
+
+/// One builder; kept while it is away.
+#[derive(Clone, Debug)]
+pub(super) struct Builder {
+    /// What it said of itself.
+    pub(super) info: BuilderInfo,
+    /// Its connection.
+    pub(super) link: Link,
+    /// The package that leases was asked to lease to it, until leases has answered.
+    pub(super) claiming: Option<FileName>,
+    /// What keeps it from work, as it says.
+    pub(super) trouble: Option<Trouble>,
+    /// Infra or lost in a row.
+    row: u32,
+    /// Quarantines in a row.
+    level: usize,
+    /// No lease before.
+    quarantined: Option<Time>,
+    /// When it last vanished.
+    down_at: Option<Time>,
+    /// When it last vanished together with others.
+    crowd_at: Option<Time>,
+}
+
+impl Builder {
+    fn new(info: BuilderInfo) -> Builder {
+        Builder {
+            info,
+            link: Link::Down,
+            claiming: None,
+            trouble: None,
+            row: 0,
+            level: 0,
+            quarantined: None,
+            down_at: None,
+            crowd_at: None,
+        }
+    }
+
+    /// Whether it would take a package once it is idle.
+    pub(super) fn is_willing(&self, now: Time) -> bool {
+        let up = matches!(self.link, Link::Up { draining: false, .. });
+        up && self.trouble.is_none() && self.quarantined.is_none_or(|until| until <= now)
+    }
+
+    /// Since when it could take a package at once; None if it cannot.
+    pub(super) fn idle_since(&self) -> Option<Time> {
+        match self.link {
+            Link::Up { idle, draining: false, .. } if self.claiming.is_none() => idle,
+            Link::Up { .. } | Link::Down => None,
+        }
+    }
+
+    /// When its quarantine ends, if it is in one.
+    pub(super) fn quarantined_until(&self, now: Time) -> Option<Time> {
+        self.quarantined.filter(|until| *until > now)
+    }
+}
+
+/// What a verdict did to the standing of builders, to be logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// The builder gets nothing for so many milliseconds after so many infra or lost in a row.
+    Quarantined {
+        /// How long, milliseconds.
+        for_ms: u64,
+        /// How many in a row.
+        row: u32,
+    },
+    /// From now on one lease at a time.
+    Canary,
+    /// The world is well again.
+    Well,
+}
+
+/// All builders, and the state of the world as their results show it.
+#[derive(Debug, Default)]
+pub(super) struct Standing {
+    /// All that ever registered in this run.
+    pub(super) all: BTreeMap<BuilderId, Builder>,
+    /// Builders with an infra since the last success.
+    infra_on: BTreeSet<BuilderId>,
+    /// Whether there is one lease at a time.
+    canary: bool,
+    /// The package that is out as a canary.
+    pub(super) bird: Option<FileName>,
+}
+
+impl Standing {
+    /// A builder registered.
+    pub(super) fn up(&mut self, session: SessionId, info: BuilderInfo) {
+        let builder = self.all.entry(info.id).or_insert_with(|| Builder::new(info.clone()));
+        builder.info = info;
+        builder.link = Link::Up { session, idle: None, draining: false };
+        builder.trouble = None;
+    }
+
+    /// A builder's connection ended; with more than half of all within a minute, they vanished together.
+    pub(super) fn down(&mut self, now: Time, id: BuilderId) {
+        let Some(builder) = self.all.get_mut(&id) else { return };
+        builder.link = Link::Down;
+        builder.down_at = Some(now);
+        let vanished =
+            |b: &Builder| b.link == Link::Down && b.down_at.is_some_and(|at| now.since_ms(at) <= TOGETHER_MS);
+        let gone = self.all.values().filter(|b| vanished(b)).count();
+        let left = self.all.values().filter(|b| b.link != Link::Down).count();
+        if gone >= TOGETHER_MIN && gone > left {
+            self.all.values_mut().filter(|b| vanished(b)).for_each(|b| b.crowd_at = Some(now));
+        }
+    }
+
+    /// It is idle.
+    pub(super) fn ready(&mut self, now: Time, id: BuilderId) {
+        if let Some(Builder { link: Link::Up { idle, draining, .. }, .. }) = self.all.get_mut(&id) {
+            *draining = false;
+            idle.get_or_insert(now);
+        }
+    }
+
+    /// It has something to do, or its readiness turned out to be old.
+    pub(super) fn busy(&mut self, id: BuilderId) {
+        if let Some(Builder { link: Link::Up { idle, .. }, .. }) = self.all.get_mut(&id) {
+            *idle = None;
+        }
+    }
+
+    /// It takes no new job. Says whether that is news.
+    pub(super) fn drain(&mut self, id: BuilderId) -> bool {
+        match self.all.get_mut(&id) {
+            Some(Builder { link: Link::Up { draining, .. }, .. }) => !std::mem::replace(draining, true),
+            _ => false,
+        }
+    }
+
+    /// Whether `id` vanished together with most others at some time since `since`.
+    pub(super) fn vanished_in_a_crowd(&self, id: BuilderId, since: Time) -> bool {
+        self.all.get(&id).and_then(|b| b.crowd_at).is_some_and(|at| at >= since)
+    }
+
+    /// Takes the verdict on what a builder did.
+    pub(super) fn judged(&mut self, now: Time, id: BuilderId, verdict: Verdict, changes: &mut Vec<Change>) {
+        match verdict {
+            Verdict::Infra | Verdict::Lost => self.own_fault(now, id, changes),
+            Verdict::Success | Verdict::Failed | Verdict::Excluded => {
+                if let Some(builder) = self.all.get_mut(&id) {
+                    (builder.row, builder.level, builder.quarantined) = (0, 0, None);
+                }
+                self.infra_on.clear();
+                if std::mem::take(&mut self.canary) {
+                    self.bird = None;
+                    changes.push(Change::Well);
+                }
+            }
+            // mock and dnf ran: the row is broken, but nothing is proven.
+            Verdict::Deps | Verdict::Memory => {
+                if let Some(builder) = self.all.get_mut(&id) {
+                    builder.row = 0;
+                }
+            }
+            Verdict::Released => {}
+        }
+        if verdict == Verdict::Infra {
+            self.infra_on.insert(id);
+            if self.infra_on.len() >= WORLD_BUILDERS && !std::mem::replace(&mut self.canary, true) {
+                changes.push(Change::Canary);
+            }
+        }
+    }
+
+    /// Whether nothing may be leased because a canary is out.
+    pub(super) fn bird_is_out(&self) -> bool {
+        self.canary && self.bird.is_some()
+    }
+
+    /// Whether there is one lease at a time.
+    pub(super) fn is_canary(&self) -> bool {
+        self.canary
+    }
+
+    /// Builders that could take something at once, the longest idle first.
+    pub(super) fn idle(&self, now: Time) -> Vec<BuilderId> {
+        let idle = self.all.iter().filter(|(_, b)| b.is_willing(now));
+        let mut idle: Vec<_> = idle.filter_map(|(id, b)| Some((b.idle_since()?, *id))).collect();
+        idle.sort_unstable();
+        idle.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// A name for logs.
+    pub(super) fn name(&self, id: BuilderId) -> String {
+        self.all.get(&id).map_or_else(|| id.fingerprint(), |b| b.info.name.to_string())
+    }
+
+    fn own_fault(&mut self, now: Time, id: BuilderId, changes: &mut Vec<Change>) {
+        let Some(builder) = self.all.get_mut(&id) else { return };
+        builder.row += 1;
+        if builder.row >= ROW_MAX {
+            let for_ms = QUARANTINE_MS[builder.level.min(QUARANTINE_MS.len() - 1)];
+            builder.level += 1;
+            builder.quarantined = Some(now.plus_ms(for_ms));
+            changes.push(Change::Quarantined { for_ms, row: builder.row });
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Random stories, played by a world that knows the truth.
+//!
+//! The world keeps the folders, the leases and what is on its way to the queue by two ways: what
+//! leases say and what the watch says each stay in order, but come mixed. Checked: leases are never
+//! asked for a package that is claimed already nor for a builder that is; and once everything heals, every
+//! package that is not unusable ends in `finished/`.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::*;
+
+const BUILDERS: u8 = 4;
+const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+
+/// A small generator (xorshift64*): the same seed tells the same story.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % sides
+    }
+}
+
+struct World {
+    rig: Rig,
+    dice: Dice,
+    source: BTreeSet<FileName>,
+    finished: BTreeSet<FileName>,
+    /// Live leases, and what was ruled on their result.
+    leases: BTreeMap<FileName, (LeaseId, BuilderId, Option<End>)>,
+    /// Connected builders, and whether each is idle.
+    up: BTreeMap<BuilderId, bool>,
+    to_leases: VecDeque<leases::Msg>,
+    from_leases: VecDeque<Msg>,
+    from_watch: VecDeque<Msg>,
+    /// Claims that the queue has no answer to yet.
+    asked: Vec<(FileName, BuilderId)>,
+    counter: u32,
+    healed: bool,
+}
+
+impl World {
+    fn new(seed: u64) -> World {
+        World {
+            rig: Rig::with(Config { attempts: 3, ..Rig::new().queue.config }),
+            dice: Dice(seed),
+            source: BTreeSet::new(),
+            finished: BTreeSet::new(),
+            leases: BTreeMap::new(),
+            up: BTreeMap::new(),
+            to_leases: VecDeque::new(),
+            from_leases: VecDeque::new(),
+            from_watch: VecDeque::new(),
+            asked: Vec::new(),
+            counter: 0,
+            healed: false,
+        }
+    }
+
+    fn name(&mut self) -> FileName {
+        file(NAMES[self.dice.roll(NAMES.len())])
+    }
+
+    fn short(name: &FileName) -> &str {
+        name.as_str().split('-').next().unwrap()
+    }
+
+    fn watch(&mut self, name: &FileName) {
+        let srpm = name.clone();
+        self.from_watch.push_back(match self.source.contains(name) {
+            true => Msg::Appeared { facts: srpm_of(name), srpm },
+            false => Msg::Vanished { srpm },
+        });
+    }
+
+    fn watch_finished(&mut self, name: &FileName) {
+        let present = self.finished.contains(name);
+        self.from_watch.push_back(Msg::FinishedChanged { srpm: name.clone(), present });
+    }
+
+    fn hear(&mut self, msg: Msg) {
+        self.rig.tell(msg);
+        for effect in self.rig.effects() {
+            match effect {
+                Effect::Leases(leases::Msg::Claim { srpm, builder, options }) => {
+                    let double = self.asked.iter().any(|(s, b)| *s == srpm || *b == builder);
+                    assert!(!double, "{srpm} for {builder:?} beside {:?}", self.asked);
+                    self.asked.push((srpm.clone(), builder));
+                    self.to_leases.push_back(leases::Msg::Claim { srpm, builder, options });
+                }
+                Effect::Leases(msg) => self.to_leases.push_back(msg),
+                Effect::Transfers(transfers::Msg::Ruling { lease, ruling }) => self.ruled(lease, &ruling),
+                _ => {}
+            }
+        }
+    }
+
+    fn ruled(&mut self, lease: LeaseId, ruling: &Ruling) {
+        let end = match ruling {
+            Ruling::Publish { .. } => End::Finished(Verdict::Success),
+            Ruling::Keep { verdict, .. } => End::Finished(*verdict),
+            Ruling::Reject { .. } => End::Finished(Verdict::Failed),
+            Ruling::Return { verdict, .. } => End::Returned(*verdict),
+        };
+        let entry = self.leases.values_mut().find(|(id, ..)| *id == lease);
+        if let Some((.., ruled)) = entry {
+            *ruled = Some(end);
+        }
+    }
+
+    /// leases take one message from the queue.
+    fn leases_work(&mut self) {
+        match self.to_leases.pop_front() {
+            Some(leases::Msg::Claim { srpm, builder, .. }) => {
+                let why = if self.leases.contains_key(&srpm) {
+                    ClaimFailure::Leased
+                } else if self.up.get(&builder) != Some(&true) {
+                    ClaimFailure::NoBuilder
+                } else if !self.source.contains(&srpm) {
+                    ClaimFailure::NoSuchFile
+                } else {
+                    return self.grant(&srpm, builder);
+                };
+                self.from_leases.push_back(Msg::ClaimFailed { srpm, builder, why });
+            }
+            Some(leases::Msg::Retire { srpm, .. }) => {
+                if !self.leases.contains_key(&srpm) && self.source.remove(&srpm) {
+                    self.finished.insert(srpm.clone());
+                    self.watch(&srpm);
+                    self.watch_finished(&srpm);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn grant(&mut self, srpm: &FileName, builder: BuilderId) {
+        self.counter += 1;
+        let lease = lease(self.counter);
+        self.source.remove(srpm);
+        self.leases.insert(srpm.clone(), (lease, builder, None));
+        self.up.insert(builder, false);
+        self.from_leases.push_back(Msg::Granted { srpm: srpm.clone(), lease, builder });
+        self.watch(srpm);
+    }
+
+    fn end(&mut self, srpm: &FileName, end: End) {
+        let Some((lease, builder, _)) = self.leases.remove(srpm) else { return };
+        match end {
+            End::Finished(_) => {
+                self.finished.insert(srpm.clone());
+                self.watch_finished(srpm);
+            }
+            End::Returned(_) => {
+                self.source.insert(srpm.clone());
+                self.watch(srpm);
+            }
+            End::Cancelled => {}
+        }
+        self.from_leases.push_back(Msg::Ended { srpm: srpm.clone(), lease, builder, end });
+        if self.up.contains_key(&builder) {
+            self.ready(builder);
+        }
+    }
+
+    fn ready(&mut self, builder: BuilderId) {
+        self.up.insert(builder, true);
+        self.from_leases.push_back(Msg::Ready { builder });
+    }
+
+    /// A builder is done, or its lease is lost.
+    fn finish(&mut self, srpm: &FileName) {
+        let Some((lease, builder, ruled)) = self.leases.get(srpm).cloned() else { return };
+        if let Some(end) = ruled {
+            return self.end(srpm, end);
+        }
+        let verdicts = [Verdict::Success, Verdict::Infra, Verdict::Memory, Verdict::Deps, Verdict::Failed];
+        let roll = if self.healed { 0 } else { self.dice.roll(verdicts.len() + 2) };
+        match verdicts.get(roll) {
+            Some(verdict) => {
+                let report = report(World::short(srpm), *verdict);
+                self.from_leases.push_back(Msg::Judge { srpm: srpm.clone(), lease, builder, report });
+            }
+            None => self.end(srpm, End::Returned([Verdict::Lost, Verdict::Released][roll % 2])),
+        }
+    }
+
+    fn connect(&mut self, builder: u8) {
+        if self.up.insert(key(builder), false).is_none() {
+            self.from_leases.push_back(Msg::BuilderUp { session: SessionId(1), info: info(builder) });
+        }
+        if !self.leases.values().any(|(_, holder, _)| *holder == key(builder)) {
+            self.ready(key(builder));
+        }
+    }
+
+    /// Somebody's hand in the folders.
+    fn meddle(&mut self) {
+        let name = self.name();
+        match self.dice.roll(4) {
+            0 => {
+                self.source.remove(&name);
+                self.watch(&name);
+            }
+            1 if self.finished.remove(&name) => {
+                self.source.insert(name.clone());
+                self.watch_finished(&name);
+                self.watch(&name);
+            }
+            2 if self.leases.contains_key(&name) => self.end(&name, End::Cancelled),
+            _ => {
+                self.source.insert(name.clone());
+                self.watch(&name);
+            }
+        }
+    }
+
+    fn deliver(&mut self) {
+        let leases_first = self.dice.roll(2) == 0;
+        let msg = match (leases_first, self.from_leases.is_empty(), self.from_watch.is_empty()) {
+            (true, false, _) | (false, false, true) => self.from_leases.pop_front(),
+            _ => self.from_watch.pop_front(),
+        };
+        let Some(msg) = msg else { return };
+        // An answer to a claim: leases may be asked again.
+        match &msg {
+            Msg::Granted { srpm, builder, .. } | Msg::ClaimFailed { srpm, builder, .. } => {
+                self.asked.retain(|asked| *asked != (srpm.clone(), *builder));
+            }
+            _ => {}
+        }
+        self.hear(msg);
+    }
+
+    fn step(&mut self) {
+        match self.dice.roll(if self.healed { 8 } else { 11 }) {
+            0..4 => self.deliver(),
+            4 | 5 => self.leases_work(),
+            6 => {
+                let name = self.name();
+                self.finish(&name);
+            }
+            7 => {
+                let ms = [1, 1_000, PAUSE_MS, 3_600_000][self.dice.roll(4)];
+                self.rig.now = self.rig.now.plus_ms(ms);
+                self.hear(Msg::Tick);
+            }
+            8 => self.meddle(),
+            9 => {
+                let builder = 1 + self.dice.roll(usize::from(BUILDERS)) as u8;
+                self.connect(builder);
+            }
+            _ => {
+                let builder = key(1 + self.dice.roll(usize::from(BUILDERS)) as u8);
+                if self.up.remove(&builder).is_some() {
+                    self.from_leases.push_back(Msg::BuilderDown { builder });
+                }
+            }
+        }
+    }
+
+    /// Everybody is well from now on: what was dropped in must be built.
+    fn heal(&mut self) {
+        self.healed = true;
+        (1..=BUILDERS).for_each(|builder| self.connect(builder));
+        for _ in 0..20_000 {
+            self.step();
+            if self.source.is_empty() && self.leases.is_empty() && self.from_watch.is_empty() {
+                return;
+            }
+            if self.dice.roll(100) == 0 {
+                self.hear(Msg::Published);
+            }
+        }
+        panic!("{:?} never built: {:?}", self.source, self.rig.queue.snapshot(self.rig.now));
+    }
+}
+
+fn srpm_of(name: &FileName) -> Srpm {
+    // Two of the files hold the same package.
+    let short = World::short(name);
+    srpm(if short == "f" { "e" } else { short })
+}
+
+#[test]
+fn no_package_is_forgotten_and_none_is_leased_twice() {
+    for seed in 1..=400 {
+        let mut world = World::new(seed);
+        let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            for name in NAMES {
+                world.source.insert(file(name));
+                world.watch(&file(name));
+            }
+            (0..600).for_each(|_| world.step());
+            world.heal();
+        }));
+        assert!(told.is_ok(), "seed {seed}");
+    }
+}
