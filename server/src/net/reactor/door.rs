@@ -115,7 +115,8 @@ impl Reactor {
     }
 
     pub(super) fn on_established(&mut self, now: Time, id: SessionId, key: PublicKey, role: Role) {
-        let no_secret = self.config.secrets.builder.is_empty() && self.config.secrets.operator.is_empty();
+        // Also an operator who has a secret: a hub without one for builders is one for trying out.
+        let no_secret = self.config.secrets.builder.is_empty();
         let Some(conn) = self.conns.get_mut(&token(id)) else { return };
         let peer = conn.addr.ip();
         match role {
