@@ -6,6 +6,8 @@
 //! | [`actors`] | a thread for each core: receive one thing, handle it, run its effects |
 //! | [`net`] | the reactor: sockets, handshakes, records |
 //! | [`disk`], [`clock`] | every touch of the file system and of the time, behind traits |
+//! | [`stage`], [`index`] | the file work of transfers and of repo |
+//! | [`web`] | HTTP, read-only |
 //! | [`rpmfile`] | reading RPM files that nobody vouches for |
 
 pub mod actors;
@@ -14,9 +16,11 @@ pub mod clock;
 pub mod core;
 pub mod daemon;
 pub mod disk;
+pub mod index;
 pub mod keys;
 pub mod logging;
 pub mod net;
 pub mod result_json;
 pub mod rpmfile;
+pub mod stage;
 pub mod web;

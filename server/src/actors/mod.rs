@@ -19,6 +19,8 @@
 //! | history | queue | attempts; SQLite takes thousands a second |
 
 pub mod queue;
+pub mod repo;
+pub mod transfers;
 
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -27,7 +29,7 @@ use crossbeam_channel::{Receiver, Sender, never, select, unbounded};
 use moji_proto::Time;
 
 use crate::clock::Clock;
-use crate::core::{leases, repo, transfers};
+use crate::core;
 use crate::net;
 
 /// A pure state machine that an actor runs.
@@ -48,15 +50,15 @@ pub trait Core {
 #[derive(Clone)]
 pub struct Peers {
     /// To leases.
-    pub leases: Sender<leases::Msg>,
+    pub leases: Sender<core::leases::Msg>,
     /// To the queue.
-    pub queue: Sender<crate::core::queue::Msg>,
+    pub queue: Sender<core::queue::Msg>,
     /// To transfers.
-    pub transfers: Sender<transfers::Msg>,
+    pub transfers: Sender<core::transfers::Msg>,
     /// To repo.
-    pub repo: Sender<repo::Msg>,
+    pub repo: Sender<core::repo::Msg>,
     /// To the history.
-    pub history: Sender<crate::core::queue::Note>,
+    pub history: Sender<core::queue::Note>,
     /// To builders.
     pub net: net::Handle,
 }
@@ -64,15 +66,15 @@ pub struct Peers {
 /// The other ends of [`Peers`].
 pub struct Inboxes {
     /// Of leases.
-    pub leases: Receiver<leases::Msg>,
+    pub leases: Receiver<core::leases::Msg>,
     /// Of the queue.
-    pub queue: Receiver<crate::core::queue::Msg>,
+    pub queue: Receiver<core::queue::Msg>,
     /// Of transfers.
-    pub transfers: Receiver<transfers::Msg>,
+    pub transfers: Receiver<core::transfers::Msg>,
     /// Of repo.
-    pub repo: Receiver<repo::Msg>,
+    pub repo: Receiver<core::repo::Msg>,
     /// Of the history.
-    pub history: Receiver<crate::core::queue::Note>,
+    pub history: Receiver<core::queue::Note>,
 }
 
 /// Makes all channels; `net` reaches the reactor.

@@ -1,11 +1,22 @@
 //! Repo: the index over what is published.
 //!
 //! Owns which results are indexed, and batches: results that arrive while an index is being made go
-//! into the next one. Never knows builders.
+//! into the next one. Never knows builders, never forgets a result: an index that failed is made again.
 
-use moji_proto::FileName;
+use std::collections::BTreeMap;
+
+use moji_proto::{FileName, Time};
 
 use super::queue;
+
+/// Pause after an index that failed, milliseconds. It doubles with every further failure up to
+/// [`RETRY_MS_MAX`].
+const RETRY_MS: u64 = 5_000;
+/// Longest such pause, milliseconds: a person who made room need not wait long.
+const RETRY_MS_MAX: u64 = 300_000;
+/// When superseded files of the index are looked at for deletion, milliseconds after an index went
+/// live: as long as they stay, and a second for rounding.
+const SWEEP_MS: u64 = crate::index::KEEP_OLD_MS + 1_000;
 
 /// A result that may be indexed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +43,174 @@ pub enum Msg {
 pub enum Effect {
     /// Make and publish an index over exactly these files (paths relative to `repo/`), and say `Indexed`.
     Index(Vec<String>),
+    /// Delete files of superseded indexes that have been kept long enough.
+    Sweep,
     /// Tell the queue.
     Queue(queue::Msg),
+    /// A state change an operator reads about.
+    Log(log::Level, String),
+}
+
+/// Whether an index is being made, and whether it is the last one needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// The index says all.
+    Clean,
+    /// It does not; a new one is made at this time.
+    Due(Time),
+    /// A new one is being made; true if yet another will be needed.
+    Running(bool),
+}
+
+/// The repo core.
+#[derive(Debug)]
+pub struct Repo {
+    folders: BTreeMap<String, Vec<FileName>>,
+    state: State,
+    /// Failures since the last index that went live.
+    failures: u32,
+    sweep_at: Option<Time>,
+}
+
+impl crate::actors::Core for Repo {
+    type Msg = Msg;
+    type Effect = Effect;
+
+    fn handle(&mut self, now: Time, msg: Msg, out: &mut Vec<Effect>) {
+        self.handle(now, msg, out);
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        self.deadline()
+    }
+
+    fn tick() -> Msg {
+        Msg::Tick
+    }
+}
+
+impl Repo {
+    /// Starts from what `repo/` holds. A commit just before a crash may be missing from the index, so the
+    /// first tick, due at once, makes a new one.
+    #[must_use]
+    pub fn new(published: Vec<Published>) -> Repo {
+        let folders = published.into_iter().map(|published| (published.folder, published.rpms)).collect();
+        Repo { folders, state: State::Due(Time(0)), failures: 0, sweep_at: None }
+    }
+
+    /// When it wants a `Tick`.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        let due = match self.state {
+            State::Due(at) => Some(at),
+            State::Clean | State::Running(_) => None,
+        };
+        [due, self.sweep_at].into_iter().flatten().min()
+    }
+
+    /// Takes one message.
+    pub fn handle(&mut self, now: Time, msg: Msg, out: &mut Vec<Effect>) {
+        match msg {
+            Msg::Published(published) => {
+                self.folders.insert(published.folder, published.rpms);
+                self.state = match self.state {
+                    State::Clean => State::Due(now),
+                    State::Running(_) => State::Running(true),
+                    // After a failure it waits for the pause to end with the others.
+                    due @ State::Due(_) => due,
+                };
+            }
+            Msg::Indexed(Ok(())) => {
+                self.failures = 0;
+                self.sweep_at = Some(now.plus_ms(SWEEP_MS));
+                let again = self.state == State::Running(true);
+                self.state = if again { State::Due(now) } else { State::Clean };
+                out.push(Effect::Queue(queue::Msg::Published));
+            }
+            Msg::Indexed(Err(why)) => {
+                let pause_ms = (RETRY_MS << self.failures.min(16)).min(RETRY_MS_MAX);
+                self.failures += 1;
+                self.state = State::Due(now.plus_ms(pause_ms));
+                let seconds = pause_ms / 1_000;
+                let text = format!("failed to publish the index: {why}; trying again in {seconds} s");
+                out.push(Effect::Log(log::Level::Error, text));
+            }
+            Msg::Tick => {}
+        }
+        self.settle(now, out);
+    }
+
+    fn settle(&mut self, now: Time, out: &mut Vec<Effect>) {
+        if matches!(self.state, State::Due(at) if at <= now) {
+            self.state = State::Running(false);
+            let path = |folder: &String, rpm: &FileName| format!("{folder}/{rpm}");
+            let all =
+                self.folders.iter().flat_map(|(folder, rpms)| rpms.iter().map(move |rpm| path(folder, rpm)));
+            out.push(Effect::Index(all.collect()));
+        }
+        if self.sweep_at.is_some_and(|at| at <= now) {
+            self.sweep_at = None;
+            out.push(Effect::Sweep);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn published(folder: &str) -> Published {
+        Published { folder: folder.into(), rpms: vec![FileName::new(format!("{folder}.rpm")).unwrap()] }
+    }
+
+    fn step(repo: &mut Repo, at_ms: u64, msg: Msg) -> Vec<Effect> {
+        let mut out = Vec::new();
+        repo.handle(Time(at_ms), msg, &mut out);
+        out
+    }
+
+    fn indexes(effects: &[Effect]) -> Vec<Vec<String>> {
+        let index = |effect: &Effect| match effect {
+            Effect::Index(paths) => Some(paths.clone()),
+            _ => None,
+        };
+        effects.iter().filter_map(index).collect()
+    }
+
+    #[test]
+    fn results_that_arrive_while_an_index_is_made_go_into_one_more() {
+        let mut repo = Repo::new(vec![published("a-1-1")]);
+        assert_eq!(repo.deadline(), Some(Time(0)));
+        assert_eq!(indexes(&step(&mut repo, 0, Msg::Tick)), [["a-1-1/a-1-1.rpm"]]);
+        for folder in ["b-1-1", "c-1-1@2"] {
+            assert_eq!(indexes(&step(&mut repo, 1, Msg::Published(published(folder)))).len(), 0);
+        }
+        let out = step(&mut repo, 2, Msg::Indexed(Ok(())));
+        assert!(matches!(out[0], Effect::Queue(queue::Msg::Published)));
+        assert_eq!(indexes(&out), [["a-1-1/a-1-1.rpm", "b-1-1/b-1-1.rpm", "c-1-1@2/c-1-1@2.rpm"]]);
+        let out = step(&mut repo, 3, Msg::Indexed(Ok(())));
+        assert_eq!(indexes(&out).len(), 0);
+        assert_eq!(repo.deadline(), Some(Time(3 + SWEEP_MS)));
+        assert!(matches!(step(&mut repo, 3 + SWEEP_MS, Msg::Tick)[..], [Effect::Sweep]));
+        assert_eq!(repo.deadline(), None);
+    }
+
+    #[test]
+    fn an_index_that_fails_is_made_again_after_growing_pauses_and_nothing_is_forgotten() {
+        let mut repo = Repo::new(Vec::new());
+        step(&mut repo, 0, Msg::Tick);
+        step(&mut repo, 0, Msg::Published(published("a-1-1")));
+        let mut now = 0;
+        for pause_ms in [5_000, 10_000, 20_000, 40_000, 80_000, 160_000, 300_000, 300_000] {
+            let out = step(&mut repo, now, Msg::Indexed(Err("no".into())));
+            assert!(matches!(&out[..], [Effect::Log(log::Level::Error, _)]), "{out:?}");
+            assert_eq!(repo.deadline(), Some(Time(now + pause_ms)));
+            assert_eq!(indexes(&step(&mut repo, now + 1, Msg::Published(published("b-1-1")))).len(), 0);
+            now += pause_ms;
+            let out = step(&mut repo, now, Msg::Tick);
+            assert_eq!(indexes(&out), [["a-1-1/a-1-1.rpm", "b-1-1/b-1-1.rpm"]]);
+        }
+        let out = step(&mut repo, now, Msg::Indexed(Ok(())));
+        assert!(matches!(out[..], [Effect::Queue(queue::Msg::Published)]), "{out:?}");
+    }
 }

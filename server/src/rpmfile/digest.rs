@@ -57,11 +57,7 @@ pub fn verify_digests<R: ReadAt + ?Sized>(file: &R) -> Result<(), RpmError> {
     if !checks.iter().any(|c| c.over_payload) {
         return Err(RpmError::Digest(DigestFault::NoneOverPayload));
     }
-    let (start, payload, end) = (
-        package.main_start,
-        package.payload_start,
-        package.file_bytes,
-    );
+    let (start, payload, end) = (package.main_start, package.payload_start, package.file_bytes);
     let chunk = usize::try_from(end).map_or(CHUNK_BYTES, |n| n.min(CHUNK_BYTES));
     let mut buf = vec![0; chunk];
     feed(file, &mut buf, start, payload, |bytes| {
@@ -85,18 +81,10 @@ fn declared(package: &Package) -> Result<Vec<Check>, RpmError> {
     let mut checks = Vec::new();
     let signature = &package.signature;
     if let Some(want) = signature.string(SIG_SHA256)? {
-        checks.push(Check::header(
-            "header SHA256",
-            want,
-            Box::new(Sha256::default()),
-        ));
+        checks.push(Check::header("header SHA256", want, Box::new(Sha256::default())));
     }
     if let Some(want) = signature.string(SIG_SHA1)? {
-        checks.push(Check::header(
-            "header SHA1",
-            want,
-            Box::new(Sha1::default()),
-        ));
+        checks.push(Check::header("header SHA1", want, Box::new(Sha1::default())));
     }
     if let Some(want) = signature.bytes(SIG_MD5)? {
         checks.push(Check {
@@ -119,32 +107,18 @@ fn declared(package: &Package) -> Result<Vec<Check>, RpmError> {
         checks.extend(hasher.map(|h| Check::payload("payload digest", want, h)));
     }
     if let Some(want) = one_string(main, PAYLOADSHA512)? {
-        checks.push(Check::payload(
-            "payload SHA512",
-            want,
-            Box::new(Sha512::default()),
-        ));
+        checks.push(Check::payload("payload SHA512", want, Box::new(Sha512::default())));
     }
     Ok(checks)
 }
 
 impl Check {
     fn header(what: &'static str, want: &str, hasher: Box<dyn DynDigest>) -> Self {
-        Self {
-            what,
-            want: want.to_ascii_lowercase(),
-            over_header: true,
-            over_payload: false,
-            hasher,
-        }
+        Self { what, want: want.to_ascii_lowercase(), over_header: true, over_payload: false, hasher }
     }
 
     fn payload(what: &'static str, want: &str, hasher: Box<dyn DynDigest>) -> Self {
-        Self {
-            over_header: false,
-            over_payload: true,
-            ..Self::header(what, want, hasher)
-        }
+        Self { over_header: false, over_payload: true, ..Self::header(what, want, hasher) }
     }
 }
 
@@ -167,9 +141,7 @@ fn feed<R: ReadAt + ?Sized>(
 ) -> Result<(), RpmError> {
     let mut at = start;
     while at < end {
-        let n = buf
-            .len()
-            .min(usize::try_from(end - at).unwrap_or(usize::MAX));
+        let n = buf.len().min(usize::try_from(end - at).unwrap_or(usize::MAX));
         read_exact_at(file, &mut buf[..n], at)?;
         sink(&buf[..n]);
         at += n as u64;
@@ -180,8 +152,5 @@ fn feed<R: ReadAt + ?Sized>(
 fn hex(bytes: &[u8]) -> String {
     const DIGITS: [u8; 16] = *b"0123456789abcdef";
     let digit = |n: u8| char::from(DIGITS[usize::from(n & 15)]);
-    bytes
-        .iter()
-        .flat_map(|&b| [digit(b >> 4), digit(b)])
-        .collect()
+    bytes.iter().flat_map(|&b| [digit(b >> 4), digit(b)]).collect()
 }

@@ -156,9 +156,7 @@ fn kind(main: &Header) -> Result<(Kind, Option<String>), RpmError> {
     if main.has(SOURCEPACKAGE) {
         return Err(main.bad(SOURCEPACKAGE, "and 1044 contradict each other"));
     }
-    let stem = source_rpm
-        .strip_suffix(".src.rpm")
-        .or_else(|| source_rpm.strip_suffix(".nosrc.rpm"));
+    let stem = source_rpm.strip_suffix(".src.rpm").or_else(|| source_rpm.strip_suffix(".nosrc.rpm"));
     if !stem.is_some_and(is_name) {
         return Err(main.bad(SOURCERPM, "is not the name of a source package"));
     }
@@ -223,22 +221,13 @@ fn file_name_limit(name: &str) -> Result<(), RpmError> {
 }
 
 /// The capabilities in three parallel arrays. Very old packages have the names only.
-fn capabilities(
-    main: &Header,
-    names: u32,
-    flags: u32,
-    versions: u32,
-) -> Result<Vec<Capability>, RpmError> {
+fn capabilities(main: &Header, names: u32, flags: u32, versions: u32) -> Result<Vec<Capability>, RpmError> {
     let name = main.strings(names)?;
     let flag = main.u32s(flags)?;
     let version = main.strings(versions)?;
     for (tag, count) in [(flags, flag.len()), (versions, version.len())] {
         if count != 0 && count != name.len() {
-            return Err(fault(
-                Part::Header,
-                Some(tag),
-                "has not as many elements as there are names",
-            ));
+            return Err(fault(Part::Header, Some(tag), "has not as many elements as there are names"));
         }
     }
     let mut all = Vec::with_capacity(name.len());

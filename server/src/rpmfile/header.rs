@@ -95,22 +95,12 @@ impl Intro {
 
 /// Most tags and most bytes of store that a part may have.
 fn limits(part: Part) -> (Excess, Excess) {
-    let excess = |what, max| Excess {
-        what,
-        found: 0,
-        max,
-    };
+    let excess = |what, max| Excess { what, found: 0, max };
     match part {
         // rpm writes about ten tags, and 32 is its own limit too. File signatures need the space.
-        Part::Lead | Part::Signature => (
-            excess("signature tags", 32),
-            excess("signature bytes", 1 << 20),
-        ),
+        Part::Lead | Part::Signature => (excess("signature tags", 32), excess("signature bytes", 1 << 20)),
         // rpm writes about a hundred tags; the store grows with the number of files.
-        Part::Header => (
-            excess("header tags", 1024),
-            excess("header bytes", 32 << 20),
-        ),
+        Part::Header => (excess("header tags", 1024), excess("header bytes", 32 << 20)),
     }
 }
 
@@ -177,11 +167,7 @@ impl Header {
         let mut store = vec![0; intro.store_bytes];
         read_exact_at(file, &mut store, start + INTRO_BYTES + index_bytes as u64)?;
         let entries = index.chunks_exact(ENTRY_BYTES).map(entry).collect();
-        let mut header = Self {
-            part,
-            entries,
-            store,
-        };
+        let mut header = Self { part, entries, store };
         header.check()?;
         Ok(header)
     }
@@ -232,8 +218,7 @@ impl Header {
             return bad("lies outside the store");
         };
         let trailer = entry(raw);
-        let same =
-            trailer.tag == tag || (self.part == Part::Signature && trailer.tag == REGION_IMAGE);
+        let same = trailer.tag == tag || (self.part == Part::Signature && trailer.tag == REGION_IMAGE);
         if !same || trailer.kind != BIN || trailer.count != TRAILER_BYTES {
             return bad("has a bad trailer");
         }
@@ -326,10 +311,7 @@ impl Header {
         }
         self.array_limit(e)?;
         let value = value.strip_suffix(&[0]).unwrap_or(value);
-        value
-            .split(|&b| b == 0)
-            .map(|text| self.utf8(tag, text))
-            .collect()
+        value.split(|&b| b == 0).map(|text| self.utf8(tag, text)).collect()
     }
 
     /// The 32-bit numbers of `tag`; none where there is no such tag.
@@ -379,11 +361,7 @@ impl Header {
     }
 
     fn array_limit(&self, e: Entry) -> Result<(), RpmError> {
-        let limit = Excess {
-            what: "elements in an array",
-            found: 0,
-            max: ARRAY_COUNT_MAX.into(),
-        };
+        let limit = Excess { what: "elements in an array", found: 0, max: ARRAY_COUNT_MAX.into() };
         within(e.count, limit).map(|_| ())
     }
 
@@ -403,13 +381,7 @@ impl Header {
 
 /// The entry in 16 bytes of an index.
 fn entry(raw: &[u8]) -> Entry {
-    Entry {
-        tag: be32(raw, 0),
-        kind: be32(raw, 4),
-        offset: be32(raw, 8),
-        count: be32(raw, 12),
-        len: 0,
-    }
+    Entry { tag: be32(raw, 0), kind: be32(raw, 4), offset: be32(raw, 8), count: be32(raw, 12), len: 0 }
 }
 
 /// A [`RpmError::Malformed`].

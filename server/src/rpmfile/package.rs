@@ -57,13 +57,7 @@ impl Package {
         };
         let want = package_len(&signature, main_start, &main, payload_start)?;
         same_len(want, have)?;
-        Ok(Self {
-            signature,
-            main,
-            main_start,
-            payload_start,
-            file_bytes: want,
-        })
+        Ok(Self { signature, main, main_start, payload_start, file_bytes: want })
     }
 }
 
@@ -107,11 +101,7 @@ fn read_signature<R: ReadAt + ?Sized>(file: &R, have: u64) -> Result<(Header, u6
 }
 
 /// Reads the main header; gives where the payload starts.
-fn read_main<R: ReadAt + ?Sized>(
-    file: &R,
-    main_start: u64,
-    have: u64,
-) -> Result<(Header, u64), RpmError> {
+fn read_main<R: ReadAt + ?Sized>(file: &R, main_start: u64, have: u64) -> Result<(Header, u64), RpmError> {
     let intro = Header::read_intro(file, Part::Header, main_start, have)?;
     let main = Header::read(file, Part::Header, main_start, intro, have)?;
     Ok((main, main_start + intro.total_bytes()))
@@ -151,11 +141,7 @@ fn signature_len(signature: &Header, main_start: u64) -> Result<Option<u64>, Rpm
         (Some(size), _) | (None, Some(size)) => size,
     };
     if size < INTRO_BYTES {
-        return Err(fault(
-            Part::Signature,
-            None,
-            "says less than a header's size",
-        ));
+        return Err(fault(Part::Signature, None, "says less than a header's size"));
     }
     end_of(main_start, size, signature, SIG_LONGSIZE).map(Some)
 }

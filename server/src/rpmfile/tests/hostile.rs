@@ -25,12 +25,7 @@ fn the_tiny_package_is_good_so_that_its_variants_prove_something() {
 
 #[test]
 fn what_is_no_rpm_is_told_by_its_first_byte() {
-    for bytes in [
-        &b"\0"[..],
-        b"\xed\xab\xee\xda",
-        b"#!/bin/sh\n",
-        &[0xff; 200],
-    ] {
+    for bytes in [&b"\0"[..], b"\xed\xab\xee\xda", b"#!/bin/sh\n", &[0xff; 200]] {
         assert!(matches!(expected_len(bytes), Err(RpmError::NotRpm)));
         assert!(matches!(read_facts(bytes), Err(RpmError::NotRpm)));
     }
@@ -66,41 +61,18 @@ fn declared_sizes_above_the_limits_are_refused_unread() {
     let main = |tags, bytes| tiny_around(&raw_header(tags, bytes, &[], &[]));
     let max = u32::MAX;
     check_refused(&[
-        (
-            signature(33, 0),
-            "too large: 33 signature tags, at most 32 are read",
-        ),
-        (
-            signature(max, max),
-            "too large: 4294967295 signature tags, at most 32 are read",
-        ),
-        (
-            signature(1, max),
-            "too large: 4294967295 signature bytes, at most 1048576 are read",
-        ),
+        (signature(33, 0), "too large: 33 signature tags, at most 32 are read"),
+        (signature(max, max), "too large: 4294967295 signature tags, at most 32 are read"),
+        (signature(1, max), "too large: 4294967295 signature bytes, at most 1048576 are read"),
         (signature(0, 0), "malformed signature: has no tags"),
-        (
-            main(1025, 0),
-            "too large: 1025 header tags, at most 1024 are read",
-        ),
-        (
-            main(0x1000_0001, 0),
-            "too large: 268435457 header tags, at most 1024 are read",
-        ),
-        (
-            main(1, (32 << 20) + 1),
-            "too large: 33554433 header bytes, at most 33554432 are read",
-        ),
-        (
-            main(1, 1 << 31),
-            "too large: 2147483648 header bytes, at most 33554432 are read",
-        ),
+        (main(1025, 0), "too large: 1025 header tags, at most 1024 are read"),
+        (main(0x1000_0001, 0), "too large: 268435457 header tags, at most 1024 are read"),
+        (main(1, (32 << 20) + 1), "too large: 33554433 header bytes, at most 33554432 are read"),
+        (main(1, 1 << 31), "too large: 2147483648 header bytes, at most 33554432 are read"),
     ]);
     let at_limit = start(&raw_header(32, 1 << 20, &[], &[]));
     let need = 96 + 16 + 32 * 16 + (1 << 20);
-    assert!(
-        matches!(read_facts(&at_limit[..]), Err(RpmError::Truncated { need: n, .. }) if n == need)
-    );
+    assert!(matches!(read_facts(&at_limit[..]), Err(RpmError::Truncated { need: n, .. }) if n == need));
 }
 
 /// One entry over a store of 32 zeros.
@@ -150,10 +122,7 @@ fn strings_without_an_end_are_refused() {
     let why = "malformed header: tag 1000 has a string without an end";
     check_refused(&[(text(8, 2), why), (text(9, 2), why)]);
     let index = entry(1000, 6, 2, 1);
-    assert_eq!(
-        refused(&tiny_around(&raw_header(1, 4, &index, b"a\0bc"))),
-        why
-    );
+    assert_eq!(refused(&tiny_around(&raw_header(1, 4, &index, b"a\0bc"))), why);
 }
 
 #[test]
@@ -163,26 +132,11 @@ fn entries_that_share_bytes_or_pose_as_regions_are_refused() {
         tiny_around(&raw_header(2, 8, &index, b"abc\0def\0"))
     };
     check_refused(&[
-        (
-            pair((1000, 0), (1001, 0)),
-            "malformed header: tag 1001 overlaps the value before it",
-        ),
-        (
-            pair((1000, 4), (1001, 0)),
-            "malformed header: tag 1001 overlaps the value before it",
-        ),
-        (
-            pair((1000, 0), (63, 4)),
-            "malformed header: tag 63 is no tag that may stand there",
-        ),
-        (
-            pair((62, 0), (1000, 4)),
-            "malformed header: tag 62 is no tag that may stand there",
-        ),
-        (
-            pair((u32::MAX, 0), (1000, 4)),
-            "malformed header: tag 4294967295 is no tag that may stand there",
-        ),
+        (pair((1000, 0), (1001, 0)), "malformed header: tag 1001 overlaps the value before it"),
+        (pair((1000, 4), (1001, 0)), "malformed header: tag 1001 overlaps the value before it"),
+        (pair((1000, 0), (63, 4)), "malformed header: tag 63 is no tag that may stand there"),
+        (pair((62, 0), (1000, 4)), "malformed header: tag 62 is no tag that may stand there"),
+        (pair((u32::MAX, 0), (1000, 4)), "malformed header: tag 4294967295 is no tag that may stand there"),
     ]);
 }
 
@@ -200,18 +154,9 @@ fn a_region_that_does_not_span_its_header_is_refused() {
     let bad = "malformed header: tag 63 has a bad trailer";
     let one_less = ((tags as u32 - 1) * 16).wrapping_neg().to_be_bytes();
     check_refused(&[
-        (
-            with(first + 4, &[0, 0, 0, 6]),
-            "malformed header: tag 63 is not a region",
-        ),
-        (
-            with(first + 12, &[0, 0, 0, 17]),
-            "malformed header: tag 63 is not a region",
-        ),
-        (
-            with(first + 8, &[0xff; 4]),
-            "malformed header: tag 63 lies outside the store",
-        ),
+        (with(first + 4, &[0, 0, 0, 6]), "malformed header: tag 63 is not a region"),
+        (with(first + 12, &[0, 0, 0, 17]), "malformed header: tag 63 is not a region"),
+        (with(first + 8, &[0xff; 4]), "malformed header: tag 63 lies outside the store"),
         (with(first + 8, &[0; 4]), bad),
         (with(trailer, &[0, 0, 0, 62]), bad),
         (with(trailer + 8, &[0; 4]), span),
@@ -242,32 +187,20 @@ fn sizes_that_no_file_can_have_are_refused() {
         (sized(&[int64(270, u64::MAX)]), no_file),
         (sized(&[int64(270, 1 << 63)]), no_file),
         (sized(&[int64(270, i64::MAX as u64)]), no_file),
-        (
-            sized(&[int32(1000, 15)]),
-            "malformed signature: says less than a header's size",
-        ),
+        (sized(&[int32(1000, 15)]), "malformed signature: says less than a header's size"),
         (
             sized(&[int64(270, 99), int32(1000, 98)]),
             "malformed signature: tag 270 contradicts the other size",
         ),
-        (
-            sized(&[int64(1000, 99)]),
-            "malformed signature: tag 1000 is not a 32-bit number",
-        ),
-        (
-            sized(&[int32(270, 99)]),
-            "malformed signature: tag 270 is not one 64-bit number",
-        ),
+        (sized(&[int64(1000, 99)]), "malformed signature: tag 1000 is not a 32-bit number"),
+        (sized(&[int32(270, 99)]), "malformed signature: tag 270 is not one 64-bit number"),
     ]);
     let main = header(Some(REGION_HEADER), &tiny_values());
     let signature = header(Some(REGION_SIGNATURE), &[string(273, "00")]);
     let bytes = [start(&signature), main.clone()].concat();
     assert_eq!(refused(&bytes), "malformed signature: says no size");
     // A size that ends inside the main header, with a file that is as long as that.
-    let signature = header(
-        Some(REGION_SIGNATURE),
-        &[int32(1000, main.len() as u32 - 1)],
-    );
+    let signature = header(Some(REGION_SIGNATURE), &[int32(1000, main.len() as u32 - 1)]);
     let bytes = [start(&signature), main[..main.len() - 1].to_vec()].concat();
     let why = "malformed signature: says a size that ends inside the header";
     assert_eq!(refused(&bytes), why);
@@ -307,18 +240,11 @@ fn names_that_are_no_file_names_are_refused() {
     for version in ["", ".1", "1-2", "1/2", "../1", "1 2", "1:2"] {
         for tag in [1001, 1002] {
             let why = format!("malformed header: tag {tag} is not safe in a file name");
-            assert_eq!(
-                refused(&tiny_with(&[string(tag, version)])),
-                why,
-                "{version:?}"
-            );
+            assert_eq!(refused(&tiny_with(&[string(tag, version)])), why, "{version:?}");
         }
     }
     for arch in ["", ".", "x/y", "x.y", "x-y"] {
-        assert!(
-            read_facts(&tiny_with(&[string(1022, arch)])[..]).is_err(),
-            "{arch:?}"
-        );
+        assert!(read_facts(&tiny_with(&[string(1022, arch)])[..]).is_err(), "{arch:?}");
     }
     let why = "too large: 245 bytes in a file name, at most 240 are read";
     assert_eq!(refused(&tiny_with(&[string(1000, &too_long)])), why);
@@ -331,32 +257,15 @@ fn names_that_are_no_file_names_are_refused() {
 #[test]
 fn a_binary_that_does_not_name_its_source_package_well_is_refused() {
     let why = "malformed header: tag 1044 is not the name of a source package";
-    for source in [
-        "",
-        ".src.rpm",
-        "../x.src.rpm",
-        "a/b.src.rpm",
-        "x-1-1.i386.rpm",
-        "x\n.src.rpm",
-    ] {
-        assert_eq!(
-            refused(&tiny_with(&[string(1044, source)])),
-            why,
-            "{source:?}"
-        );
+    for source in ["", ".src.rpm", "../x.src.rpm", "a/b.src.rpm", "x-1-1.i386.rpm", "x\n.src.rpm"] {
+        assert_eq!(refused(&tiny_with(&[string(1044, source)])), why, "{source:?}");
     }
     let long = format!("{}.src.rpm", "x".repeat(233));
     let why = "too large: 241 bytes in a file name, at most 240 are read";
     assert_eq!(refused(&tiny_with(&[string(1044, &long)])), why);
     check_refused(&[
-        (
-            tiny_with(&[int32(1106, 1)]),
-            "malformed header: tag 1106 and 1044 contradict each other",
-        ),
-        (
-            tiny_with(&[string(1022, "src")]),
-            "malformed header: tag 1022 is a source package's, in a binary",
-        ),
+        (tiny_with(&[int32(1106, 1)]), "malformed header: tag 1106 and 1044 contradict each other"),
+        (tiny_with(&[string(1022, "src")]), "malformed header: tag 1022 is a source package's, in a binary"),
     ]);
 }
 
@@ -376,30 +285,12 @@ fn wrong_types_missing_and_double_tags_are_refused() {
         (without(1000), "malformed header: tag 1000 is missing"),
         (without(1001), "malformed header: tag 1001 is missing"),
         (without(1022), "malformed header: tag 1022 is missing"),
-        (
-            tiny_with(&[int32(1000, 7)]),
-            "malformed header: tag 1000 is not a string",
-        ),
-        (
-            tiny_with(&[strings(1000, &["a"])]),
-            "malformed header: tag 1000 is not a string",
-        ),
-        (
-            tiny_with(&[string(1003, "1")]),
-            "malformed header: tag 1003 is not a 32-bit number",
-        ),
-        (
-            tiny_with(&[two]),
-            "malformed header: tag 1003 is more than one number",
-        ),
-        (
-            tiny_with(&[int32(1049, 1)]),
-            "malformed header: tag 1049 is not an array of strings",
-        ),
-        (
-            tiny_with(&[value(1000, 6, 1, b"\xff\xfe\0".to_vec())]),
-            "malformed header: tag 1000 is not UTF-8",
-        ),
+        (tiny_with(&[int32(1000, 7)]), "malformed header: tag 1000 is not a string"),
+        (tiny_with(&[strings(1000, &["a"])]), "malformed header: tag 1000 is not a string"),
+        (tiny_with(&[string(1003, "1")]), "malformed header: tag 1003 is not a 32-bit number"),
+        (tiny_with(&[two]), "malformed header: tag 1003 is more than one number"),
+        (tiny_with(&[int32(1049, 1)]), "malformed header: tag 1049 is not an array of strings"),
+        (tiny_with(&[value(1000, 6, 1, b"\xff\xfe\0".to_vec())]), "malformed header: tag 1000 is not UTF-8"),
     ]);
 }
 
@@ -407,17 +298,13 @@ fn wrong_types_missing_and_double_tags_are_refused() {
 fn capabilities_that_do_not_match_up_are_refused() {
     let flags = |n: u32| value(1048, INT32, n, vec![0; n as usize * 4]);
     let names = strings(1049, &["a", "b"]);
-    let uneven =
-        |tag| format!("malformed header: tag {tag} has not as many elements as there are names");
+    let uneven = |tag| format!("malformed header: tag {tag} has not as many elements as there are names");
     let bytes = tiny_with(&[flags(3), names.clone(), strings(1050, &["", ""])]);
     assert_eq!(refused(&bytes), uneven(1048));
     let bytes = tiny_with(&[flags(2), names.clone(), strings(1050, &["1"])]);
     assert_eq!(refused(&bytes), uneven(1050));
     let bytes = tiny_with(&[strings(1049, &["a", ""])]);
-    assert_eq!(
-        refused(&bytes),
-        "malformed header: tag 1049 holds an empty name"
-    );
+    assert_eq!(refused(&bytes), "malformed header: tag 1049 holds an empty name");
     let bytes = tiny_with(&[value(1049, 8, 1, b"a\xff\0".to_vec())]);
     assert_eq!(refused(&bytes), "malformed header: tag 1049 is not UTF-8");
     // Of the flags only the comparison counts: here a prerequisite of a script as well.
@@ -442,9 +329,7 @@ fn an_array_of_millions_of_empty_strings_is_refused() {
 #[test]
 fn overlapping_arrays_cost_one_scan_only() {
     let store = vec![0; 16 << 20];
-    let index: Vec<u8> = (0..1024)
-        .flat_map(|i| entry(2000 + i, 8, 0, store.len() as u32))
-        .collect();
+    let index: Vec<u8> = (0..1024).flat_map(|i| entry(2000 + i, 8, 0, store.len() as u32)).collect();
     let bytes = tiny_around(&raw_header(1024, store.len() as u32, &index, &store));
     let why = "malformed header: tag 2001 overlaps the value before it";
     assert_eq!(refused(&bytes), why);
@@ -480,10 +365,7 @@ fn random_damage_always_gets_an_answer() {
             }
         }
     }
-    assert!(
-        taken > 100 && refused > 100,
-        "{taken} taken, {refused} refused"
-    );
+    assert!(taken > 100 && refused > 100, "{taken} taken, {refused} refused");
 }
 
 #[test]

@@ -5,9 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use super::super::header::{
-    BIN, Header, MAGIC, REGION_HEADER, REGION_SIGNATURE, STRING, STRING_ARRAY,
-};
+use super::super::header::{BIN, Header, MAGIC, REGION_HEADER, REGION_SIGNATURE, STRING, STRING_ARRAY};
 use super::super::package::{Package, SIG_LONGSIZE, SIG_SIZE};
 
 pub(super) const INT32: u32 = 4;
@@ -45,19 +43,13 @@ pub(super) fn bin(tag: u32, data: &[u8]) -> Value {
 }
 
 pub(super) fn value(tag: u32, kind: u32, count: u32, data: Vec<u8>) -> Value {
-    Value {
-        tag,
-        kind,
-        count,
-        data,
-    }
+    Value { tag, kind, count, data }
 }
 
 /// The values of a checked header, without its region.
 pub(super) fn values_of(header: &Header) -> Vec<Value> {
     let all = header.values().filter(|(e, _)| e.tag >= 100);
-    all.map(|(e, data)| value(e.tag, e.kind, e.count, data.to_vec()))
-        .collect()
+    all.map(|(e, data)| value(e.tag, e.kind, e.count, data.to_vec())).collect()
 }
 
 /// A header of these values, with a region as rpm writes it or, as before rpm 4, without.
@@ -95,10 +87,7 @@ pub(super) fn raw_header(tags: u32, bytes: u32, index: &[u8], store: &[u8]) -> V
 }
 
 pub(super) fn entry(tag: u32, kind: u32, offset: u32, count: u32) -> Vec<u8> {
-    [tag, kind, offset, count]
-        .iter()
-        .flat_map(|n| n.to_be_bytes())
-        .collect()
+    [tag, kind, offset, count].iter().flat_map(|n| n.to_be_bytes()).collect()
 }
 
 pub(super) fn lead() -> Vec<u8> {
@@ -162,11 +151,7 @@ pub(super) fn strip(file: &[u8], keep: fn(u32) -> bool, region: bool) -> Vec<u8>
         values
     };
     let main = header(region.then_some(REGION_HEADER), &kept(&parts.main));
-    package(
-        &kept(&parts.signature),
-        &main,
-        &file[parts.payload_start as usize..],
-    )
+    package(&kept(&parts.signature), &main, &file[parts.payload_start as usize..])
 }
 
 /// A package from rpmbuild, under the name it got.
@@ -233,12 +218,9 @@ pub(super) fn real() -> &'static Real {
         rpmbuild(dir.path(), "-bs", NOSOURCE);
         let built = |folder: &str, name: &str| {
             let path = dir.path().join(folder).join(name);
-            let bytes = fs::read(&path)
-                .unwrap_or_else(|e| panic!("rpmbuild did not make {}: {e}", path.display()));
-            Built {
-                name: name.to_owned(),
-                bytes,
-            }
+            let bytes =
+                fs::read(&path).unwrap_or_else(|e| panic!("rpmbuild did not make {}: {e}", path.display()));
+            Built { name: name.to_owned(), bytes }
         };
         Real {
             source: built("SRPMS", "moji-sample-1.2~rc1-4.x+1.src.rpm"),

@@ -32,10 +32,7 @@ fn rpm_capabilities(package: &Built, what: &str) -> Vec<String> {
             panic!("rpm printed {line:?}");
         };
         if !name.starts_with("rpmlib(") {
-            all.push(format!(
-                "{name} {} {evr}",
-                flags.parse::<u32>().unwrap() & 14
-            ));
+            all.push(format!("{name} {} {evr}", flags.parse::<u32>().unwrap() & 14));
         }
     }
     all
@@ -47,10 +44,7 @@ fn check_against_rpm(package: &Built, kind: Kind) -> Facts {
     assert_eq!(facts.kind, kind);
     let n = &facts.nevra;
     let source = facts.source_rpm.as_deref().unwrap_or("(none)");
-    let ours = format!(
-        "{} {} {} {} {source}",
-        n.name, n.epoch, n.version, n.release
-    );
+    let ours = format!("{} {} {} {} {source}", n.name, n.epoch, n.version, n.release);
     let format = "%{NAME} %{EPOCHNUM} %{VERSION} %{RELEASE} %{SOURCERPM}";
     assert_eq!(ours, rpm_query(package, format));
     assert_eq!(n.nvr(), rpm_query(package, "%{NVR}"));
@@ -113,9 +107,7 @@ fn real_packages_have_the_length_and_the_digests_they_declare() {
 #[test]
 fn the_length_is_told_by_lead_and_signature_alone() {
     let bytes = &real().source.bytes[..];
-    let known = (0..bytes.len())
-        .find(|&n| expected_len(&bytes[..n]).unwrap().is_some())
-        .unwrap();
+    let known = (0..bytes.len()).find(|&n| expected_len(&bytes[..n]).unwrap().is_some()).unwrap();
     let main = bytes.windows(8).rposition(|w| w == header::MAGIC).unwrap();
     assert!(known <= main && main - known < 8, "{known} {main}");
     for n in known..bytes.len() {
@@ -127,10 +119,7 @@ fn the_length_is_told_by_lead_and_signature_alone() {
 fn a_copy_in_progress_is_truncated_at_every_length() {
     let bytes = &real().source.bytes[..];
     for n in 0..bytes.len().min(8192) {
-        for result in [
-            read_facts(&bytes[..n]).map(|_| ()),
-            verify_digests(&bytes[..n]),
-        ] {
+        for result in [read_facts(&bytes[..n]).map(|_| ()), verify_digests(&bytes[..n])] {
             match result {
                 Err(RpmError::Truncated { need, have }) if have == n as u64 && need > have => {}
                 other => panic!("{n} bytes: {other:?}"),
@@ -189,17 +178,11 @@ fn old_packages_are_verified_by_their_md5() {
         check_with_rpm_itself(&bytes);
         *bytes.last_mut().unwrap() ^= 1;
         let result = verify_digests(&bytes[..]);
-        assert!(matches!(
-            result,
-            Err(RpmError::Digest(DigestFault::Mismatch(_)))
-        ));
+        assert!(matches!(result, Err(RpmError::Digest(DigestFault::Mismatch(_)))));
     }
     let bare = rest(&[]);
     let result = verify_digests(&bare[..]);
-    assert!(matches!(
-        result,
-        Err(RpmError::Digest(DigestFault::NoneOverHeader))
-    ));
+    assert!(matches!(result, Err(RpmError::Digest(DigestFault::NoneOverHeader))));
 }
 
 /// rpm reads what the tests make by hand as a package, so they test the format and not themselves.
@@ -219,15 +202,9 @@ fn a_payload_that_no_digest_covers_is_refused() {
     let hex: String = sha256.iter().map(|b| format!("{b:02x}")).collect();
     verify_digests(&package(&[bin(1004, &md5)], &main, b"payload")[..]).unwrap();
     let result = verify_digests(&package(&[bin(1004, &md5)], &main, b"PAYLOAD")[..]);
-    assert!(matches!(
-        result,
-        Err(RpmError::Digest(DigestFault::Mismatch("MD5")))
-    ));
+    assert!(matches!(result, Err(RpmError::Digest(DigestFault::Mismatch("MD5")))));
     let result = verify_digests(&package(&[string(273, &hex)], &main, b"payload")[..]);
-    assert!(matches!(
-        result,
-        Err(RpmError::Digest(DigestFault::NoneOverPayload))
-    ));
+    assert!(matches!(result, Err(RpmError::Digest(DigestFault::NoneOverPayload))));
 }
 
 /// Longer than what is read at once, with each algorithm, and with digits as some tools write them.
@@ -300,10 +277,7 @@ fn packages_without_regions_are_read() {
     let stripped = strip(source, old, false);
     assert_eq!(facts(&stripped), facts(source));
     let result = verify_digests(&stripped[..]);
-    assert!(matches!(
-        result,
-        Err(RpmError::Digest(DigestFault::Mismatch("MD5")))
-    ));
+    assert!(matches!(result, Err(RpmError::Digest(DigestFault::Mismatch("MD5")))));
 }
 
 /// Version 6 has no size in its signature and counts its payload in the main header.
@@ -314,10 +288,7 @@ fn a_package_of_format_6_has_its_size_in_the_main_header() {
     let main = header(Some(REGION_HEADER), &values);
     let signature = header(Some(REGION_SIGNATURE), &[string(273, "00")]);
     let bytes = [start(&signature), main, b"payload".to_vec()].concat();
-    assert_eq!(
-        expected_len(&bytes[..bytes.len() - 7]).unwrap(),
-        Some(bytes.len() as u64)
-    );
+    assert_eq!(expected_len(&bytes[..bytes.len() - 7]).unwrap(), Some(bytes.len() as u64));
     assert_eq!(expected_len(&bytes[..bytes.len() - 8]).unwrap(), None);
     assert_eq!(facts(&bytes).nevra.to_string(), "tiny-1-2.noarch");
 }

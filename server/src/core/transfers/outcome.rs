@@ -1,0 +1,237 @@
+//! What follows when an operation is over: the job, the survey, the seal, the promise.
+//!
+//! Must never promise the builder or the other actors anything before the operation that makes it
+//! true has come back.
+
+use moji_proto::limits::OPTIONS_MAX;
+use moji_proto::message::{ToBuilder, Verdict};
+use moji_proto::{Digest, FileName};
+
+use super::lease::{Busy, Lease, State, Work};
+use super::machine::Cx;
+use super::{Defect, Done, Effect, Manifest, Op, Placed, Sealed};
+use crate::core::types::{Outcome, Report, Ruling};
+use crate::core::{leases, repo};
+use crate::rpmfile::Nevra;
+
+/// Pause before something that found no space is tried again, milliseconds: a person who deletes files
+/// sees it go on at once, and a full disk is not hammered.
+const RETRY_MS: u64 = 5_000;
+
+impl Lease {
+    /// What became of the operation that was with a worker.
+    pub(super) fn done(&mut self, cx: &mut Cx<'_>, done: Done) {
+        let Some(Busy { credit, is_stale }) = self.busy.take() else { return };
+        if let Done::Later { op, why } = done {
+            self.later(cx, Work { op: *op, credit }, is_stale, &why);
+            return;
+        }
+        if let Some((session, bytes)) = credit {
+            cx.out.push(Effect::Consumed(session, bytes));
+        }
+        self.recovered(cx, &done);
+        match done {
+            Done::Opened { srpm, digest } => self.opened(cx, srpm.size, srpm.facts.nevra, digest),
+            Done::Surveyed { logs, files } => self.surveyed(cx, logs, files),
+            Done::Read { offset, bytes } => {
+                if matches!(self.state, State::Building(_)) && !is_stale {
+                    let len = u32::try_from(bytes.0.len()).expect("one piece");
+                    self.fetching = self.fetching.saturating_sub(len);
+                    self.send(cx, ToBuilder::Data { lease: self.id(), offset, bytes });
+                }
+            }
+            Done::Written { file, offset } => self.written(cx, file, offset),
+            Done::Finished { file, whole } => self.finished(cx, file, whole),
+            Done::Verified { placed, dropped, defect } => self.verified(cx, placed, dropped, defect),
+            Done::Committed(outcome) => self.committed(cx, outcome),
+            Done::Gone => self.dropped(),
+            Done::Failed(why) => self.failed(cx, why),
+            Done::Broken(why) => self.broken(cx, &why),
+            Done::Logged | Done::Later { .. } => {}
+        }
+    }
+
+    /// The system is short of something: keeps the operation, gives no credit, tries again.
+    fn later(&mut self, cx: &mut Cx<'_>, work: Work, is_stale: bool, why: &str) {
+        if !cx.shared.short {
+            cx.shared.short = true;
+            let what = format!("{why}: uploads and commits wait, everything is kept, trying again");
+            self.log(cx, log::Level::Error, &what);
+        }
+        let is_moot = is_stale && matches!(work.op, Op::Read { .. });
+        if is_moot || matches!(self.state, State::Closing(_) | State::Spoiled) {
+            // Its stage is about to be dropped, or nobody waits for the piece.
+            if let Some((session, bytes)) = work.credit {
+                cx.out.push(Effect::Consumed(session, bytes));
+            }
+            return;
+        }
+        self.todo.push_front(work);
+        self.retry_at = Some(cx.now.plus_ms(RETRY_MS));
+    }
+
+    fn recovered(&self, cx: &mut Cx<'_>, done: &Done) {
+        let wrote = matches!(done, Done::Written { .. } | Done::Logged | Done::Committed(_));
+        if cx.shared.short && wrote {
+            cx.shared.short = false;
+            self.log(cx, log::Level::Info, "the disk takes writes again");
+        }
+    }
+
+    fn opened(&mut self, cx: &mut Cx<'_>, size: u64, source: Nevra, digest: Digest) {
+        self.size = size;
+        self.about.source = Some(source);
+        self.about.digest = Some(digest);
+        match self.state {
+            State::Opening(None) => {
+                self.go(State::Building(None));
+                self.job(cx, digest);
+            }
+            State::Opening(Some(theirs)) if theirs != digest => self.welcome_back(cx, theirs),
+            // Its survey follows.
+            _ => {}
+        }
+    }
+
+    fn job(&mut self, cx: &mut Cx<'_>, digest: Digest) {
+        let srpm = self.about.srpm.clone().expect("an opened lease has an SRPM");
+        let words: Vec<_> = self.about.options.iter().take(OPTIONS_MAX.into()).cloned().collect();
+        let options = u8::try_from(words.len()).expect("at most OPTIONS_MAX");
+        self.send(cx, ToBuilder::Job { lease: self.id(), srpm, size: self.size, digest, options });
+        for word in words {
+            self.send(cx, ToBuilder::JobOption { lease: self.id(), word });
+        }
+    }
+
+    fn surveyed(&mut self, cx: &mut Cx<'_>, logs: [u64; 4], files: Vec<(u32, u64)>) {
+        match self.state {
+            State::Opening(Some(digest)) if self.about.digest.is_some() => {
+                self.logs = logs;
+                self.go(State::Building(None));
+                self.welcome_back(cx, digest);
+            }
+            State::Surveying(_) => {
+                let State::Surveying(mut upload) = std::mem::replace(&mut self.state, State::Building(None))
+                else {
+                    unreachable!("it was just matched")
+                };
+                upload.inherit(files);
+                self.state = State::Uploading(upload);
+            }
+            _ => {}
+        }
+    }
+
+    /// Starts the check of the whole files; with a defect that is known already, of what there is.
+    pub(super) fn verify(&mut self, manifest: Manifest, whole: &[bool], defect: Option<Defect>) {
+        let numbered = (0..).zip(manifest.files.iter().cloned());
+        let files = numbered.zip(whole).filter(|(_, whole)| **whole).map(|(file, _)| file).collect();
+        self.push(Op::Verify { files }, None);
+        self.state = State::Verifying(manifest, defect);
+    }
+
+    fn verified(
+        &mut self,
+        cx: &mut Cx<'_>,
+        placed: Vec<Placed>,
+        dropped: Vec<FileName>,
+        found: Option<Defect>,
+    ) {
+        let (State::Verifying(manifest, preset), Some(source)) = (&mut self.state, &self.about.source) else {
+            return;
+        };
+        let report = Report {
+            source: source.clone(),
+            exit: manifest.exit,
+            phase: manifest.phase,
+            backend: manifest.backend,
+            seconds: manifest.seconds,
+            oom_kills: manifest.oom_kills,
+            evidence: manifest.evidence.clone(),
+            files: placed.iter().map(|placed| placed.file.clone()).collect(),
+            defect: preset.take().or(found),
+        };
+        let State::Verifying(manifest, _) = std::mem::replace(&mut self.state, State::Building(None)) else {
+            unreachable!("it was just matched")
+        };
+        self.state = State::Sealed(Box::new((manifest, placed, dropped)));
+        cx.out.push(Effect::Leases(leases::Msg::Sealing { lease: self.id(), report }));
+    }
+
+    /// The queue has ruled.
+    pub(super) fn ruling(&mut self, cx: &mut Cx<'_>, ruling: Ruling) {
+        let (State::Sealed(sealed), Some(source)) = (&mut self.state, &self.about.source) else {
+            self.log(cx, log::Level::Warn, "a ruling for what is not sealed is ignored");
+            return;
+        };
+        let none = Manifest { files: Vec::new(), evidence: Vec::new(), ..sealed.0 };
+        let manifest = std::mem::replace(&mut sealed.0, none);
+        let placed = std::mem::take(&mut sealed.1);
+        let dropped = std::mem::take(&mut sealed.2);
+        let rpms = placed.iter().filter(|placed| placed.file.rpm.is_some());
+        let rpms = rpms.map(|placed| placed.file.name.clone()).collect();
+        let op = Op::Commit(Box::new(Sealed {
+            about: self.about.clone(),
+            source: source.clone(),
+            manifest,
+            placed,
+            dropped,
+            ruling: ruling.clone(),
+        }));
+        self.push(op, None);
+        self.go(State::Committing(ruling, rpms));
+    }
+
+    /// The ruling is durable: now it may be promised.
+    fn committed(&mut self, cx: &mut Cx<'_>, outcome: Outcome) {
+        let State::Committing(ruling, rpms) = &mut self.state else { return };
+        let (ruling, rpms) = (ruling.clone(), std::mem::take(rpms));
+        let lease = self.id();
+        cx.out.push(Effect::Leases(leases::Msg::Settled { lease, outcome: outcome.clone() }));
+        let what = match &outcome {
+            Outcome::Committed { folder, verdict } => format!("{verdict}: in repo/{folder}"),
+            Outcome::Kept { verdict } => format!("{verdict}: logs in attempts/{lease}"),
+        };
+        self.log(cx, log::Level::Info, &what);
+        let answer = match ruling {
+            Ruling::Publish { held } => {
+                if let (None, Outcome::Committed { folder, .. }) = (held, outcome) {
+                    let published = repo::Published { folder, rpms };
+                    cx.out.push(Effect::Repo(repo::Msg::Published(published)));
+                }
+                ToBuilder::Accepted { lease, verdict: Verdict::Success }
+            }
+            Ruling::Keep { verdict, .. } => ToBuilder::Accepted { lease, verdict },
+            Ruling::Return { verdict, .. } => ToBuilder::Returned { lease, verdict },
+            Ruling::Reject { why, .. } => ToBuilder::Rejected { lease, why },
+        };
+        self.send(cx, answer);
+        self.go(State::Over);
+    }
+
+    /// The stage is gone.
+    fn dropped(&mut self) {
+        let State::Closing(again) = &mut self.state else { return };
+        match again.take() {
+            None => self.go(State::Over),
+            Some(adoption) => {
+                let (turn, timer) = (self.turn, self.timer);
+                *self = Lease::adopted(self.id(), *adoption);
+                (self.turn, self.timer) = (turn, timer);
+            }
+        }
+    }
+
+    /// The SRPM cannot be read, or a commit found its stage in disorder.
+    fn failed(&mut self, cx: &mut Cx<'_>, why: String) {
+        match self.state {
+            State::Opening(_) | State::Building(_) => {
+                self.purge(cx);
+                self.unfit(cx, why);
+            }
+            State::Committing(..) => self.broken(cx, &why),
+            // A piece of the SRPM was asked for that nobody needs any more.
+            _ => self.log(cx, log::Level::Warn, &why),
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! Damage, full disks, failing syncs, leases that end at a bad moment.
+
+use super::*;
+
+fn files(built: &Built) -> Vec<(String, Vec<u8>)> {
+    let mut files = built.all();
+    files.push(("build.log".into(), vec![b'x'; 600_000]));
+    files
+}
+
+fn begun(hub: &mut Hub, built: &Built) -> Builder {
+    hub.open(lease(1), S1, built);
+    hub.take_sent();
+    Builder::new(lease(1), S1, files(built))
+}
+
+#[test]
+fn damaged_file_is_asked_for_again() {
+    let built = build("hello", "1.0");
+    let mut hub = Hub::new();
+    let mut builder = begun(&mut hub, &built);
+    let good = builder.files.clone();
+    builder.announce(&mut hub);
+    builder.files[1].1[10] ^= 1;
+    let mut asked = 0;
+    loop {
+        if hub.sent.iter().any(|(_, msg)| matches!(msg, ToBuilder::Want { file: 1, offset: 0, .. })) {
+            asked += 1;
+            if asked == 2 {
+                builder.files.clone_from(&good);
+            }
+        }
+        if !builder.step(&mut hub) {
+            break;
+        }
+        hub.work();
+    }
+    assert_eq!(asked, 2);
+    assert_eq!(hub.report().defect, None);
+}
+
+#[test]
+fn file_that_is_damaged_three_times_ends_as_a_rejection() {
+    let built = build("hello", "1.0");
+    let mut hub = Hub::new();
+    let mut builder = begun(&mut hub, &built);
+    builder.digests[2] = Digest::of(b"something else");
+    builder.announce(&mut hub);
+    builder.upload(&mut hub);
+    let once: u64 = builder.files[..2].iter().map(|(_, bytes)| bytes.len() as u64).sum();
+    assert_eq!(builder.sent, once + 3 * builder.files[2].1.len() as u64);
+    let report = hub.report();
+    assert_eq!(report.files.len(), 2);
+    let (why, reason) = report.defect.unwrap();
+    assert_eq!(why, RejectedWhy::Damaged);
+    hub.rule(lease(1), Ruling::Reject { why, reason });
+    builder.upload(&mut hub);
+    assert_eq!(builder.heard, [ToBuilder::Rejected { lease: lease(1), why }]);
+    assert_eq!(hub.list("repo/hello-1.0-1"), ["result.json"]);
+}
+
+#[test]
+fn stage_that_a_power_cut_damaged_is_not_the_builders_fault() {
+    let built = build("hello", "1.0");
+    let mut hub = Hub::new();
+    hub.srpm(&built);
+    let stage = crate::stage::stage_dir(&hub.folders, lease(1));
+    fs::create_dir(&stage).unwrap();
+    let all = files(&built);
+    for (number, (_, bytes)) in all.iter().enumerate() {
+        fs::write(stage.join(format!("f{number}")), vec![0; bytes.len() + usize::from(number == 0)]).unwrap();
+    }
+    hub.adopt(lease(1), S1, &built);
+    hub.take_sent();
+    let mut builder = Builder::new(lease(1), S1, all);
+    builder.announce(&mut hub);
+    builder.upload(&mut hub);
+    assert_eq!(hub.report().defect, None);
+    assert_eq!(builder.sent, builder.files.iter().map(|(_, bytes)| bytes.len() as u64).sum::<u64>());
+}
+
+#[test]
+fn full_disk_stops_the_credit_and_loses_nothing() {
+    let built = build("hello", "1.0");
+    let mut hub = Hub::new();
+    let mut builder = begun(&mut hub, &built);
+    builder.announce(&mut hub);
+    while builder.sent < 100_000 {
+        assert!(builder.step(&mut hub));
+        hub.work();
+    }
+    let before = builder.sent;
+    hub.faults.full.store(true, Ordering::Relaxed);
+    builder.upload(&mut hub);
+    assert!(builder.sent - before <= UPLOAD_WINDOW_BYTES, "it got credit for what could not be written");
+    for _ in 0..30 {
+        hub.wait();
+        hub.work();
+        builder.upload(&mut hub);
+    }
+    // The session is still read: what it may have in memory is less than what stops the reactor.
+    assert!(hub.owed_max < i64::from(crate::net::SESSION_BACKLOG_BYTES));
+    assert!(hub.closed.is_empty(), "{:?}", hub.closed);
+    hub.faults.full.store(false, Ordering::Relaxed);
+    hub.wait();
+    hub.work();
+    builder.upload(&mut hub);
+    assert_eq!(hub.report().defect, None);
+    assert_eq!(builder.sent, builder.files.iter().map(|(_, bytes)| bytes.len() as u64).sum::<u64>());
+    hub.rule(lease(1), publish());
+    assert_eq!(hub.published.len(), 1);
+    hub.assert_even();
+}
+
+#[test]
+fn logs_do_not_pile_up_while_the_disk_is_full() {
+    let built = build("hello", "1.0");
+    let mut hub = Hub::new();
+    hub.open(lease(1), S1, &built);
+    hub.faults.full.store(true, Ordering::Relaxed);
+    for number in 0..100u64 {
+        let bytes = Bytes(vec![b'x'; CHUNK_BYTES_MAX]);
+        let offset = number * CHUNK_BYTES_MAX as u64;
+        hub.hear(S1, FromBuilder::Log { lease: lease(1), which: Which::Build, offset, bytes });
+        hub.work();
+    }
+    assert!(hub.owed[&S1] < i64::from(crate::net::SESSION_BACKLOG_BYTES) / 2);
+    hub.faults.full.store(false, Ordering::Relaxed);
+    hub.wait();
+    hub.work();
+    hub.assert_even();
+}
+
+#[test]
+fn commit_survives_a_disk_that_fills_up_at_any_of_its_steps() {
+    let built = build("hello", "1.0");
+    for step in 0.. {
+        for ruling in [publish(), Ruling::Return { verdict: Verdict::Deps, reason: String::new() }] {
+            let mut hub = Hub::new();
+            let mut builder = begun(&mut hub, &built);
+            let bytes = Bytes(b"followed".to_vec());
+            hub.hear(S1, FromBuilder::Log { lease: lease(1), which: Which::Mock, offset: 0, bytes });
+            builder.announce(&mut hub);
+            builder.upload(&mut hub);
+            hub.faults.full_after.store(step, Ordering::Relaxed);
+            hub.rule(lease(1), ruling.clone());
+            let failed = !matches!(hub.leases.last(), Some(leases::Msg::Settled { .. }));
+            hub.faults.full_after.store(u64::MAX, Ordering::Relaxed);
+            if failed {
+                assert!(hub.sent.is_empty());
+                hub.wait();
+                hub.work();
+            }
+            if ruling == publish() {
+                let want = ["build.log", "hello-1.0-1.noarch.rpm", "hello-1.0-1.src.rpm"];
+                let want = want.into_iter().chain(["hello-lib-1.0-1.noarch.rpm", "mock.log", "result.json"]);
+                assert_eq!(hub.list("repo/hello-1.0-1"), want.collect::<Vec<_>>());
+                assert_eq!(hub.json("hello-1.0-1").files.len(), 5);
+            } else {
+                let folder = "finished/.moji/attempts/1764000000-1";
+                assert_eq!(hub.list(folder), ["build.log.gz", "mock.log.gz", "result.json"]);
+                assert_eq!(hub.list("finished/.moji/attempts").len(), 1);
+            }
+            assert!(matches!(hub.outcome(), Outcome::Committed { .. } | Outcome::Kept { .. }));
+            hub.assert_even();
+            if !failed && ruling != publish() {
+                assert!(step > 5, "the fault was never met");
+                return;
+            }
+        }
+    }
+}
+
+#[test]
+fn failed_sync_drops_the_stage_keeps_the_lease_and_stops_everything_until_a_restart() {
+    let built = build("hello", "1.0");
+    for at_commit in [false, true] {
+        let mut hub = Hub::new();
+        let mut builder = begun(&mut hub, &built);
+        hub.open(lease(2), S2, &built);
+        hub.take_sent();
+        builder.announce(&mut hub);
+        if at_commit {
+            builder.upload(&mut hub);
+        }
+        hub.faults.sync.store(true, Ordering::Relaxed);
+        builder.upload(&mut hub);
+        hub.rule(lease(1), publish());
+        assert_eq!(hub.stopped, 1);
+        let unsealed = hub.leases.iter().any(|msg| matches!(msg, leases::Msg::Unsealed { .. }));
+        assert_eq!(unsealed, at_commit);
+        assert!(!hub.leases.iter().any(|msg| matches!(msg, leases::Msg::Settled { .. })));
+        assert!(hub.list("repo").is_empty());
+        assert_eq!(hub.list("working"), ["hello-1.0-1.src.rpm"]);
+        assert!(builder.heard.is_empty() && hub.closed.is_empty());
+        // Another lease's result is heard and not taken.
+        hub.faults.sync.store(false, Ordering::Relaxed);
+        let mut other = Builder::new(lease(2), S2, files(&built));
+        other.announce(&mut hub);
+        other.upload(&mut hub);
+        assert_eq!((other.sent, hub.closed.len()), (0, 0));
+        hub.assert_even();
+
+        hub.restart();
+        hub.adopt(lease(1), S1, &built);
+        hub.take_sent();
+        let mut back = Builder::new(lease(1), S1, files(&built));
+        back.announce(&mut hub);
+        back.upload(&mut hub);
+        hub.rule(lease(1), publish());
+        assert_eq!(hub.published.len(), 1);
+    }
+}
+
+#[test]
+fn stale_result_is_dropped_and_the_builder_told() {
+    let built = build("hello", "1.0");
+    let mut hub = Hub::new();
+    let mut builder = begun(&mut hub, &built);
+    builder.announce(&mut hub);
+    builder.upload(&mut hub);
+    hub.report();
+    hub.tell(Msg::Stale { lease: lease(1) });
+    hub.work();
+    builder.upload(&mut hub);
+    assert_eq!(builder.heard, [ToBuilder::Gone { lease: lease(1) }]);
+    assert_eq!(hub.list("working"), ["hello-1.0-1.src.rpm"]);
+    // A ruling that was on its way changes nothing.
+    hub.rule(lease(1), publish());
+    assert!(hub.list("repo").is_empty());
+}
+
+#[test]
+fn lease_closed_in_the_middle_of_an_operation_ends_with_its_logs_kept() {
+    let built = build("hello", "1.0");
+    let mut hub = Hub::new();
+    let mut builder = begun(&mut hub, &built);
+    let bytes = Bytes(b"some words\n".to_vec());
+    hub.hear(S1, FromBuilder::Log { lease: lease(1), which: Which::Build, offset: 0, bytes });
+    builder.files.reverse();
+    builder.digests.reverse();
+    builder.announce(&mut hub);
+    for _ in 0..4 {
+        assert!(builder.step(&mut hub));
+    }
+    assert_eq!(hub.ops.len(), 1, "one operation at a time");
+    hub.tell(Msg::Close { lease: lease(1), why: "lease expired".into() });
+    // What the builder said before it heard of the end is not held against it.
+    let bytes = Bytes(vec![1; 100]);
+    hub.hear(S1, FromBuilder::Log { lease: lease(1), which: Which::Build, offset: 11, bytes });
+    hub.work();
+    let bytes = Bytes(vec![1; 100]);
+    hub.hear(S1, FromBuilder::Data { lease: lease(1), file: 0, offset: 0, bytes });
+    assert!(hub.closed.is_empty(), "{:?}", hub.closed);
+    hub.assert_even();
+    assert_eq!(hub.list("working"), ["hello-1.0-1.src.rpm"]);
+    let folder = "finished/.moji/attempts/1764000000-1";
+    assert_eq!(hub.list(folder), ["build.log.gz", "result.json"]);
+    let json = fs::read_to_string(hub.dir.path().join(folder).join("result.json")).unwrap();
+    assert!(json.contains("lease expired"), "{json}");
+    assert_eq!(hub.core.deadline(), None);
+}
+
+#[test]
+fn lease_that_is_taken_up_again_while_it_ends_begins_afresh() {
+    let built = build("hello", "1.0");
+    let mut hub = Hub::new();
+    begun(&mut hub, &built);
+    hub.tell(Msg::Detach { lease: lease(1) });
+    hub.tell(Msg::Close { lease: lease(1), why: "expired".into() });
+    hub.adopt(lease(1), S2, &built);
+    let sent = hub.take_sent();
+    assert_eq!(sent, [ToBuilder::Adopted { lease: lease(1), logs: [0; 4] }]);
+    let mut back = Builder::new(lease(1), S2, files(&built));
+    back.announce(&mut hub);
+    back.upload(&mut hub);
+    assert_eq!(hub.report().defect, None);
+}
+
+#[test]
+fn stage_of_an_unknown_lease_is_dropped_on_close() {
+    let hub = &mut Hub::new();
+    let stage = crate::stage::stage_dir(&hub.folders, lease(9));
+    fs::create_dir(&stage).unwrap();
+    fs::write(stage.join("f0"), b"x").unwrap();
+    hub.tell(Msg::Close { lease: lease(9), why: "not taken up again".into() });
+    hub.work();
+    assert!(hub.list("working").is_empty());
+    assert!(hub.list("finished/.moji").is_empty());
+}

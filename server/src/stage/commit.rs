@@ -1,0 +1,211 @@
+//! The commit of a result.
+//!
+//! Owns the order of steps that makes a result durable before anybody hears of it. Each step can be
+//! done again after a crash or a full disk: before the rename the stage is still a stage, after it
+//! `result.json` in `repo/` names the lease.
+
+use std::path::Path;
+
+use moji_proto::message::{Backend, Exit, Verdict, Which};
+use moji_proto::{Digest, FileName, LeaseId};
+
+use super::{Trouble, Worker, digest, synced, wrote};
+use crate::core::transfers::{About, Manifest, Sealed};
+use crate::core::types::{Outcome, Ruling, StagedFile};
+use crate::result_json::{self, ResultFile, ResultJson};
+use crate::rpmfile::Kind;
+
+/// What a ruling says in `result.json`: verdict, reason, held.
+fn words(ruling: &Ruling) -> (Verdict, &str, Option<&String>) {
+    match ruling {
+        Ruling::Publish { held } => (Verdict::Success, "", held.as_ref()),
+        Ruling::Keep { verdict, reason } | Ruling::Return { verdict, reason } => (*verdict, reason, None),
+        Ruling::Reject { reason, .. } => (Verdict::Failed, reason, None),
+    }
+}
+
+impl Worker {
+    /// Carries out a ruling. `Committed` and `Kept` are true after a power cut too.
+    pub(super) fn commit(&self, lease: LeaseId, sealed: &Sealed) -> Result<Outcome, Trouble> {
+        let (verdict, reason, held) = words(&sealed.ruling);
+        let mut json = result_json(lease, &sealed.about, Some(&sealed.manifest), verdict.as_str(), reason);
+        json.nvr = sealed.source.nvr();
+        json.source.clone_from(&sealed.source.name);
+        json.held = held.cloned();
+        json.committed_unix_s = self.clock.unix_s();
+        let dropped = sealed.dropped.iter().map(|name| format!("{name}: neither RPM nor log, dropped"));
+        json.evidence.extend(dropped);
+        if matches!(sealed.ruling, Ruling::Return { .. }) {
+            self.keep_attempt(lease, json, &sealed.placed)?;
+            self.drop_stage(lease);
+            return Ok(Outcome::Kept { verdict });
+        }
+        self.gather(lease, sealed, &mut json)?;
+        let stage = self.stage(lease);
+        self.write_json(&stage, &json)?;
+        self.disk.sync_dir(&stage).map_err(|e| synced(&stage, &e))?;
+        let folder = self.take_folder(&stage, &json.nvr)?;
+        // Only now is it there for good; the name in working/ goes with it.
+        for parent in [&self.folders.repo, &self.folders.working] {
+            self.disk.sync_dir(parent).map_err(|e| synced(parent, &e))?;
+        }
+        Ok(Outcome::Committed { folder, verdict })
+    }
+
+    /// Gives every file that is kept its name, removes everything else, lists what is there.
+    fn gather(&self, lease: LeaseId, sealed: &Sealed, json: &mut ResultJson) -> Result<(), Trouble> {
+        let stage = self.stage(lease);
+        let publish = matches!(sealed.ruling, Ruling::Publish { .. });
+        let mut keep = Vec::new();
+        for placed in &sealed.placed {
+            if !publish && placed.file.rpm.is_some() {
+                continue;
+            }
+            let to = stage.join(&placed.file.name);
+            self.rename_once(&stage.join(&placed.from), &to)?;
+            keep.push(placed.file.name.as_str().to_owned());
+            json.files.push(listed(&placed.file));
+        }
+        for which in Which::ALL {
+            let name = which.file_name();
+            if !keep.iter().any(|kept| kept == name)
+                && let Some(file) = self.take_live_log(&stage, which)?
+            {
+                keep.push(name.to_owned());
+                json.files.push(listed(&file));
+            }
+        }
+        for name in self.names(&stage)?.into_iter().filter(|name| !keep.contains(name)) {
+            let path = stage.join(&name);
+            let stat = self.disk.stat(&path).map_err(|e| wrote("look at", &path, &e))?;
+            if stat.is_some_and(|stat| stat.is_dir) {
+                self.disk.remove_dir_all(&path).map_err(|e| wrote("remove", &path, &e))?;
+            } else {
+                self.remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Renames, unless an earlier try did already.
+    fn rename_once(&self, from: &Path, to: &Path) -> Result<(), Trouble> {
+        let there = |path: &Path| match self.disk.stat(path) {
+            Ok(stat) => Ok(stat.is_some()),
+            Err(error) => Err(wrote("look at", path, &error)),
+        };
+        if there(from)? {
+            self.disk.rename(from, to).map_err(|e| wrote("rename", from, &e))
+        } else if there(to)? {
+            Ok(())
+        } else {
+            Err(Trouble::Failed(format!("{} is gone from the stage", from.display())))
+        }
+    }
+
+    /// A log that was followed and that the result lacks becomes part of it.
+    fn take_live_log(&self, stage: &Path, which: Which) -> Result<Option<StagedFile>, Trouble> {
+        let live = stage.join(".live").join(which.file_name());
+        let path = stage.join(which.file_name());
+        let live_stat = self.disk.stat(&live).map_err(|e| wrote("look at", &live, &e))?;
+        if live_stat.is_some_and(|stat| stat.len > 0) {
+            self.disk.rename(&live, &path).map_err(|e| wrote("rename", &live, &e))?;
+        } else if self.disk.stat(&path).map_err(|e| wrote("look at", &path, &e))?.is_none() {
+            return Ok(None);
+        }
+        let file = self.disk.open_write(&path).map_err(|e| wrote("open", &path, &e))?;
+        file.sync().map_err(|e| synced(&path, &e))?;
+        let size = file.len().map_err(|e| wrote("look at", &path, &e))?;
+        let digest = digest(&*file).map_err(|e| wrote("read", &path, &e))?;
+        let name = FileName::new(which.file_name()).expect("log names are safe");
+        Ok(Some(StagedFile { name, size, digest, rpm: None }))
+    }
+
+    /// Writes `result.json` into a folder and syncs it.
+    pub(super) fn write_json(&self, folder: &Path, json: &ResultJson) -> Result<(), Trouble> {
+        let path = folder.join(result_json::FILE_NAME);
+        let mut text = serde_json::to_vec_pretty(json).expect("text and numbers always encode");
+        text.push(b'\n');
+        self.remove(&path)?;
+        let file = self.in_folder(&[folder], || self.disk.create(&path));
+        let file = file.map_err(|e| wrote("create", &path, &e))?;
+        file.write_at(&text, 0).map_err(|e| wrote("write", &path, &e))?;
+        file.sync().map_err(|e| synced(&path, &e))
+    }
+
+    /// The commit point: renames the stage to the first free of `NVR`, `NVR@2`, `NVR@3`, …
+    fn take_folder(&self, stage: &Path, nvr: &str) -> Result<String, Trouble> {
+        let _naming = self.naming.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for number in 1u32.. {
+            let folder = if number == 1 { nvr.to_owned() } else { format!("{nvr}@{number}") };
+            let path = self.folders.repo.join(&folder);
+            match self.disk.stat(&path) {
+                Ok(Some(_)) => {}
+                Ok(None) => {
+                    self.disk.rename(stage, &path).map_err(|e| wrote("rename", stage, &e))?;
+                    return Ok(folder);
+                }
+                Err(error) => return Err(wrote("look at", &path, &error)),
+            }
+        }
+        Err(Trouble::Failed(format!("no free folder for {nvr}")))
+    }
+}
+
+/// A file in `result.json`.
+fn listed(file: &StagedFile) -> ResultFile {
+    ResultFile {
+        name: file.name.as_str().to_owned(),
+        size: file.size,
+        digest: file.digest.to_string(),
+        package: file.rpm.as_ref().map(|rpm| rpm.nevra.name.clone()),
+        is_source: file.rpm.as_ref().is_some_and(|rpm| rpm.kind == Kind::Source),
+    }
+}
+
+/// What is known of an attempt, without its files. Unknown texts are empty.
+pub(super) fn result_json(
+    lease: LeaseId,
+    about: &About,
+    manifest: Option<&Manifest>,
+    verdict: &str,
+    reason: &str,
+) -> ResultJson {
+    let builder = about.builder.as_ref();
+    let exit = match (manifest, about.phase) {
+        (Some(manifest), _) => match manifest.exit {
+            Exit::Code(code) => format!("exit {code}"),
+            Exit::Signal(signal) => format!("signal {signal}"),
+            Exit::NotStarted => "not started".to_owned(),
+        },
+        (None, Some(phase)) => format!("no result, last heard of in phase {phase:?}").to_lowercase(),
+        (None, None) => "no result".to_owned(),
+    };
+    let backend = manifest.map(|manifest| manifest.backend).or(builder.map(|builder| builder.backend));
+    let evidence = manifest.map_or(&[][..], |manifest| &manifest.evidence);
+    ResultJson {
+        lease: lease.to_string(),
+        srpm: about.srpm.as_ref().map(FileName::to_string).unwrap_or_default(),
+        srpm_digest: about.digest.as_ref().map(Digest::to_string).unwrap_or_default(),
+        source: about.source.as_ref().map(|source| source.name.clone()).unwrap_or_default(),
+        nvr: about.source.as_ref().map(|source| source.nvr()).unwrap_or_default(),
+        verdict: verdict.to_owned(),
+        reason: reason.to_owned(),
+        held: None,
+        builder: builder.map(|builder| builder.name.to_string()).unwrap_or_default(),
+        builder_key: builder.map(|builder| builder.id.to_string()).unwrap_or_default(),
+        arch: builder.map(|builder| builder.arch.to_string()).unwrap_or_default(),
+        backend: backend
+            .map_or("", |backend| match backend {
+                Backend::Mock => "mock",
+                Backend::Rpmbuild => "rpmbuild",
+            })
+            .to_owned(),
+        cfg: builder.map(|builder| builder.cfg.to_string()).unwrap_or_default(),
+        options: about.options.iter().map(ToString::to_string).collect(),
+        exit,
+        seconds: manifest.map_or(0, |manifest| manifest.seconds),
+        committed_unix_s: 0,
+        files: Vec::new(),
+        evidence: evidence.iter().map(|(which, line)| format!("{}: {line}", which.file_name())).collect(),
+    }
+}

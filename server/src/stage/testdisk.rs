@@ -1,0 +1,196 @@
+//! A disk for tests: the machine's own, with faults that a test can switch on.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use moji_proto::message::Backend;
+use moji_proto::{Digest, FileName, Line, PublicKey};
+
+use crate::core::types::BuilderInfo;
+use crate::disk::{Disk, File, Folders, Stat};
+
+/// What fails at the moment.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    /// Writing and creating fail with ENOSPC.
+    pub(crate) full: AtomicBool,
+    /// Syncing fails with EIO.
+    pub(crate) sync: AtomicBool,
+    /// So many calls that change something succeed, then all fail with ENOSPC; `u64::MAX` for never.
+    pub(crate) full_after: AtomicU64,
+}
+
+impl Faults {
+    pub(crate) fn none() -> Arc<Faults> {
+        Arc::new(Faults { full_after: AtomicU64::new(u64::MAX), ..Faults::default() })
+    }
+
+    fn write(&self) -> io::Result<()> {
+        let left = self.full_after.load(Ordering::Relaxed);
+        if left != u64::MAX && left > 0 {
+            self.full_after.store(left - 1, Ordering::Relaxed);
+        }
+        if self.full.load(Ordering::Relaxed) || left == 0 {
+            return Err(io::Error::from_raw_os_error(nix::errno::Errno::ENOSPC as i32));
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        if self.sync.load(Ordering::Relaxed) {
+            return Err(io::Error::from_raw_os_error(nix::errno::Errno::EIO as i32));
+        }
+        Ok(())
+    }
+}
+
+/// The machine's disk with faults.
+pub(crate) struct TestDisk(pub(crate) Arc<Faults>);
+
+struct TestFile(fs::File, Arc<Faults>);
+
+impl File for TestFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut done = 0;
+        while done < buf.len() {
+            match self.0.read_at(&mut buf[done..], offset + done as u64)? {
+                0 => break,
+                n => done += n,
+            }
+        }
+        Ok(done)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        self.1.write()?;
+        self.0.write_all_at(buf, offset)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.1.sync()?;
+        self.0.sync_data()
+    }
+}
+
+impl TestDisk {
+    fn file(&self, options: &fs::OpenOptions, path: &Path) -> io::Result<Box<dyn File>> {
+        Ok(Box::new(TestFile(options.open(path)?, self.0.clone())))
+    }
+}
+
+impl Disk for TestDisk {
+    fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        self.file(fs::OpenOptions::new().read(true), path)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        self.0.write()?;
+        self.file(fs::OpenOptions::new().read(true).write(true).create_new(true), path)
+    }
+
+    fn open_write(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        let no_follow = nix::fcntl::OFlag::O_NOFOLLOW.bits();
+        let mut options = fs::OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).custom_flags(no_follow);
+        self.file(&options, path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.write()?;
+        fs::rename(from, to)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.0.sync()?;
+        fs::File::open(path)?.sync_all()
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.0.write()?;
+        fs::create_dir(path)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        match fs::remove_dir_all(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        let mut names = fs::read_dir(path)?
+            .map(|entry| entry.map(|entry| PathBuf::from(entry.file_name())))
+            .collect::<io::Result<Vec<_>>>()?;
+        names.sort();
+        Ok(names)
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<Option<Stat>> {
+        match fs::metadata(path) {
+            Ok(meta) => Ok(Some(Stat {
+                len: meta.len(),
+                is_dir: meta.is_dir(),
+                modified_ns: u64::try_from(meta.mtime_nsec()).unwrap_or(0),
+                inode: meta.ino(),
+            })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn space(&self, _: &Path) -> io::Result<(u64, u64)> {
+        Ok((1 << 40, 1 << 41))
+    }
+}
+
+/// All folders of a hub, in `dir`.
+pub(crate) fn folders(dir: &Path) -> Folders {
+    let make = |name: &str| {
+        let path = dir.join(name);
+        fs::create_dir_all(&path).unwrap();
+        path
+    };
+    Folders {
+        source: make("source"),
+        working: make("working"),
+        finished: make("finished"),
+        repo: make("repo"),
+        state: make("finished/.moji"),
+    }
+}
+
+/// A board.
+pub(crate) fn info() -> BuilderInfo {
+    let name = |text: &str| FileName::new(text).unwrap();
+    BuilderInfo {
+        id: PublicKey([7; 32]),
+        name: name("board1"),
+        instance: 1,
+        arch: name("armv5tel"),
+        version: name("0.1.0"),
+        cfg: Line::lossy("fedora-arm"),
+        cfg_digest: Digest::of(b""),
+        backend: Backend::Mock,
+        cpus: 1,
+        memory_mib: 128,
+        disk_free_mib: 4096,
+        clock_unix_s: 1_764_000_000,
+        peer: std::net::IpAddr::from([127, 0, 0, 1]),
+    }
+}

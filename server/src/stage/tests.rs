@@ -1,0 +1,146 @@
+//! What the end-to-end tests of the core (in `core/transfers/tests`) do not reach.
+
+use std::fs;
+use std::sync::Arc;
+
+use moji_proto::message::{Phase, RejectedWhy};
+use moji_proto::{Digest, FileName, LeaseId, Time};
+
+use super::testdisk::{Faults, TestDisk, folders};
+use super::verify::log_name;
+use super::{Worker, live_dir, stage_dir};
+use crate::clock::Clock;
+use crate::core::transfers::{About, Done, Entry, Op};
+use crate::disk::Folders;
+
+struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Time {
+        Time(0)
+    }
+
+    fn unix_s(&self) -> u64 {
+        1_764_000_123
+    }
+}
+
+fn worker(folders: &Folders) -> Worker {
+    Worker::new(Arc::new(TestDisk(Faults::none())), Arc::new(Still), folders.clone())
+}
+
+fn lease(counter: u32) -> LeaseId {
+    LeaseId { incarnation: 5, counter }
+}
+
+#[test]
+fn only_what_ends_like_a_log_is_a_log_and_its_name_is_made_safe() {
+    for (said, kept) in [
+        ("build.log", Some("build.log")),
+        ("hw_info.log", Some("hw_info.log")),
+        ("build.log.gz", Some("build.log.gz")),
+        ("a b\u{e9}'.log", Some("a_b__.log")),
+        (".log", None),
+        ("..log", None),
+        (".x.log", None),
+        ("log", None),
+        ("x.tar", None),
+        ("x.log.exe", None),
+        ("result.json", None),
+    ] {
+        assert_eq!(log_name(said).as_deref(), kept, "{said}");
+    }
+    assert_eq!(log_name(&("x".repeat(250) + ".log")).unwrap().len(), 100);
+}
+
+#[test]
+fn log_over_the_limit_loses_its_middle_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let folders = folders(dir.path());
+    let stage = stage_dir(&folders, lease(1));
+    fs::create_dir(&stage).unwrap();
+    let limit = 64 << 20;
+    for (size, cut) in [(limit, false), (limit + 1_000, true)] {
+        let file = fs::File::create(stage.join("f0")).unwrap();
+        file.set_len(size).unwrap();
+        let write =
+            |text: &str, at: u64| std::os::unix::fs::FileExt::write_all_at(&file, text.as_bytes(), at);
+        write("first", 0).unwrap();
+        write("last", size - 4).unwrap();
+        let entry = Entry { name: FileName::new("build.log").unwrap(), size, digest: Digest::of(b"") };
+        let done = worker(&folders).run(lease(1), Op::Verify { files: vec![(0, entry)] });
+        let Done::Verified { placed, defect: None, .. } = done else { panic!("{done:?}") };
+        assert_eq!(placed[0].from, if cut { "c0" } else { "f0" });
+        if cut {
+            let bytes = fs::read(stage.join("c0")).unwrap();
+            assert_eq!(placed[0].file.size, bytes.len() as u64);
+            assert_eq!(placed[0].file.digest, Digest::of(&bytes));
+            assert!(bytes.starts_with(b"first") && bytes.ends_with(b"last"));
+            let middle = &bytes[32 << 20..][..60];
+            assert!(String::from_utf8_lossy(middle).contains("[moji: 1000 bytes were cut here]"));
+        }
+    }
+}
+
+#[test]
+fn stage_whose_check_ended_the_hub_twice_is_set_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let folders = folders(dir.path());
+    let stage = stage_dir(&folders, lease(1));
+    fs::create_dir(&stage).unwrap();
+    let rpm = [0xed, 0xab, 0xee, 0xdb];
+    fs::write(stage.join("f0"), rpm).unwrap();
+    let entry = Entry { name: FileName::new("x.rpm").unwrap(), size: 4, digest: Digest::of(&rpm) };
+    for (tries, text) in [(0, "truncated"), (1, "truncated"), (2, "ended the hub twice")] {
+        for number in 1..=tries {
+            fs::write(stage.join(format!(".try-{number}")), b"").unwrap();
+        }
+        let done = worker(&folders).run(lease(1), Op::Verify { files: vec![(0, entry.clone())] });
+        let Done::Verified { defect: Some((RejectedWhy::BadRpm, why)), .. } = done else {
+            panic!("{done:?}")
+        };
+        assert!(why.contains(text), "{why}");
+        assert!(!stage.join(".try-1").exists());
+    }
+}
+
+#[test]
+fn newest_five_attempts_of_each_package_are_kept_also_over_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let folders = folders(dir.path());
+    let mut hub = worker(&folders);
+    for counter in 1..=18 {
+        if counter == 9 {
+            hub = worker(&folders);
+        }
+        let live = live_dir(&folders, lease(counter));
+        fs::create_dir_all(&live).unwrap();
+        fs::write(live.join("build.log"), b"words").unwrap();
+        let srpm = if counter % 3 == 0 { "b-1-1.src.rpm" } else { "a-1-1.src.rpm" };
+        let about = About { srpm: FileName::new(srpm).ok(), phase: Some(Phase::Build), ..About::default() };
+        let op = Op::Discard { about: Box::new(about), why: "lost".into() };
+        assert!(matches!(hub.run(lease(counter), op), Done::Gone));
+    }
+    let mut kept: Vec<u32> = fs::read_dir(folders.state.join("attempts"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap().parse::<LeaseId>().unwrap().counter)
+        .collect();
+    kept.sort_unstable();
+    assert_eq!(kept, [6, 9, 11, 12, 13, 14, 15, 16, 17, 18]);
+    assert_eq!(fs::read_dir(&folders.working).unwrap().count(), 0);
+}
+
+#[test]
+fn link_in_a_stage_is_not_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let folders = folders(dir.path());
+    let stage = stage_dir(&folders, lease(1));
+    fs::create_dir(&stage).unwrap();
+    let victim = dir.path().join("victim");
+    fs::write(&victim, b"precious").unwrap();
+    std::os::unix::fs::symlink(&victim, stage.join("f0")).unwrap();
+    let piece = |offset| Op::Write { file: 0, offset, bytes: moji_proto::Bytes(b"evil".to_vec()) };
+    assert!(matches!(worker(&folders).run(lease(1), piece(4)), Done::Broken(_)));
+    assert!(matches!(worker(&folders).run(lease(1), piece(0)), Done::Written { offset: 4, .. }));
+    assert_eq!(fs::read(&victim).unwrap(), b"precious");
+}
