@@ -9,6 +9,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+#[cfg(test)]
+pub(crate) mod memory;
+mod real;
+
+pub use real::Real;
+
 /// What [`Disk::stat`] tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
@@ -89,6 +95,18 @@ pub trait Disk: Send + Sync {
     /// Those of rename(2).
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Renames, and fails with `AlreadyExists` if something is at `to`. A file system that cannot do
+    /// that in one step may leave one file under both names after a crash, never under none.
+    ///
+    /// # Errors
+    /// Those of renameat2(2), EEXIST among them.
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        if self.exists(to)? {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        self.rename(from, to)
+    }
+
     /// Returns once all names in the folder survive a power cut.
     ///
     /// # Errors
@@ -113,7 +131,7 @@ pub trait Disk: Send + Sync {
     /// Those of unlink(2) and rmdir(2).
     fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
 
-    /// Names in the folder, sorted.
+    /// Names in the folder, sorted, without the folder's own path.
     ///
     /// # Errors
     /// Those of readdir(3).
@@ -124,6 +142,14 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// Those of stat(2) but ENOENT.
     fn stat(&self, path: &Path) -> io::Result<Option<Stat>>;
+
+    /// Whether the name is taken, be it by a link that leads nowhere.
+    ///
+    /// # Errors
+    /// Those of lstat(2) but ENOENT.
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        Ok(self.stat(path)?.is_some())
+    }
 
     /// Free and total space, bytes, of the file system that holds `path`.
     ///

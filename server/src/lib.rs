@@ -8,6 +8,7 @@
 //! | [`disk`], [`clock`] | every touch of the file system and of the time, behind traits |
 //! | [`stage`], [`index`] | the file work of transfers and of repo |
 //! | [`web`] | HTTP, read-only |
+//! | [`folders`] | what is checked before the port opens |
 //! | [`rpmfile`] | reading RPM files that nobody vouches for |
 
 pub mod actors;
@@ -16,6 +17,7 @@ pub mod clock;
 pub mod core;
 pub mod daemon;
 pub mod disk;
+pub mod folders;
 pub mod index;
 pub mod keys;
 pub mod logging;
