@@ -8,7 +8,7 @@
 //! | [`disk`], [`clock`] | every touch of the file system and of the time, behind traits |
 //! | [`stage`], [`index`] | the file work of transfers and of repo |
 //! | [`web`] | HTTP, read-only |
-//! | [`folders`] | what is checked before the port opens |
+//! | [`folders`], [`journal`], [`recovery`] | what is checked, read and put right before the port opens |
 //! | [`rpmfile`] | reading RPM files that nobody vouches for |
 
 pub mod actors;
@@ -19,9 +19,11 @@ pub mod daemon;
 pub mod disk;
 pub mod folders;
 pub mod index;
+pub mod journal;
 pub mod keys;
 pub mod logging;
 pub mod net;
+pub mod recovery;
 pub mod result_json;
 pub mod rpmfile;
 pub mod stage;

@@ -11,6 +11,12 @@ use moji_proto::{FileName, LeaseId, Line};
 use super::types::{BuilderId, BuilderInfo, HeldLease, Outcome, Report, SessionId};
 use super::{queue, transfers};
 
+mod machine;
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use machine::{Config, Ended, Grant, Leases, Past};
+
 /// A source folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -38,6 +44,8 @@ pub enum Record {
     End {
         /// The lease.
         lease: LeaseId,
+        /// Whether its builder may take it up again: it only expired, and nothing was ruled.
+        revivable: bool,
     },
 }
 
@@ -107,7 +115,8 @@ pub enum Msg {
         /// All its reasons, for whoever asks why it is in `finished/`.
         why: String,
     },
-    /// The SRPM of an opened lease cannot be served. (transfers)
+    /// The SRPM of an opened or adopted lease cannot be served, or is not the one that the builder
+    /// works on; neither `Job` nor `Adopted` was sent. (transfers)
     Unfit {
         /// The lease.
         lease: LeaseId,
@@ -145,6 +154,11 @@ pub enum Msg {
         /// Whether the file is where it was to go, durably.
         moved: bool,
     },
+    /// A journal or a folder could not be synced: nothing is granted until a restart. (shell)
+    Broken {
+        /// Why.
+        why: String,
+    },
     /// Answer to [`Effect::Inspect`]. (shell)
     Inspected {
         /// The name.
@@ -159,15 +173,18 @@ pub enum Msg {
 /// What leases want done.
 ///
 /// The shell gathers the effects of all messages that wait, then runs them in this order: all
-/// `Journal` and one sync; all `Move` and one fsync of each folder touched; all `Moved` back in;
-/// all `JournalLater`; everything else in the order given.
+/// `Journal` and one sync; all `Move` and one fsync of each folder touched; all `JournalLater`; all
+/// `Moved` and `Inspected` back in, and the same again with what comes of them; then everything
+/// else in the order given.
 #[derive(Clone, Debug)]
 pub enum Effect {
     /// Append this before anything else happens.
     Journal(Record),
     /// Append this after the moves; losing it in a crash does no harm.
     JournalLater(Record),
-    /// Rename the SRPM, durably, and say [`Msg::Moved`].
+    /// Rename the SRPM, durably, and say [`Msg::Moved`]. What is in `finished/` is replaced. What
+    /// somebody dropped into `source/` meanwhile stays, and the file in `working/` is removed. From
+    /// `working/` to `working/`: only look whether it is there.
     Move {
         /// The lease it is for.
         lease: LeaseId,
@@ -183,6 +200,10 @@ pub enum Effect {
         /// The file.
         srpm: FileName,
     },
+    /// Say `Registered` and the repositories to a builder; the shell knows the time.
+    Welcome(SessionId),
+    /// A state change an operator reads about.
+    Log(log::Level, String),
     /// Say this to a builder.
     Send(SessionId, ToBuilder),
     /// End a session.

@@ -1,0 +1,378 @@
+//! The journal of leases, `working/.leases`.
+//!
+//! Owns its format and its durability: what [`Journal::append`] wrote is kept after
+//! [`Journal::sync`], whatever happens. Never judges what a record means; [`fold`] only replays.
+//!
+//! One record a line, so that a person can read it and damage stays within a line:
+//!
+//! ```text
+//! CHECK moji-leases 1 INCARNATION
+//! CHECK grant LEASE KEY SRPM
+//! CHECK end LEASE final|expired
+//! ```
+//!
+//! CHECK is the first eight hexadecimal digits of the BLAKE2s-256 of the rest of the line: a torn or
+//! damaged line passes once in four billion times. A tail that does not pass was being written
+//! when the power went: nobody was promised anything of it. A line before a good one that does not pass
+//! is damage.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use moji_proto::{Digest, FileName, LeaseId};
+
+use crate::core::leases::{Ended, Grant, Record};
+use crate::disk::{Disk, File};
+
+/// Its name in `working/`.
+pub const FILE_NAME: &str = ".leases";
+/// The name it is written under before it replaces the old one.
+const NEW_NAME: &str = ".leases.new";
+/// What the first line says, before the incarnation.
+const MAGIC: &str = "moji-leases 1 ";
+/// Hexadecimal digits of a line's check.
+const CHECK_DIGITS: usize = 8;
+/// Size over which the journal is written anew, bytes: some 8,000 records, a few milliseconds to read.
+const REWRITE_BYTES: u64 = 1024 * 1024;
+
+/// What a journal held.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// Incarnation of the run that wrote it; 0 if it does not say.
+    pub incarnation: u64,
+    /// Its records, oldest first.
+    pub records: Vec<Record>,
+    /// Bytes dropped at its end: they were being written when the hub was stopped.
+    pub torn_bytes: u64,
+    /// Numbers of unreadable lines before its end, from 1.
+    pub damaged: Vec<usize>,
+}
+
+/// Reads the journal in `working`; none at all is an empty one.
+///
+/// # Errors
+/// Those of reading a file.
+pub fn load(disk: &dyn Disk, working: &Path) -> io::Result<Loaded> {
+    match disk.open(&working.join(FILE_NAME)) {
+        Ok(file) => Ok(parse(&read_all(&*file)?)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Loaded::default()),
+        Err(error) => Err(error),
+    }
+}
+
+/// All bytes of `file`.
+fn read_all(file: &dyn File) -> io::Result<Vec<u8>> {
+    let len = usize::try_from(file.len()?).map_err(|_| ErrorKind::FileTooLarge)?;
+    let mut bytes = vec![0; len];
+    let n = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(n);
+    Ok(bytes)
+}
+
+enum Entry {
+    Run(u64),
+    Record(Record),
+}
+
+fn parse(bytes: &[u8]) -> Loaded {
+    let mut loaded = Loaded::default();
+    let mut good_bytes = 0;
+    let mut suspect = Vec::new();
+    let mut offset = 0;
+    for (number, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        offset += line.len();
+        match parse_line(line) {
+            Some(entry) => {
+                loaded.damaged.append(&mut suspect);
+                good_bytes = offset;
+                match entry {
+                    Entry::Run(incarnation) => loaded.incarnation = loaded.incarnation.max(incarnation),
+                    Entry::Record(record) => loaded.records.push(record),
+                }
+            }
+            None => suspect.push(number + 1),
+        }
+    }
+    loaded.torn_bytes = (bytes.len() - good_bytes) as u64;
+    loaded
+}
+
+fn parse_line(line: &[u8]) -> Option<Entry> {
+    let line = std::str::from_utf8(line.strip_suffix(b"\n")?).ok()?;
+    let (check, text) = line.split_once(' ')?;
+    if check != check_of(text) {
+        return None;
+    }
+    if let Some(incarnation) = text.strip_prefix(MAGIC) {
+        return Some(Entry::Run(incarnation.parse().ok()?));
+    }
+    let mut words = text.splitn(4, ' ');
+    let (verb, lease) = (words.next()?, words.next()?.parse().ok()?);
+    Some(Entry::Record(match verb {
+        "grant" => {
+            let (builder, srpm) = (words.next()?.parse().ok()?, FileName::new(words.next()?).ok()?);
+            Record::Grant { lease, srpm, builder }
+        }
+        "end" => Record::End { lease, revivable: words.next()? == "expired" },
+        _ => return None,
+    }))
+}
+
+fn check_of(text: &str) -> String {
+    let mut check = Digest::of(text.as_bytes()).to_string();
+    check.truncate(CHECK_DIGITS);
+    check
+}
+
+fn push_line(out: &mut String, text: &str) {
+    // Writing to a String does not fail.
+    let _ = writeln!(out, "{} {text}", check_of(text));
+}
+
+fn push_record(out: &mut String, record: &Record) {
+    let text = match record {
+        Record::Grant { lease, srpm, builder } => format!("grant {lease} {builder} {srpm}"),
+        Record::End { lease, revivable: true } => format!("end {lease} expired"),
+        Record::End { lease, revivable: false } => format!("end {lease} final"),
+    };
+    push_line(out, &text);
+}
+
+/// Replays records: what lives, and what is over. A grant of a package ends any earlier lease of it.
+#[must_use]
+pub fn fold(records: Vec<Record>) -> (BTreeMap<LeaseId, Grant>, BTreeMap<LeaseId, Ended>) {
+    let mut live: BTreeMap<LeaseId, Grant> = BTreeMap::new();
+    let mut by_srpm: BTreeMap<FileName, LeaseId> = BTreeMap::new();
+    let mut ended = BTreeMap::new();
+    for record in records {
+        let (over, revivable) = match &record {
+            Record::Grant { lease, srpm, .. } => {
+                (by_srpm.get(srpm).copied().filter(|earlier| earlier != lease), false)
+            }
+            Record::End { lease, revivable } => (Some(*lease), *revivable),
+        };
+        if let Some((lease, Grant { srpm, builder })) = over.and_then(|lease| live.remove_entry(&lease)) {
+            by_srpm.remove(&srpm);
+            ended.insert(lease, Ended { srpm, builder, revivable });
+        }
+        if let Record::Grant { lease, srpm, builder } = record {
+            ended.remove(&lease);
+            by_srpm.insert(srpm.clone(), lease);
+            live.insert(lease, Grant { srpm, builder });
+        }
+    }
+    (live, ended)
+}
+
+/// Why the journal was not written anew.
+#[derive(Debug)]
+pub enum RewriteError {
+    /// The old one is whole and in use.
+    Kept(io::Error),
+    /// Nothing may be promised until a restart.
+    Lost(io::Error),
+}
+
+/// The journal, open for appending.
+pub struct Journal {
+    disk: Arc<dyn Disk>,
+    working: PathBuf,
+    incarnation: u64,
+    file: Box<dyn File>,
+    len: u64,
+    /// Length after which it is written anew.
+    rewrite_at: u64,
+}
+
+impl Journal {
+    /// Replaces the journal in `working` by one that holds `records`, durably.
+    ///
+    /// # Errors
+    /// Those of writing, syncing and renaming. The old journal or the new one is there then.
+    pub fn create(
+        disk: Arc<dyn Disk>,
+        working: PathBuf,
+        incarnation: u64,
+        records: &[Record],
+    ) -> io::Result<Journal> {
+        let (file, len) = write_new(&*disk, &working, incarnation, records)?;
+        replace(&*disk, &working)?;
+        let rewrite_at = REWRITE_BYTES.max(2 * len);
+        Ok(Journal { disk, working, incarnation, file, len, rewrite_at })
+    }
+
+    /// Appends records; they are durable after [`Journal::sync`].
+    ///
+    /// # Errors
+    /// Those of writing; nothing is appended then, or a tail that readers drop.
+    pub fn append(&mut self, records: &[Record]) -> io::Result<()> {
+        let mut text = String::new();
+        records.iter().for_each(|record| push_record(&mut text, record));
+        if let Err(error) = self.file.write_at(text.as_bytes(), self.len) {
+            // The next record overwrites what is there; cutting it off keeps a shorter one readable.
+            self.file.truncate(self.len)?;
+            return Err(error);
+        }
+        self.len += text.len() as u64;
+        Ok(())
+    }
+
+    /// Returns once all that was appended is durable.
+    ///
+    /// # Errors
+    /// Those of fdatasync(2). After one nothing may be promised until a restart.
+    pub fn sync(&mut self) -> io::Result<()> {
+        self.file.sync()
+    }
+
+    /// Whether it is time for [`Journal::rewrite`].
+    #[must_use]
+    pub fn is_large(&self) -> bool {
+        self.len > self.rewrite_at
+    }
+
+    /// Replaces the journal by one that holds `records` only.
+    ///
+    /// # Errors
+    /// Says whether the old one is still good.
+    pub fn rewrite(&mut self, records: &[Record]) -> Result<(), RewriteError> {
+        let written = write_new(&*self.disk, &self.working, self.incarnation, records);
+        let (file, len) = written.map_err(|error| {
+            // Tried again when it has doubled, not with every record.
+            self.rewrite_at = 2 * self.len;
+            RewriteError::Kept(error)
+        })?;
+        replace(&*self.disk, &self.working).map_err(RewriteError::Lost)?;
+        (self.file, self.len, self.rewrite_at) = (file, len, REWRITE_BYTES.max(2 * len));
+        Ok(())
+    }
+}
+
+fn write_new(
+    disk: &dyn Disk,
+    working: &Path,
+    incarnation: u64,
+    records: &[Record],
+) -> io::Result<(Box<dyn File>, u64)> {
+    let mut text = String::new();
+    push_line(&mut text, &format!("{MAGIC}{incarnation}"));
+    records.iter().for_each(|record| push_record(&mut text, record));
+    let path = working.join(NEW_NAME);
+    match disk.remove_file(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = disk.create(&path)?;
+    file.write_at(text.as_bytes(), 0)?;
+    file.sync()?;
+    Ok((file, text.len() as u64))
+}
+
+fn replace(disk: &dyn Disk, working: &Path) -> io::Result<()> {
+    disk.rename(&working.join(NEW_NAME), &working.join(FILE_NAME))?;
+    disk.sync_dir(working)
+}
+
+#[cfg(test)]
+mod tests {
+    use moji_proto::PublicKey;
+
+    use super::*;
+    use crate::disk::memory::Memory;
+
+    fn grant(counter: u32, srpm: &str) -> Record {
+        let lease = LeaseId { incarnation: 7, counter };
+        Record::Grant { lease, srpm: FileName::new(srpm).unwrap(), builder: PublicKey([counter as u8; 32]) }
+    }
+
+    fn end(counter: u32, revivable: bool) -> Record {
+        Record::End { lease: LeaseId { incarnation: 7, counter }, revivable }
+    }
+
+    fn written(records: &[Record]) -> (Memory, PathBuf, Vec<u8>) {
+        let (disk, folders) = Memory::with_folders();
+        let mut journal = Journal::create(Arc::new(disk.clone()), folders.working.clone(), 7, &[]).unwrap();
+        journal.append(records).unwrap();
+        journal.sync().unwrap();
+        let bytes = disk.bytes(folders.working.join(FILE_NAME)).unwrap();
+        (disk, folders.working, bytes)
+    }
+
+    #[test]
+    fn what_was_appended_is_read_back() {
+        let records = [grant(1, "a b.src.rpm"), grant(2, "b.src.rpm"), end(1, true), end(2, false)];
+        let (disk, working, _) = written(&records);
+        let want = Loaded { incarnation: 7, records: records.to_vec(), ..Loaded::default() };
+        assert_eq!(load(&disk, &working).unwrap(), want);
+    }
+
+    #[test]
+    fn a_journal_cut_at_any_byte_gives_exactly_its_whole_records() {
+        let records = [grant(1, "a.src.rpm"), end(1, true), grant(2, "b.src.rpm")];
+        let (disk, working, bytes) = written(&records);
+        for cut in 0..=bytes.len() {
+            disk.put(working.join(FILE_NAME), &bytes[..cut]);
+            let loaded = load(&disk, &working).unwrap();
+            let lines = bytes[..cut].iter().filter(|byte| **byte == b'\n').count();
+            assert_eq!(loaded.records, records[..lines.saturating_sub(1)], "cut at {cut}");
+            assert_eq!(loaded.incarnation, if lines > 0 { 7 } else { 0 });
+            assert!(loaded.damaged.is_empty());
+            let whole = bytes[..cut].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            assert_eq!(loaded.torn_bytes, (cut - whole) as u64);
+        }
+    }
+
+    #[test]
+    fn a_byte_changed_anywhere_costs_its_own_line_only() {
+        let records = [grant(1, "a.src.rpm"), end(1, true), grant(2, "b.src.rpm")];
+        let (disk, working, bytes) = written(&records);
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            disk.put(working.join(FILE_NAME), &changed);
+            let loaded = load(&disk, &working).unwrap();
+            // A changed line end spoils two lines.
+            let spoiled = if bytes[at] == b'\n' { 2 } else { 1 };
+            let whole = loaded.records.len() + usize::from(loaded.incarnation == 7);
+            assert!(whole >= 4 - spoiled && whole < 4, "byte {at}");
+            assert!(loaded.records.iter().all(|record| records.contains(record)));
+            let line = bytes[..at].iter().filter(|byte| **byte == b'\n').count();
+            assert_eq!(loaded.damaged.is_empty(), line + spoiled >= 4, "byte {at}");
+            assert_eq!(loaded.torn_bytes > 0, line + spoiled >= 4, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_later_grant_of_a_package_ends_the_earlier_one() {
+        let (live, ended) = fold(vec![
+            grant(1, "a.src.rpm"),
+            grant(2, "a.src.rpm"),
+            grant(3, "b.src.rpm"),
+            end(3, true),
+            grant(3, "b.src.rpm"),
+            grant(4, "c.src.rpm"),
+            end(4, true),
+            end(9, false),
+        ]);
+        assert_eq!(live.keys().map(|id| id.counter).collect::<Vec<_>>(), [2, 3]);
+        let over: Vec<_> = ended.iter().map(|(id, ended)| (id.counter, ended.revivable)).collect();
+        assert_eq!(over, [(1, false), (4, true)]);
+    }
+
+    #[test]
+    fn a_journal_that_grew_is_written_anew_and_shrinks() {
+        let (disk, folders) = Memory::with_folders();
+        let mut journal = Journal::create(Arc::new(disk.clone()), folders.working.clone(), 7, &[]).unwrap();
+        while !journal.is_large() {
+            journal.append(&[grant(1, "a.src.rpm"), end(1, false)]).unwrap();
+        }
+        journal.rewrite(&[grant(2, "b.src.rpm")]).unwrap();
+        journal.append(&[end(2, false)]).unwrap();
+        let loaded = load(&disk, &folders.working).unwrap();
+        assert_eq!(loaded.incarnation, 7);
+        assert_eq!(loaded.records, [grant(2, "b.src.rpm"), end(2, false)]);
+    }
+}

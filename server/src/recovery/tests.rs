@@ -1,0 +1,198 @@
+//! Recovery on a disk in memory, for each row of its table.
+
+use moji_proto::PublicKey;
+
+use super::*;
+use crate::disk::memory::Memory;
+
+/// Puts a committed result into `repo/`.
+pub(crate) fn put_result(disk: &Memory, folders: &Folders, folder: &str, lease: LeaseId, srpm: &str) {
+    let result = ResultJson {
+        lease: lease.to_string(),
+        srpm: srpm.into(),
+        srpm_digest: String::new(),
+        source: "a".into(),
+        nvr: folder.into(),
+        verdict: "success".into(),
+        reason: String::new(),
+        held: None,
+        builder: "b1".into(),
+        builder_key: String::new(),
+        arch: "x86_64".into(),
+        backend: "mock".into(),
+        cfg: String::new(),
+        options: Vec::new(),
+        exit: "exit 0".into(),
+        seconds: 1,
+        committed_unix_s: 1,
+        files: Vec::new(),
+        evidence: Vec::new(),
+    };
+    let dir = folders.repo.join(folder);
+    disk.create_dir(&dir).unwrap();
+    disk.put(dir.join(result_json::FILE_NAME), &serde_json::to_vec(&result).unwrap());
+}
+
+fn id(counter: u32) -> LeaseId {
+    LeaseId { incarnation: 7, counter }
+}
+
+fn grant(counter: u32, srpm: &str) -> Record {
+    let srpm = FileName::new(srpm).unwrap();
+    Record::Grant { lease: id(counter), srpm, builder: PublicKey([1; 32]) }
+}
+
+struct Site {
+    disk: Memory,
+    folders: Folders,
+}
+
+impl Site {
+    fn with(records: &[Record]) -> Site {
+        let (disk, folders) = Memory::with_folders();
+        Journal::create(Arc::new(disk.clone()), folders.working.clone(), 7, records).unwrap();
+        Site { disk, folders }
+    }
+
+    fn recover(&self, unix_s: u64) -> Recovered {
+        let shared: Arc<dyn Disk> = Arc::new(self.disk.clone());
+        recover(&shared, &self.folders, unix_s).unwrap()
+    }
+
+    fn has(&self, path: &str) -> bool {
+        self.disk.exists(Path::new(path)).unwrap()
+    }
+}
+
+#[test]
+fn a_lease_lives_while_its_srpm_is_in_working() {
+    let site = Site::with(&[grant(1, "a.src.rpm"), grant(2, "b.src.rpm"), grant(3, "c.src.rpm")]);
+    site.disk.put("working/a.src.rpm", b"x");
+    site.disk.put("source/b.src.rpm", b"x");
+    for lease in [1, 2, 9] {
+        site.disk.create_dir(Path::new(&format!("working/.stage-7-{lease}"))).unwrap();
+    }
+    let past = site.recover(8).past;
+    assert_eq!(past.live.keys().copied().collect::<Vec<_>>(), [id(1)]);
+    assert!(past.ended[&id(2)].revivable && past.ended[&id(3)].revivable);
+    assert!(past.orphans.is_empty());
+    let stages = [1, 2, 9].map(|lease| site.has(&format!("working/.stage-7-{lease}")));
+    assert_eq!(stages, [true, false, false], "only the stage of the live lease stays");
+}
+
+#[test]
+fn a_committed_lease_is_finished_wherever_the_crash_came() {
+    for srpm_at in ["working", "finished"] {
+        for ended in [false, true] {
+            let mut records = vec![grant(1, "a.src.rpm")];
+            records.extend(ended.then_some(Record::End { lease: id(1), revivable: false }));
+            let site = Site::with(&records);
+            site.disk.put(format!("{srpm_at}/a.src.rpm"), b"x");
+            put_result(&site.disk, &site.folders, "a-1-1", id(1), "a.src.rpm");
+            let found = site.recover(8);
+            assert!(site.has("finished/a.src.rpm") && !site.has("working/a.src.rpm"));
+            assert!(found.past.live.is_empty() && found.past.orphans.is_empty());
+            assert!(found.past.committed.contains(&id(1)) && !found.past.ended[&id(1)].revivable);
+            assert_eq!(found.results.len(), 1);
+        }
+    }
+}
+
+#[test]
+fn a_result_of_an_earlier_lease_does_not_finish_a_rebuild() {
+    let records =
+        [grant(1, "a.src.rpm"), Record::End { lease: id(1), revivable: false }, grant(2, "a.src.rpm")];
+    let site = Site::with(&records);
+    site.disk.put("working/a.src.rpm", b"x");
+    put_result(&site.disk, &site.folders, "a-1-1", id(1), "a.src.rpm");
+    assert_eq!(site.recover(8).past.live.keys().copied().collect::<Vec<_>>(), [id(2)]);
+}
+
+#[test]
+fn files_without_a_lease_are_orphans_and_foreign_files_are_left_alone() {
+    let site = Site::with(&[]);
+    for file in ["a.src.rpm", "README", ".hidden.src.rpm"] {
+        site.disk.put(Path::new("working").join(file), b"x");
+    }
+    let orphans = site.recover(8).past.orphans;
+    assert_eq!(orphans.iter().map(FileName::as_str).collect::<Vec<_>>(), ["a.src.rpm"]);
+    assert!(site.has("working/README"));
+}
+
+#[test]
+fn a_name_in_both_folders_stays_twice_unless_it_is_one_file() {
+    let site = Site::with(&[grant(1, "a.src.rpm")]);
+    site.disk.put("source/a.src.rpm", b"new");
+    site.disk.put("working/a.src.rpm", b"old");
+    assert_eq!(site.recover(8).past.live.len(), 1);
+    assert!(site.has("source/a.src.rpm") && site.has("working/a.src.rpm"));
+
+    for lives in [true, false] {
+        let records = [grant(1, "a.src.rpm")];
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let folders = Folders {
+            source: at("source"),
+            working: at("working"),
+            finished: at("finished"),
+            repo: at("repo"),
+            state: at("state"),
+        };
+        for path in [&folders.source, &folders.working, &folders.finished, &folders.repo] {
+            std::fs::create_dir(path).unwrap();
+        }
+        let disk: Arc<dyn Disk> = Arc::new(crate::disk::Real);
+        let records = if lives { &records[..] } else { &[] };
+        Journal::create(disk.clone(), folders.working.clone(), 7, records).unwrap();
+        std::fs::write(folders.source.join("a.src.rpm"), "x").unwrap();
+        std::fs::hard_link(folders.source.join("a.src.rpm"), folders.working.join("a.src.rpm")).unwrap();
+        let past = recover(&disk, &folders, 8).unwrap().past;
+        assert_eq!((past.live.len(), past.orphans.len()), (usize::from(lives), 0));
+        assert_eq!(folders.working.join("a.src.rpm").exists(), lives);
+        assert_eq!(folders.source.join("a.src.rpm").exists(), !lives);
+    }
+}
+
+#[test]
+fn the_incarnation_grows_whatever_the_clock_says_and_whatever_is_lost() {
+    let site = Site::with(&[]);
+    assert_eq!(site.recover(100).past.incarnation, 100);
+    assert_eq!(site.recover(50).past.incarnation, 101, "the clock went back");
+    let later = LeaseId { incarnation: 400, counter: 1 };
+    put_result(&site.disk, &site.folders, "a-1-1", later, "a.src.rpm");
+    site.disk.take("working/.leases");
+    assert_eq!(site.recover(50).past.incarnation, 401, "the journal was deleted");
+    let stored = journal::load(&site.disk, &site.folders.working).unwrap().incarnation;
+    assert_eq!(stored, 401, "it is durable before it is used");
+}
+
+#[test]
+fn results_that_nobody_can_read_are_somebody_elses() {
+    let site = Site::with(&[]);
+    put_result(&site.disk, &site.folders, "a-1-1", id(1), "a.src.rpm");
+    for folder in ["repodata", "b-1-1", "c-1-1"] {
+        site.disk.create_dir(&site.folders.repo.join(folder)).unwrap();
+    }
+    site.disk.put("repo/c-1-1/result.json", b"{");
+    site.disk.put("repo/file", b"");
+    let results = site.recover(8).results;
+    assert_eq!(results.iter().map(|found| found.folder.as_str()).collect::<Vec<_>>(), ["a-1-1"]);
+}
+
+#[test]
+fn recovery_cut_short_at_any_call_ends_the_same() {
+    for calls in 0..40 {
+        let site = Site::with(&[grant(1, "a.src.rpm"), grant(2, "b.src.rpm")]);
+        site.disk.put("working/a.src.rpm", b"x");
+        site.disk.put("working/b.src.rpm", b"x");
+        put_result(&site.disk, &site.folders, "a-1-1", id(1), "a.src.rpm");
+        site.disk.fail_after(calls);
+        let shared: Arc<dyn Disk> = Arc::new(site.disk.clone());
+        let _ = recover(&shared, &site.folders, 8);
+        site.disk.crash(|n| (calls % 3).min(n - 1));
+        let found = site.recover(8);
+        assert!(site.has("finished/a.src.rpm") && !site.has("working/a.src.rpm"), "after {calls} calls");
+        assert_eq!(found.past.live.keys().copied().collect::<Vec<_>>(), [id(2)]);
+        assert!(found.past.orphans.is_empty());
+    }
+}
