@@ -18,6 +18,7 @@
 //! | reactor | all | Data by what builders fetched (256 KiB a lease), the rest by what they said |
 //! | history | queue | attempts; SQLite takes thousands a second |
 
+pub mod leases;
 pub mod queue;
 pub mod repo;
 pub mod transfers;
