@@ -9,6 +9,8 @@
 //! | [`stage`], [`index`] | the file work of transfers and of repo |
 //! | [`web`] | HTTP, read-only |
 //! | [`folders`], [`journal`], [`recovery`] | what is checked, read and put right before the port opens |
+//! | [`watch`], [`lists`] | what people do in the source folders |
+//! | [`history`] | attempts and builders in SQLite: memory, never on the path of a grant or a commit |
 //! | [`rpmfile`] | reading RPM files that nobody vouches for |
 
 pub mod actors;
@@ -18,13 +20,16 @@ pub mod core;
 pub mod daemon;
 pub mod disk;
 pub mod folders;
+pub mod history;
 pub mod index;
 pub mod journal;
 pub mod keys;
+pub mod lists;
 pub mod logging;
 pub mod net;
 pub mod recovery;
 pub mod result_json;
 pub mod rpmfile;
 pub mod stage;
+pub mod watch;
 pub mod web;

@@ -21,6 +21,7 @@
 //! ```
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod intake;
 pub mod leases;
 pub mod queue;
 pub mod repo;

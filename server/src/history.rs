@@ -1,0 +1,338 @@
+//! The history: attempts and builders in SQLite.
+//!
+//! Owns `history.db` in the state folder. Is memory, never on the path of a grant or a commit: the queue
+//! tells it and goes on. It may be deleted while the hub is down; what the folders and `result.json` know
+//! is put back at the next start. One that is damaged is set aside and made anew.
+//!
+//! An attempt is *open* until its package is done or starts afresh; only open attempts that were
+//! charged count against `--attempts`.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, never, select};
+use moji_proto::FileName;
+use moji_proto::message::Verdict;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::actors::spawn;
+use crate::clock::Clock;
+use crate::core::queue::{Msg, Note};
+use crate::core::types::BuilderInfo;
+use crate::result_json::ResultJson;
+
+/// The file's name in the state folder.
+pub const FILE_NAME: &str = "history.db";
+/// Number of the tables' layout, kept in the file itself; another one is set aside as damage is.
+const LAYOUT: i64 = 1;
+/// Most notes that go into one transaction: a burst costs one write, and memory stays small.
+const BATCH_MAX: usize = 1_000;
+
+/// The tables. `open` is 1 while the attempt may count against `--attempts`.
+const TABLES: &str = "
+    CREATE TABLE attempts (
+        lease TEXT PRIMARY KEY,
+        srpm TEXT NOT NULL,
+        builder TEXT NOT NULL,
+        began_unix_s INTEGER,
+        ended_unix_s INTEGER,
+        verdict TEXT,
+        reason TEXT NOT NULL DEFAULT '',
+        charged INTEGER NOT NULL DEFAULT 0,
+        open INTEGER NOT NULL DEFAULT 1,
+        seconds INTEGER
+    ) STRICT;
+    CREATE INDEX attempts_srpm ON attempts (srpm);
+    CREATE TABLE builders (
+        key TEXT PRIMARY KEY,
+        name TEXT NOT NULL,
+        arch TEXT NOT NULL,
+        version TEXT NOT NULL,
+        cfg TEXT NOT NULL,
+        backend TEXT NOT NULL,
+        cpus INTEGER NOT NULL,
+        memory_mib INTEGER NOT NULL,
+        first_unix_s INTEGER NOT NULL,
+        last_unix_s INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+";
+/// Name of the fact that holds the architecture of the repository.
+const TARGET: &str = "target";
+
+/// The open history.
+pub struct History {
+    db: Connection,
+}
+
+impl History {
+    /// Opens `history.db` in the folder, making it if it is not there. A damaged one, or one of another
+    /// layout, is renamed to `history.db.damaged` (replacing the last such) with a warning.
+    ///
+    /// # Errors
+    /// If not even a new one can be made: the folder is not writable or the disk is full.
+    pub fn open(state: &Path) -> rusqlite::Result<History> {
+        let path = state.join(FILE_NAME);
+        let error = match attempt(&path) {
+            Ok(history) => return Ok(history),
+            Err(error) => error,
+        };
+        // A full disk or a locked file is no damage, and setting it aside would not help.
+        if !is_damage(&error) {
+            return Err(error);
+        }
+        log::warn!("{} is set aside and made anew: {error}", path.display());
+        set_aside(&path);
+        attempt(&path)
+    }
+
+    /// Whether it knows of no attempt: then [`History::rebuild`] it.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn is_empty(&self) -> rusqlite::Result<bool> {
+        self.db.query_row("SELECT NOT EXISTS (SELECT 1 FROM attempts)", [], |row| row.get(0))
+    }
+
+    /// Puts back what the `result.json` of `repo/` tell. What is known already stays.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn rebuild<'a>(&mut self, results: impl IntoIterator<Item = &'a ResultJson>) -> rusqlite::Result<()> {
+        let change = self.db.transaction()?;
+        for result in results {
+            let committed = whole(result.committed_unix_s);
+            change.execute(
+                "INSERT OR IGNORE INTO attempts
+                    (lease, srpm, builder, ended_unix_s, verdict, reason, open, seconds)
+                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7)",
+                params![
+                    result.lease,
+                    result.srpm,
+                    result.builder_key,
+                    committed,
+                    result.verdict,
+                    result.reason,
+                    result.seconds
+                ],
+            )?;
+            if let Some(arch) = target_of(result) {
+                change.execute("INSERT OR IGNORE INTO facts VALUES (?1, ?2)", params![TARGET, arch])?;
+            }
+        }
+        change.commit()
+    }
+
+    /// What the queue must know at the start: open charged attempts, oldest first, and the target.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn recall(&self) -> rusqlite::Result<Vec<Msg>> {
+        let mut msgs: Vec<Msg> = Vec::new();
+        let target = "SELECT value FROM facts WHERE name = ?1";
+        let arch: Option<String> = self.db.query_row(target, [TARGET], |row| row.get(0)).optional()?;
+        msgs.extend(arch.map(|arch| Msg::Target { arch }));
+        let mut query = self.db.prepare(
+            "SELECT srpm, verdict, reason FROM attempts WHERE charged AND open
+                ORDER BY srpm, ended_unix_s, rowid",
+        )?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            let (srpm, verdict, reason): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            // Only what was written here is read here; a hand-made row is no reason to fail.
+            let (Ok(srpm), Some(verdict)) = (FileName::new(srpm), verdict_of(&verdict)) else { continue };
+            match msgs.last_mut() {
+                Some(Msg::Charged { srpm: last, attempts }) if *last == srpm => {
+                    attempts.push((verdict, reason));
+                }
+                _ => msgs.push(Msg::Charged { srpm, attempts: vec![(verdict, reason)] }),
+            }
+        }
+        Ok(msgs)
+    }
+
+    /// Starts the thread. It ends when all senders of `inbox` are gone, or once `stop`'s are and what
+    /// was said until then is written.
+    ///
+    /// # Panics
+    /// If the system has no thread left.
+    #[must_use]
+    pub fn start(
+        mut self,
+        inbox: Receiver<Note>,
+        stop: Receiver<()>,
+        clock: impl Clock + 'static,
+    ) -> JoinHandle<()> {
+        spawn("history", move || self.run(&inbox, &stop, &clock))
+    }
+
+    fn run(&mut self, inbox: &Receiver<Note>, stop: &Receiver<()>, clock: &dyn Clock) {
+        let mut stop = stop.clone();
+        let mut ends = false;
+        let mut failing = false;
+        loop {
+            let first = select! {
+                recv(inbox) -> note => match note {
+                    Ok(note) => note,
+                    Err(_) => return,
+                },
+                recv(stop) -> _ => {
+                    (stop, ends) = (never(), true);
+                    match inbox.try_recv() {
+                        Ok(note) => note,
+                        Err(_) => return,
+                    }
+                }
+            };
+            let notes: Vec<Note> = std::iter::once(first).chain(inbox.try_iter()).take(BATCH_MAX).collect();
+            match self.write(&notes, clock.unix_s()) {
+                Ok(()) => failing = false,
+                // The hub works without; it is said once and the notes are lost.
+                Err(error) if !failing => {
+                    failing = true;
+                    log::warn!("failed to write the history: {error}");
+                }
+                Err(_) => {}
+            }
+            if ends && inbox.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Writes all notes in one transaction.
+    fn write(&mut self, notes: &[Note], unix_s: u64) -> rusqlite::Result<()> {
+        let change = self.db.transaction()?;
+        for note in notes {
+            write_one(&change, note, whole(unix_s))?;
+        }
+        change.commit()
+    }
+}
+
+fn write_one(db: &Connection, note: &Note, unix_s: i64) -> rusqlite::Result<()> {
+    match note {
+        Note::Began { srpm, lease, builder } => db.execute(
+            "INSERT OR IGNORE INTO attempts (lease, srpm, builder, began_unix_s) VALUES (?1, ?2, ?3, ?4)",
+            params![lease.to_string(), srpm.as_str(), builder.to_string(), unix_s],
+        ),
+        Note::Ended { srpm, lease, verdict, reason, charged, seconds } => {
+            db.execute(
+                "INSERT INTO attempts (lease, srpm, builder, ended_unix_s, verdict, reason, charged, seconds)
+                    VALUES (?1, ?2, '', ?3, ?4, ?5, ?6, ?7)
+                    ON CONFLICT (lease) DO UPDATE SET ended_unix_s = ?3, verdict = ?4, reason = ?5,
+                        charged = ?6, seconds = ?7",
+                params![lease.to_string(), srpm.as_str(), unix_s, verdict.as_str(), reason, charged, seconds],
+            )?;
+            match verdict {
+                Verdict::Success | Verdict::Failed | Verdict::Excluded => close(db, srpm),
+                Verdict::Infra | Verdict::Memory | Verdict::Deps | Verdict::Lost | Verdict::Released => Ok(0),
+            }
+        }
+        Note::Builder(info) => write_builder(db, info, unix_s),
+        Note::Afresh { srpm } => close(db, srpm),
+        Note::Target { arch } => {
+            db.execute("INSERT OR REPLACE INTO facts VALUES (?1, ?2)", params![TARGET, arch])
+        }
+    }
+    .map(|_| ())
+}
+
+/// What was charged to the package so far no longer counts.
+fn close(db: &Connection, srpm: &FileName) -> rusqlite::Result<usize> {
+    db.execute("UPDATE attempts SET open = 0 WHERE srpm = ?1 AND open", [srpm.as_str()])
+}
+
+fn write_builder(db: &Connection, info: &BuilderInfo, unix_s: i64) -> rusqlite::Result<usize> {
+    db.execute(
+        "INSERT INTO builders VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)
+            ON CONFLICT (key) DO UPDATE SET name = ?2, arch = ?3, version = ?4, cfg = ?5, backend = ?6,
+                cpus = ?7, memory_mib = ?8, last_unix_s = ?9",
+        params![
+            info.id.to_string(),
+            info.name.as_str(),
+            info.arch.as_str(),
+            info.version.as_str(),
+            info.cfg.as_str(),
+            format!("{:?}", info.backend).to_lowercase(),
+            info.cpus,
+            info.memory_mib,
+            unix_s
+        ],
+    )
+}
+
+/// Opens or makes the file, and reads all of it once: a damaged page is better found now.
+fn attempt(path: &Path) -> rusqlite::Result<History> {
+    let mut db = Connection::open(path)?;
+    // Journal in a file beside it, and no fsync but at checkpoints: a power cut may cost the last notes,
+    // never the file.
+    db.pragma_update(None, "journal_mode", "WAL")?;
+    db.pragma_update(None, "synchronous", "NORMAL")?;
+    let damaged = |why: &str| {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+        rusqlite::Error::SqliteFailure(code, Some(why.to_owned()))
+    };
+    let sound: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if sound != "ok" {
+        return Err(damaged(&sound));
+    }
+    let layout: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if layout == 0 {
+        let change = db.transaction()?;
+        change.execute_batch(TABLES)?;
+        change.pragma_update(None, "user_version", LAYOUT)?;
+        change.commit()?;
+    } else if layout != LAYOUT {
+        return Err(damaged("of another version of moji"));
+    }
+    Ok(History { db })
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase, Unknown};
+    // Unknown is SQLITE_ERROR: tables that are not as they were made.
+    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase | Unknown))
+}
+
+/// Renames the file out of the way; what SQLite keeps beside it belongs to it and goes.
+fn set_aside(path: &Path) {
+    let with = |suffix: &str| {
+        let mut name = OsString::from(path);
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let steps =
+        [fs::rename(path, with(".damaged")), fs::remove_file(with("-wal")), fs::remove_file(with("-shm"))];
+    for error in steps.into_iter().filter_map(Result::err) {
+        if error.kind() != std::io::ErrorKind::NotFound {
+            log::warn!("failed to set {} aside: {error}", path.display());
+        }
+    }
+}
+
+fn verdict_of(word: &str) -> Option<Verdict> {
+    use Verdict::*;
+    [Success, Excluded, Infra, Memory, Deps, Failed, Lost, Released].into_iter().find(|v| v.as_str() == word)
+}
+
+/// The architecture that a published result was for: that of its first binary package with one.
+fn target_of(result: &ResultJson) -> Option<&str> {
+    if result.verdict != Verdict::Success.as_str() || result.held.is_some() {
+        return None;
+    }
+    let binaries = result.files.iter().filter(|file| file.package.is_some() && !file.is_source);
+    let mut archs =
+        binaries.filter_map(|file| file.name.strip_suffix(".rpm")?.rsplit_once('.').map(|(_, arch)| arch));
+    archs.find(|arch| *arch != "noarch")
+}
+
+/// SQLite's integers have a sign.
+fn whole(seconds: u64) -> i64 {
+    i64::try_from(seconds).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests;
