@@ -1,2 +1,7 @@
-//! skeleton
-fn main() {}
+//! The builder's program: hands over to the library and exits with its code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    moji_client::cli::main()
+}

@@ -1,0 +1,556 @@
+//! The builder's core: what to do next, given what happened.
+//!
+//! Owns every decision of a builder: when to connect and to give up on a connection, what it holds,
+//! what it fetches, builds, uploads and gives back, and when it ends. Talks only in [`Event`]s and
+//! [`Effect`]s; it has no I/O, clock, thread or randomness of its own (jitter comes from a seed), so
+//! that a simulator can run thousands of them.
+//!
+//! ```text
+//!  link   Down ──▶ Connecting ──▶ Greeting ──▶ Registering ──▶ Up
+//!           ▲                                                   │
+//!           └───────────── back-off, 1 s to 60 s ◀──────────────┘
+//!
+//!  job    Options ──▶ Fetching ──▶ Building ──▶ Finished ──▶ (forgotten)
+//!            │            │            │  Gone, Cancel, stop, dead shim
+//!            └────────────┴────────────┴──▶ Ending ──▶ (forgotten)
+//! ```
+//!
+//! Losing the connection changes no job: a build goes on, a finished one waits as a spool, and the
+//! answers to `Held` after the next `Register` say how each goes on.
+
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod job;
+mod link;
+mod release;
+mod session;
+mod upload;
+
+#[cfg(test)]
+mod scenarios;
+
+use std::collections::BTreeMap;
+
+use moji_proto::limits::CLOCK_SKEW_MAX_S;
+use moji_proto::message::{Backend, Exit, FromBuilder, Health, Phase, ReleaseWhy, ToBuilder, Trouble, Which};
+use moji_proto::{Digest, FileName, LeaseId, Line, Time};
+use serde::{Deserialize, Serialize};
+
+use crate::exit;
+pub use job::{Found, FoundStage};
+use job::{Job, Stage};
+use link::{Link, State};
+pub use release::Released;
+
+/// How long a builder that ends waits for the hub to confirm its last words, milliseconds: a slow
+/// board's round trip, and little beside the 15 s that a stop may take.
+const FAREWELL_MAX_MS: u64 = 1_500;
+/// How long `--once` tries to reach the hub before it gives up, milliseconds.
+const ONCE_REACH_MAX_MS: u64 = 10_000;
+
+/// What a core needs to know from the start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Name it registers with.
+    pub name: FileName,
+    /// Random number of this process.
+    pub instance: u64,
+    /// rpm architecture it builds for.
+    pub arch: FileName,
+    /// moji's version.
+    pub version: FileName,
+    /// mock configuration, as given.
+    pub cfg: Line,
+    /// Digest of the configuration file.
+    pub cfg_digest: Digest,
+    /// What builds.
+    pub backend: Backend,
+    /// Processors online.
+    pub cpus: u16,
+    /// Memory, MiB.
+    pub memory_mib: u32,
+    /// Host that is dialled, as it stands in a URL.
+    pub hub_host: String,
+    /// Build one package, then exit.
+    pub once: bool,
+    /// Take no job below this much free disk, MiB.
+    pub disk_free_min_mib: u32,
+    /// Seed of the jitter.
+    pub seed: u64,
+}
+
+/// What must survive a restart about a job: stored before it is begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRecord {
+    /// The lease.
+    pub lease: LeaseId,
+    /// File name of the SRPM.
+    pub srpm: FileName,
+    /// Its length, bytes.
+    pub size: u64,
+    /// Its digest.
+    pub digest: Digest,
+    /// Arguments for mock that the hub asked for.
+    pub options: Vec<Line>,
+}
+
+/// One file of a result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResultFile {
+    /// Its name in the result folder.
+    pub name: FileName,
+    /// Length, bytes.
+    pub size: u64,
+    /// Digest of its bytes.
+    pub digest: Digest,
+}
+
+/// How a build ended and what it left; the shim writes it, the core tells the hub.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// How mock ended.
+    pub exit: Exit,
+    /// The phase it ended in.
+    pub phase: Phase,
+    /// What built it.
+    pub backend: Backend,
+    /// From mock's start to its end, seconds.
+    pub seconds: u32,
+    /// By how much the kernel's oom_kill counter grew.
+    pub oom_kills: u32,
+    /// What is in the result folder.
+    pub files: Vec<ResultFile>,
+    /// Lines that tell what went wrong.
+    pub evidence: Vec<(Which, Line)>,
+}
+
+/// A look at the machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Measured {
+    /// Free space where it builds, MiB.
+    pub disk_free_mib: u32,
+    /// Available memory, MiB.
+    pub memory_free_mib: u32,
+    /// One-minute load average times 100.
+    pub load_centi: u32,
+    /// The wall clock, unix seconds.
+    pub unix_s: u64,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The process runs; these jobs and releases were found in the state folder.
+    Begin {
+        /// Jobs of an earlier process.
+        jobs: Vec<Found>,
+        /// Releases that the hub has not confirmed.
+        released: Vec<Released>,
+        /// A drain that an earlier process did not finish.
+        draining: bool,
+    },
+    /// The moment of [`Builder::deadline`] has come.
+    Timer,
+    /// The secure channel is established.
+    Connected,
+    /// The connection failed or ended; the text says why.
+    Disconnected(String),
+    /// The hub refused us, or it is not the hub we know: comes with `--once`'s exit code.
+    Refused {
+        /// One line for the log.
+        why: String,
+        /// Exit code for `--once`.
+        code: u8,
+    },
+    /// A message came.
+    Message(ToBuilder),
+    /// Answer to [`Effect::Measure`].
+    Measured(Measured),
+    /// The job or its SRPM could not be stored, or the shim not be started.
+    JobFailed {
+        /// The lease.
+        lease: LeaseId,
+        /// One line for the log.
+        why: String,
+    },
+    /// A log of the running build has this length now.
+    LogGrown {
+        /// The lease.
+        lease: LeaseId,
+        /// Which log.
+        which: Which,
+        /// Its length, bytes.
+        size: u64,
+    },
+    /// The running build came to this phase.
+    PhaseSeen {
+        /// The lease.
+        lease: LeaseId,
+        /// The phase.
+        phase: Phase,
+    },
+    /// The shim wrote the exit status.
+    Ended {
+        /// The lease.
+        lease: LeaseId,
+        /// What it wrote.
+        summary: Summary,
+    },
+    /// The shim is gone and left no exit status.
+    ShimDied {
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// A file of the spool cannot be read.
+    SpoolBroken {
+        /// The lease.
+        lease: LeaseId,
+        /// One line for the log.
+        why: String,
+    },
+    /// Nothing of the job is left running, as [`Effect::Kill`] asked.
+    Killed {
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// Finish what there is and end.
+    Drain,
+    /// Stop now.
+    Stop,
+}
+
+/// How loud a log line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// What an operator reads.
+    Info,
+    /// Act soon.
+    Warn,
+    /// Act now.
+    Error,
+}
+
+/// What to do, in this order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Resolve, connect and shake hands; answered by `Connected`, `Disconnected` or `Refused`.
+    Connect,
+    /// Close the connection; not answered.
+    Disconnect,
+    /// Send a message.
+    Send(FromBuilder),
+    /// Send a piece of a result file as `Data`, when the socket has room.
+    SendPiece {
+        /// The lease.
+        lease: LeaseId,
+        /// Number of the file.
+        file: u32,
+        /// Its name.
+        name: FileName,
+        /// Where the piece begins.
+        offset: u64,
+        /// Its length, bytes.
+        length: u32,
+    },
+    /// Send a piece of a growing log, now.
+    SendLog {
+        /// The lease.
+        lease: LeaseId,
+        /// Which log.
+        which: Which,
+        /// Where the piece begins.
+        offset: u64,
+        /// Its length, bytes.
+        length: u32,
+    },
+    /// Look at the machine; answered by `Measured`.
+    Measure,
+    /// Make the job's folder with its record in it, durably.
+    StoreJob(JobRecord),
+    /// Write a piece of the SRPM; offset 0 truncates.
+    WriteSrpm {
+        /// The lease.
+        lease: LeaseId,
+        /// File name of the SRPM.
+        srpm: FileName,
+        /// Where the piece begins.
+        offset: u64,
+        /// The piece.
+        bytes: Vec<u8>,
+    },
+    /// Store the releases that the hub has not confirmed, durably.
+    StoreReleases(Vec<Released>),
+    /// Remember, or forget, that this builder drains.
+    StoreDrain(bool),
+    /// Start the shim; a failure is answered by `JobFailed`.
+    Start {
+        /// What to build.
+        record: JobRecord,
+        /// URLs for `--addrepo`.
+        repos: Vec<String>,
+    },
+    /// Kill what runs of the job; with `clean` the chroot and the job's folder go too, otherwise the
+    /// next start does that. Answered by `Killed`.
+    Kill {
+        /// The lease.
+        lease: LeaseId,
+        /// Remove chroot and folder too.
+        clean: bool,
+    },
+    /// Delete the job's folder.
+    Forget {
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// Write a log line.
+    Log(Level, String),
+    /// End the process with this code.
+    Exit(u8),
+}
+
+/// What the builder is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// Takes jobs.
+    Serving,
+    /// Finishes what it has.
+    Draining,
+    /// Gives up what runs.
+    Stopping,
+    /// Says its last words until then.
+    Leaving { until: Time, code: u8 },
+    /// Said [`Effect::Exit`].
+    Over,
+}
+
+/// A builder.
+pub struct Builder {
+    config: Config,
+    mode: Mode,
+    link: Link,
+    began: Time,
+    jobs: BTreeMap<LeaseId, Job>,
+    released: Vec<Released>,
+    measured: Measured,
+    trouble: Option<Trouble>,
+    once_over: bool,
+    once_code: u8,
+}
+
+impl Builder {
+    /// A builder that has not begun.
+    #[must_use]
+    pub fn new(config: Config) -> Builder {
+        let link = Link::new(config.seed);
+        Builder {
+            config,
+            mode: Mode::Serving,
+            link,
+            began: Time(0),
+            jobs: BTreeMap::new(),
+            released: Vec::new(),
+            measured: Measured::default(),
+            trouble: None,
+            once_over: false,
+            once_code: exit::OK,
+        }
+    }
+
+    /// Takes one event at `now` and appends what to do to `out`.
+    pub fn handle(&mut self, now: Time, event: Event, out: &mut Vec<Effect>) {
+        if self.mode == Mode::Over {
+            return;
+        }
+        match event {
+            Event::Begin { jobs, released, draining } => self.begin(now, jobs, released, draining, out),
+            Event::Timer => self.timer(now, out),
+            Event::Connected => self.connected(out),
+            Event::Disconnected(why) => self.disconnected(now, &why, out),
+            Event::Refused { why, code } => self.refused(now, &why, code, out),
+            Event::Message(message) => self.message(now, message, out),
+            Event::Measured(measured) => self.measured(now, measured, out),
+            Event::JobFailed { lease, why } => self.job_failed(lease, &why, out),
+            Event::LogGrown { lease, which, size } => self.log_grown(lease, which, size, out),
+            Event::PhaseSeen { lease, phase } => self.phase_seen(lease, phase, out),
+            Event::Ended { lease, summary } => self.ended(lease, summary, out),
+            Event::ShimDied { lease } => self.shim_died(lease, out),
+            Event::SpoolBroken { lease, why } => self.spool_broken(lease, &why, out),
+            Event::Killed { lease } => {
+                self.jobs.remove(&lease);
+            }
+            Event::Drain => self.drain(out),
+            Event::Stop => self.stop(out),
+        }
+        self.settle(now, out);
+    }
+
+    /// When [`Event::Timer`] is due, if nothing else happens.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        if self.mode == Mode::Over {
+            return None;
+        }
+        let leaving = match self.mode {
+            Mode::Leaving { until, .. } => Some(until),
+            _ => None,
+        };
+        self.link.deadline().into_iter().chain(leaving).min()
+    }
+
+    /// One line that says what this builder is doing, for `moji-client status`.
+    #[must_use]
+    pub fn status(&self) -> String {
+        let mode = match self.mode {
+            Mode::Serving => "",
+            Mode::Draining => "draining, ",
+            Mode::Stopping | Mode::Leaving { .. } | Mode::Over => "stopping, ",
+        };
+        let work = match self.jobs.iter().next() {
+            Some((lease, job)) => {
+                format!("pkg={} lease={lease} {}", job.record.srpm, job.stage.as_str())
+            }
+            None => match self.trouble {
+                Some(trouble) => format!("takes no work: {}", self.trouble_text(trouble)),
+                None => "idle".to_owned(),
+            },
+        };
+        format!("{mode}{work}, {}", self.link.as_str())
+    }
+
+    fn begin(
+        &mut self,
+        now: Time,
+        jobs: Vec<Found>,
+        released: Vec<Released>,
+        draining: bool,
+        out: &mut Vec<Effect>,
+    ) {
+        self.began = now;
+        self.released = released;
+        if draining {
+            self.mode = Mode::Draining;
+        }
+        for found in jobs {
+            self.take_up(found, out);
+        }
+        self.link.connect(now, out);
+    }
+
+    fn drain(&mut self, out: &mut Vec<Effect>) {
+        if self.mode != Mode::Serving {
+            return;
+        }
+        self.mode = Mode::Draining;
+        out.push(Effect::StoreDrain(true));
+        let text = match self.jobs.values().next() {
+            Some(job) => {
+                format!("pkg={} lease={} draining: finishes this", job.record.srpm, job.record.lease)
+            }
+            None => "draining: nothing to finish".to_owned(),
+        };
+        out.push(Effect::Log(Level::Info, text));
+        if self.link.is_up() {
+            self.link.send(FromBuilder::Draining, out);
+            self.say_ping(out);
+        }
+    }
+
+    /// Restores what follows from everything else; runs after every event.
+    fn settle(&mut self, now: Time, out: &mut Vec<Effect>) {
+        self.forget_confirmed(out);
+        match self.mode {
+            Mode::Serving if self.once_over && self.jobs.is_empty() => {
+                self.mode = Mode::Leaving { until: now.plus_ms(FAREWELL_MAX_MS), code: self.once_code };
+            }
+            Mode::Draining if self.jobs.is_empty() => {
+                out.push(Effect::StoreDrain(false));
+                self.mode = Mode::Leaving { until: now.plus_ms(FAREWELL_MAX_MS), code: exit::OK };
+            }
+            Mode::Stopping if !self.jobs.values().any(|job| matches!(job.stage, Stage::Ending)) => {
+                self.mode = Mode::Leaving { until: now.plus_ms(FAREWELL_MAX_MS), code: exit::OK };
+            }
+            Mode::Serving => self.say_ready(out),
+            _ => {}
+        }
+        if let Mode::Leaving { until, code } = self.mode
+            && (now >= until || !self.link.is_up() || self.link.all_heard())
+        {
+            self.leave(code, out);
+        }
+    }
+
+    fn leave(&mut self, code: u8, out: &mut Vec<Effect>) {
+        self.mode = Mode::Over;
+        out.push(Effect::Disconnect);
+        out.push(Effect::Exit(code));
+    }
+
+    /// Takes a look at the machine into account.
+    fn measured(&mut self, now: Time, measured: Measured, out: &mut Vec<Effect>) {
+        self.measured = measured;
+        let trouble = if self.link.clock_skew_s(now, measured.unix_s) > CLOCK_SKEW_MAX_S {
+            Some(Trouble::Clock)
+        } else if measured.disk_free_mib < self.config.disk_free_min_mib {
+            Some(Trouble::Disk)
+        } else {
+            None
+        };
+        let changed = trouble != self.trouble;
+        if changed {
+            self.trouble = trouble;
+            out.push(match trouble {
+                Some(trouble) => {
+                    Effect::Log(Level::Warn, format!("takes no work: {}", self.trouble_text(trouble)))
+                }
+                None => Effect::Log(Level::Info, "takes work again".to_owned()),
+            });
+        }
+        match &self.link.state {
+            State::Greeting { .. } => self.register(now, out),
+            State::Registering(session) | State::Up(session) if session.measuring || changed => {
+                self.ping(out);
+            }
+            _ => {}
+        }
+    }
+
+    fn trouble_text(&self, trouble: Trouble) -> String {
+        match trouble {
+            Trouble::Clock => {
+                "the clock is more than a day off the hub's: set it (date, ntpd, chronyd)".to_owned()
+            }
+            Trouble::Disk => format!(
+                "{} MiB of disk free, below {} MiB: free some, or lower --min-free",
+                self.measured.disk_free_mib, self.config.disk_free_min_mib
+            ),
+        }
+    }
+
+    fn health(&self) -> Health {
+        Health {
+            disk_free_mib: self.measured.disk_free_mib,
+            memory_free_mib: self.measured.memory_free_mib,
+            load_centi: self.measured.load_centi,
+            trouble: self.trouble,
+        }
+    }
+
+    /// `Ping`, unless one waits for the machine to be looked at.
+    fn ping(&mut self, out: &mut Vec<Effect>) {
+        let health = self.health();
+        self.link.ping(health, out);
+    }
+
+    /// A `Ping` whose `Pong` proves that the hub heard what was said before.
+    fn say_ping(&mut self, out: &mut Vec<Effect>) {
+        self.ping(out);
+    }
+}
+
+/// What a lost attempt of `--once` is about.
+fn once_code(why: ReleaseWhy) -> u8 {
+    match why {
+        ReleaseWhy::Stopped => exit::OK,
+        ReleaseWhy::ShimDied | ReleaseWhy::BadSrpm | ReleaseWhy::Disk => exit::UNFINISHED,
+    }
+}

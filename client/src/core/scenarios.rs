@@ -1,0 +1,613 @@
+//! Scripted runs of the core: events in, effects out, on a clock of their own.
+
+use moji_proto::message::Verdict;
+use moji_proto::refusal::RejectCode;
+use moji_proto::{Bytes, Hasher};
+
+use super::*;
+
+const HUB_S: u64 = 1_800_000_000;
+
+fn lease(counter: u32) -> LeaseId {
+    LeaseId { incarnation: 17, counter }
+}
+
+fn config() -> Config {
+    let name = |text: &str| FileName::new(text).unwrap();
+    Config {
+        name: name("b1"),
+        instance: 1,
+        arch: name("armv5tel"),
+        version: name("0"),
+        cfg: Line::lossy("mini"),
+        cfg_digest: Digest::of(b""),
+        backend: Backend::Mock,
+        cpus: 1,
+        memory_mib: 128,
+        hub_host: "[::1]".to_owned(),
+        once: false,
+        disk_free_min_mib: 2048,
+        seed: 7,
+    }
+}
+
+fn measured() -> Measured {
+    Measured { disk_free_mib: 9000, memory_free_mib: 90, load_centi: 0, unix_s: HUB_S }
+}
+
+fn srpm() -> Vec<u8> {
+    vec![5; 300_000]
+}
+
+fn record(counter: u32) -> JobRecord {
+    JobRecord {
+        lease: lease(counter),
+        srpm: FileName::new("a-1-1.src.rpm").unwrap(),
+        size: srpm().len() as u64,
+        digest: Digest::of(&srpm()),
+        options: Vec::new(),
+    }
+}
+
+fn summary() -> Summary {
+    let file = |name: &str, size| ResultFile {
+        name: FileName::new(name).unwrap(),
+        size,
+        digest: Hasher::default().finish(),
+    };
+    Summary {
+        exit: Exit::Code(0),
+        phase: Phase::Build,
+        backend: Backend::Mock,
+        seconds: 9,
+        oom_kills: 0,
+        files: vec![file("a.rpm", 1_000_000), file("build.log", 10)],
+        evidence: vec![(Which::Build, Line::lossy("x"))],
+    }
+}
+
+/// A builder on a clock, whose looks at the machine are answered at once.
+struct Script {
+    now: Time,
+    builder: Builder,
+    measured: Measured,
+    /// Log lines are left out.
+    did: Vec<Effect>,
+}
+
+impl Script {
+    fn new(config: Config) -> Script {
+        Script { now: Time(1000), builder: Builder::new(config), measured: measured(), did: Vec::new() }
+    }
+
+    fn on(&mut self, event: Event) -> &mut Script {
+        let mut events = vec![event];
+        while let Some(event) = events.pop() {
+            let mut out = Vec::new();
+            self.builder.handle(self.now, event, &mut out);
+            for effect in out {
+                match effect {
+                    Effect::Measure => events.push(Event::Measured(self.measured)),
+                    Effect::Log(..) => {}
+                    other => self.did.push(other),
+                }
+            }
+        }
+        self
+    }
+
+    /// Answers every `Ping`.
+    fn pong(&mut self) -> &mut Script {
+        while !self.builder.link.all_heard() {
+            self.hear(ToBuilder::Pong);
+        }
+        self
+    }
+
+    fn hear(&mut self, message: ToBuilder) -> &mut Script {
+        self.on(Event::Message(message))
+    }
+
+    /// What was done since the last look.
+    fn did(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.did)
+    }
+
+    fn said(&mut self) -> Vec<FromBuilder> {
+        self.did()
+            .into_iter()
+            .filter_map(|effect| match effect {
+                Effect::Send(message) => Some(message),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Lets time pass until the next deadline, at most `ms`.
+    fn pass(&mut self, ms: u64) -> &mut Script {
+        let end = self.now.plus_ms(ms);
+        while let Some(due) = self.builder.deadline().filter(|due| *due <= end) {
+            self.now = self.now.max(due);
+            self.on(Event::Timer);
+        }
+        self.now = end;
+        self
+    }
+
+    fn begin(&mut self, jobs: Vec<Found>, released: Vec<Released>) -> &mut Script {
+        self.on(Event::Begin { jobs, released, draining: false })
+    }
+
+    /// Connects and hears `Registered`.
+    fn connect(&mut self) -> Vec<FromBuilder> {
+        self.did();
+        self.on(Event::Connected);
+        let said = self.said();
+        let registered = ToBuilder::Registered { time_unix_s: HUB_S, ping_s: 20, http_port: 6780, repos: 2 };
+        self.hear(registered);
+        self.hear(ToBuilder::Repo { place: Line::lossy("/repo/") });
+        self.hear(ToBuilder::Repo { place: Line::lossy("http://mirror/x/") });
+        said
+    }
+
+    /// A builder that is connected and ready.
+    fn ready() -> Script {
+        let mut script = Script::new(config());
+        script.begin(vec![], vec![]);
+        script.connect();
+        assert!(script.said().contains(&FromBuilder::Ready));
+        script
+    }
+
+    fn offer(&mut self, counter: u32) -> &mut Script {
+        let JobRecord { lease, srpm, size, digest, .. } = record(counter);
+        self.hear(ToBuilder::Job { lease, srpm, size, digest, options: 0 })
+    }
+
+    fn data(&mut self, counter: u32, offset: u64, bytes: &[u8]) -> &mut Script {
+        self.hear(ToBuilder::Data { lease: lease(counter), offset, bytes: Bytes(bytes.to_vec()) })
+    }
+
+    /// Sends all pieces that are asked for.
+    fn fetch(&mut self, counter: u32) -> &mut Script {
+        let srpm = srpm();
+        while let Stage::Fetching { got, asked, .. } = self.builder.jobs[&lease(counter)].stage {
+            let end = asked.min(got + 32_000);
+            self.data(counter, got, &srpm[got as usize..end as usize]);
+        }
+        self
+    }
+
+    /// A builder whose job is in this stage.
+    fn in_stage(stage: &str) -> Script {
+        let mut script = Script::ready();
+        script.offer(1);
+        if stage != "fetching" {
+            script.fetch(1);
+        }
+        if stage == "finished" {
+            script.on(Event::Ended { lease: lease(1), summary: summary() });
+        }
+        script.did();
+        script
+    }
+
+    /// Breaks the connection and comes back to the moment when `Held` was said.
+    fn reconnect(&mut self) -> Vec<FromBuilder> {
+        self.on(Event::Disconnected("broke".to_owned())).pass(2_000);
+        assert!(self.did().contains(&Effect::Connect));
+        self.connect()
+    }
+}
+
+fn adopted(logs: [u64; 4]) -> ToBuilder {
+    ToBuilder::Adopted { lease: lease(1), logs }
+}
+
+#[test]
+fn pauses_between_attempts_grow_to_a_minute_and_a_refusal_waits_that_long() {
+    let mut script = Script::new(config());
+    script.begin(vec![], vec![]);
+    let mut pauses = Vec::new();
+    for _ in 0..12 {
+        script.on(Event::Disconnected("no".to_owned()));
+        let due = script.builder.deadline().unwrap();
+        pauses.push(due.since_ms(script.now));
+        script.now = due;
+        script.on(Event::Timer);
+    }
+    assert!(pauses.iter().all(|pause| (1_000..=60_000).contains(pause)), "{pauses:?}");
+    assert!(pauses[0] == 1_000 && pauses[7..].iter().all(|pause| *pause >= 30_000), "{pauses:?}");
+    assert!(pauses[7..].windows(2).any(|pair| pair[0] != pair[1]), "no jitter: {pauses:?}");
+    script.on(Event::Refused { why: "no".to_owned(), code: 5 });
+    assert_eq!(script.builder.deadline(), Some(script.now.plus_ms(60_000)));
+}
+
+#[test]
+fn a_silent_hub_is_left_after_a_minute_and_pings_come_every_20_seconds() {
+    let mut script = Script::ready();
+    script.pass(59_000);
+    let pings = script.said().len();
+    assert_eq!(pings, 2);
+    script.pass(2_000);
+    assert!(script.did().contains(&Effect::Disconnect));
+}
+
+#[test]
+fn a_whole_job_goes_from_offer_to_ready_again() {
+    let mut script = Script::ready();
+    script.offer(1);
+    let fetch = |offset, length| Effect::Send(FromBuilder::Fetch { lease: lease(1), offset, length });
+    assert_eq!(script.did(), [Effect::StoreJob(record(1)), fetch(0, 262_144)]);
+    let srpm = srpm();
+    script.data(1, 0, &srpm[..30_000]);
+    assert_eq!(script.did().len(), 1, "one piece is outstanding at a time");
+    script.data(1, 30_000, &srpm[30_000..262_144]);
+    assert!(script.did().contains(&fetch(262_144, 300_000 - 262_144)));
+    script.data(1, 262_144, &srpm[262_144..]);
+    let repos = vec!["http://[::1]:6780/repo/".to_owned(), "http://mirror/x/".to_owned()];
+    assert!(script.did().contains(&Effect::Start { record: record(1), repos }));
+
+    script.on(Event::PhaseSeen { lease: lease(1), phase: Phase::Build });
+    script.on(Event::LogGrown { lease: lease(1), which: Which::Build, size: 40_000 });
+    let log = |offset, length| Effect::SendLog { lease: lease(1), which: Which::Build, offset, length };
+    let phase = Effect::Send(FromBuilder::Phase { lease: lease(1), phase: Phase::Build });
+    assert_eq!(script.did(), [phase, log(0, 32_512), log(32_512, 7_488)]);
+
+    script.on(Event::Ended { lease: lease(1), summary: summary() });
+    assert_eq!(script.said().len(), 4);
+    script.hear(ToBuilder::Want { lease: lease(1), file: 0, offset: 0 });
+    assert_eq!(script.did().len(), 8, "a window of pieces");
+    script.hear(ToBuilder::Ack { lease: lease(1), file: 0, offset: 32_512 });
+    assert_eq!(script.did().len(), 1);
+    script.hear(ToBuilder::Accepted { lease: lease(1), verdict: Verdict::Success });
+    assert_eq!(script.did(), [Effect::Forget { lease: lease(1) }, Effect::Send(FromBuilder::Ready)]);
+}
+
+#[test]
+fn options_are_awaited_before_the_job_begins() {
+    let mut script = Script::ready();
+    let JobRecord { lease, srpm, size, digest, .. } = record(1);
+    script.hear(ToBuilder::Job { lease, srpm, size, digest, options: 2 });
+    script.hear(ToBuilder::JobOption { lease, word: Line::lossy("--with") });
+    assert_eq!(script.did(), []);
+    script.hear(ToBuilder::JobOption { lease, word: Line::lossy("x") });
+    let options = vec![Line::lossy("--with"), Line::lossy("x")];
+    assert_eq!(script.did()[0], Effect::StoreJob(JobRecord { options, ..record(1) }));
+    script.hear(ToBuilder::JobOption { lease, word: Line::lossy("more") });
+    assert!(script.did().contains(&Effect::Disconnect));
+}
+
+#[test]
+fn a_reconnect_goes_on_where_each_stage_was() {
+    let mut script = Script::in_stage("fetching");
+    script.data(1, 0, &srpm()[..30_000]);
+    let said = script.reconnect();
+    assert!(matches!(said[1], FromBuilder::Held { phase: Phase::Fetch, .. }), "{said:?}");
+    script.did();
+    script.hear(adopted([0; 4]));
+    let fetch = FromBuilder::Fetch { lease: lease(1), offset: 30_000, length: 262_144 };
+    assert!(script.said().contains(&fetch));
+    script.fetch(1);
+    assert!(script.did().iter().any(|effect| matches!(effect, Effect::Start { .. })));
+
+    let mut script = Script::in_stage("building");
+    script.on(Event::LogGrown { lease: lease(1), which: Which::Root, size: 10 });
+    script.on(Event::Disconnected("broke".to_owned()));
+    script.did();
+    script.on(Event::LogGrown { lease: lease(1), which: Which::Root, size: 20 });
+    assert_eq!(script.did(), [], "no log while the hub is away");
+    script.pass(2_000);
+    script.connect();
+    script.did();
+    script.hear(adopted([0, 4, 0, 0]));
+    script.on(Event::LogGrown { lease: lease(1), which: Which::Root, size: 20 });
+    let log = Effect::SendLog { lease: lease(1), which: Which::Root, offset: 4, length: 16 };
+    assert_eq!(script.did().last(), Some(&log));
+
+    let mut script = Script::in_stage("finished");
+    script.hear(ToBuilder::Want { lease: lease(1), file: 0, offset: 0 });
+    let said = script.reconnect();
+    assert!(matches!(said[1], FromBuilder::Held { phase: Phase::Upload, .. }), "{said:?}");
+    script.did();
+    script.hear(adopted([0; 4]));
+    assert_eq!(script.said().len(), 4, "Results, two files, a line");
+    script.hear(ToBuilder::Want { lease: lease(1), file: 0, offset: 900_000 });
+    let pieces = script.did();
+    assert!(matches!(pieces[0], Effect::SendPiece { file: 0, offset: 900_000, .. }));
+    assert!(matches!(pieces.last(), Some(Effect::SendPiece { file: 0, offset: 997_536, .. })), "{pieces:?}");
+    script.hear(ToBuilder::Want { lease: lease(1), file: 1, offset: 0 });
+    assert!(matches!(script.did()[..], [Effect::SendPiece { file: 1, offset: 0, length: 10, .. }]));
+}
+
+#[test]
+fn a_build_that_ends_while_the_hub_is_away_waits_as_a_spool() {
+    let mut script = Script::in_stage("building");
+    script.on(Event::Disconnected("broke".to_owned()));
+    script.did();
+    script.on(Event::Ended { lease: lease(1), summary: summary() });
+    assert_eq!(script.did(), []);
+    script.pass(2_000);
+    script.connect();
+    script.did();
+    script.hear(adopted([0; 4]));
+    assert_eq!(script.said().len(), 4);
+}
+
+#[test]
+fn done_and_gone_after_a_reconnect_delete_the_spool_and_work_goes_on() {
+    for answer in [ToBuilder::Done { lease: lease(1) }, ToBuilder::Gone { lease: lease(1) }] {
+        let mut script = Script::in_stage("finished");
+        script.reconnect();
+        script.did();
+        script.hear(answer);
+        let did = script.did();
+        assert_eq!(did, [Effect::Forget { lease: lease(1) }, Effect::Send(FromBuilder::Ready)]);
+    }
+}
+
+#[test]
+fn gone_while_building_kills_and_cleans_and_gives_nothing_back() {
+    let mut script = Script::in_stage("building");
+    script.reconnect();
+    script.did();
+    script.hear(ToBuilder::Gone { lease: lease(1) });
+    assert_eq!(script.did(), [Effect::Kill { lease: lease(1), clean: true }]);
+    script.on(Event::ShimDied { lease: lease(1) });
+    assert_eq!(script.did(), []);
+    script.on(Event::Killed { lease: lease(1) });
+    assert_eq!(script.did(), [Effect::Send(FromBuilder::Ready)]);
+}
+
+#[test]
+fn a_damaged_srpm_is_fetched_three_times_and_then_given_back() {
+    let mut script = Script::ready();
+    script.offer(1);
+    for _ in 0..3 {
+        script.data(1, 0, &vec![6; 262_144]);
+        script.data(1, 262_144, &[6; 37_856]);
+    }
+    let did = script.did();
+    let fetches =
+        did.iter().filter(|effect| matches!(effect, Effect::Send(FromBuilder::Fetch { .. }))).count();
+    assert_eq!(fetches, 6);
+    let release = FromBuilder::Release { lease: lease(1), why: ReleaseWhy::BadSrpm };
+    assert!(did.contains(&Effect::Send(release)));
+    assert!(did.contains(&Effect::Forget { lease: lease(1) }));
+    assert_eq!(did.last(), Some(&Effect::Send(FromBuilder::Ready)));
+}
+
+#[test]
+fn a_release_is_stored_before_it_is_sent_and_kept_until_the_hub_confirmed_it() {
+    let mut script = Script::in_stage("building");
+    script.on(Event::ShimDied { lease: lease(1) });
+    let did = script.did();
+    let stored =
+        did.iter().position(|effect| matches!(effect, Effect::StoreReleases(list) if list.len() == 1));
+    let release = FromBuilder::Release { lease: lease(1), why: ReleaseWhy::ShimDied };
+    let sent = did.iter().position(|effect| *effect == Effect::Send(release.clone()));
+    assert!(stored.unwrap() < sent.unwrap());
+    script.on(Event::Killed { lease: lease(1) });
+
+    // The connection breaks before the hub confirms: it is held again, and given back again.
+    let said = script.reconnect();
+    assert!(matches!(said[1], FromBuilder::Held { .. }));
+    script.did();
+    script.hear(adopted([0; 4]));
+    assert!(script.said().contains(&release));
+    script.pong();
+    assert_eq!(script.did(), [Effect::StoreReleases(vec![])]);
+    assert_eq!(script.reconnect().len(), 1, "nothing is held");
+}
+
+#[test]
+fn a_drained_builder_finishes_and_exits_with_0() {
+    let mut script = Script::in_stage("building");
+    script.on(Event::Drain);
+    assert_eq!(script.did()[..2], [Effect::StoreDrain(true), Effect::Send(FromBuilder::Draining)]);
+    // Remembered across a reconnect.
+    script.reconnect();
+    script.did();
+    script.hear(adopted([0; 4]));
+    assert!(script.said().contains(&FromBuilder::Draining));
+    script.pong();
+    script.on(Event::Ended { lease: lease(1), summary: summary() });
+    script.did();
+    script.hear(ToBuilder::Accepted { lease: lease(1), verdict: Verdict::Success });
+    let did = script.did();
+    assert_eq!(did[..2], [Effect::Forget { lease: lease(1) }, Effect::StoreDrain(false)]);
+    assert_eq!(did.last(), Some(&Effect::Exit(0)));
+}
+
+#[test]
+fn a_job_that_crosses_a_drain_is_given_back() {
+    let mut script = Script::ready();
+    script.on(Event::Drain);
+    script.did();
+    script.offer(1);
+    let said = script.said();
+    assert!(said.contains(&FromBuilder::Release { lease: lease(1), why: ReleaseWhy::Stopped }), "{said:?}");
+    script.pong();
+    assert_eq!(script.did().last(), Some(&Effect::Exit(0)));
+}
+
+#[test]
+fn a_hub_that_does_not_answer_the_last_words_holds_nobody_up() {
+    let mut script = Script::ready();
+    script.on(Event::Drain);
+    script.pass(FAREWELL_MAX_MS);
+    assert_eq!(script.did().last(), Some(&Effect::Exit(0)));
+}
+
+#[test]
+fn a_stop_gives_back_what_runs_and_keeps_what_is_built() {
+    let release = Effect::Send(FromBuilder::Release { lease: lease(1), why: ReleaseWhy::Stopped });
+    for (stage, released, ended) in [
+        ("fetching", true, Some(Effect::Forget { lease: lease(1) })),
+        ("building", true, Some(Effect::Kill { lease: lease(1), clean: false })),
+        ("finished", false, None),
+    ] {
+        let mut script = Script::in_stage(stage);
+        script.on(Event::Stop);
+        let did = script.did();
+        assert_eq!(did.contains(&release), released, "{stage}");
+        assert!(ended.is_none_or(|ended| did.contains(&ended)), "{stage}");
+        if stage == "building" {
+            assert!(!did.contains(&Effect::Exit(0)));
+            script.on(Event::Killed { lease: lease(1) });
+        }
+        script.pass(FAREWELL_MAX_MS);
+        assert!(stage == "finished" || script.did().contains(&Effect::Exit(0)), "{stage}");
+        assert_eq!(script.builder.deadline(), None, "{stage}");
+    }
+}
+
+#[test]
+fn a_stop_while_the_hub_is_away_stores_the_release_and_exits_at_once() {
+    let mut script = Script::in_stage("building");
+    script.on(Event::Disconnected("broke".to_owned()));
+    script.did();
+    script.on(Event::Stop).on(Event::Killed { lease: lease(1) });
+    let did = script.did();
+    assert!(matches!(&did[0], Effect::StoreReleases(list) if list[0].why == ReleaseWhy::Stopped));
+    assert_eq!(did.last(), Some(&Effect::Exit(0)));
+}
+
+#[test]
+fn a_clock_a_day_off_takes_no_work_until_it_is_right() {
+    let mut script = Script::new(config());
+    script.measured.unix_s = HUB_S - CLOCK_SKEW_MAX_S - 1;
+    script.begin(vec![], vec![]);
+    script.connect();
+    let said = script.said();
+    assert!(!said.contains(&FromBuilder::Ready), "{said:?}");
+    let trouble = |said: &[FromBuilder]| match said.last() {
+        Some(FromBuilder::Ping { health }) => health.trouble,
+        other => panic!("{other:?} instead of Ping"),
+    };
+    assert_eq!(trouble(&said), Some(Trouble::Clock));
+    script.measured.unix_s = HUB_S + 20;
+    script.pass(20_000);
+    let said = script.said();
+    assert!(said.contains(&FromBuilder::Ready), "{said:?}");
+}
+
+#[test]
+fn a_full_disk_takes_no_work_and_gives_a_job_back_that_came_all_the_same() {
+    let mut script = Script::ready();
+    script.measured.disk_free_mib = 100;
+    script.pass(20_000);
+    script.did();
+    script.offer(1);
+    assert!(script.said().contains(&FromBuilder::Release { lease: lease(1), why: ReleaseWhy::Disk }));
+    assert!(script.builder.jobs.is_empty());
+}
+
+#[test]
+fn a_job_that_cannot_be_stored_is_given_back() {
+    let mut script = Script::ready();
+    script.offer(1);
+    script.on(Event::JobFailed { lease: lease(1), why: "store".to_owned() });
+    let did = script.did();
+    assert!(did.contains(&Effect::Kill { lease: lease(1), clean: true }));
+    let release = FromBuilder::Release { lease: lease(1), why: ReleaseWhy::Disk };
+    assert!(did.contains(&Effect::Send(release)));
+}
+
+#[test]
+fn found_jobs_are_taken_up_or_cleaned() {
+    let found = |counter, stage| Found { record: record(counter), stage };
+    let mut script = Script::new(config());
+    script.begin(
+        vec![
+            found(1, FoundStage::Building),
+            found(2, FoundStage::Finished(summary())),
+            found(3, FoundStage::Lost),
+            found(4, FoundStage::Leftover),
+        ],
+        vec![],
+    );
+    let did = script.did();
+    for counter in [3, 4] {
+        assert!(did.contains(&Effect::Kill { lease: lease(counter), clean: true }));
+    }
+    let said = script.connect();
+    let held: Vec<LeaseId> = said
+        .iter()
+        .filter_map(|message| match message {
+            FromBuilder::Held { lease, .. } => Some(*lease),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(held, [lease(1), lease(2), lease(3)], "the last is the release of the lost one");
+}
+
+#[test]
+fn what_does_not_fit_ends_the_session() {
+    let l = lease(1);
+    let other = lease(9);
+    for (stage, message) in [
+        ("fetching", ToBuilder::Want { lease: l, file: 0, offset: 0 }),
+        ("fetching", ToBuilder::Data { lease: l, offset: 7, bytes: Bytes(vec![1]) }),
+        ("fetching", ToBuilder::Data { lease: other, offset: 0, bytes: Bytes(vec![1]) }),
+        ("fetching", ToBuilder::Accepted { lease: other, verdict: Verdict::Success }),
+        ("building", ToBuilder::Data { lease: l, offset: 0, bytes: Bytes(vec![1]) }),
+        ("building", ToBuilder::Repo { place: Line::lossy("/") }),
+        ("building", ToBuilder::Adopted { lease: other, logs: [0; 4] }),
+        ("finished", ToBuilder::Want { lease: l, file: 2, offset: 0 }),
+        ("finished", ToBuilder::Want { lease: l, file: 1, offset: 11 }),
+        ("finished", ToBuilder::Registered { time_unix_s: 0, ping_s: 1, http_port: 0, repos: 0 }),
+        ("finished", ToBuilder::Reject { code: RejectCode::Order }),
+    ] {
+        let mut script = Script::in_stage(stage);
+        script.hear(message.clone());
+        assert!(script.did().contains(&Effect::Disconnect), "{stage} {message:?}");
+        assert_eq!(script.builder.jobs.len(), 1, "the job stays");
+    }
+    let mut script = Script::in_stage("building");
+    script.offer(2);
+    assert!(script.did().contains(&Effect::Disconnect), "a second job");
+}
+
+#[test]
+fn once_ends_with_what_became_of_it() {
+    let once = || {
+        let mut script = Script::new(Config { once: true, ..config() });
+        script.begin(vec![], vec![]);
+        script
+    };
+    let mut script = once();
+    script.on(Event::Refused { why: "no".to_owned(), code: exit::SECRET });
+    assert_eq!(script.did().last(), Some(&Effect::Exit(exit::SECRET)));
+
+    let mut script = once();
+    script.on(Event::Disconnected("no".to_owned()));
+    assert!(!script.did().contains(&Effect::Exit(exit::UNREACHABLE)), "a hub may be starting");
+    script.pass(ONCE_REACH_MAX_MS).on(Event::Disconnected("no".to_owned()));
+    assert_eq!(script.did().last(), Some(&Effect::Exit(exit::UNREACHABLE)));
+
+    let mut script = once();
+    script.connect();
+    script.offer(1).fetch(1).on(Event::ShimDied { lease: lease(1) });
+    script.on(Event::Killed { lease: lease(1) }).pong();
+    assert_eq!(script.did().last(), Some(&Effect::Exit(exit::UNFINISHED)));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let run = |seed| {
+        let mut script = Script::new(Config { seed, ..config() });
+        script.begin(vec![], vec![]);
+        (0..8)
+            .map(|_| {
+                script.on(Event::Disconnected("no".to_owned()));
+                let due = script.builder.deadline().unwrap();
+                script.now = due;
+                script.on(Event::Timer);
+                due
+            })
+            .collect::<Vec<Time>>()
+    };
+    assert_eq!(run(3), run(3));
+    assert_ne!(run(3), run(4));
+}
