@@ -14,6 +14,16 @@ pub trait Clock: Send + Sync {
     fn unix_s(&self) -> u64;
 }
 
+impl<C: Clock + ?Sized> Clock for std::sync::Arc<C> {
+    fn now(&self) -> Time {
+        (**self).now()
+    }
+
+    fn unix_s(&self) -> u64 {
+        (**self).unix_s()
+    }
+}
+
 /// The machine's own clock.
 #[derive(Debug)]
 pub struct Real {

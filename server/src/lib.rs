@@ -30,6 +30,7 @@ pub mod net;
 pub mod recovery;
 pub mod result_json;
 pub mod rpmfile;
+pub mod run;
 pub mod stage;
 pub mod watch;
 pub mod web;

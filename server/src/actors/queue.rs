@@ -11,7 +11,7 @@ use moji_proto::Time;
 
 use super::{Core, Peers, Woken, spawn, tell, wait};
 use crate::clock::Clock;
-use crate::core::queue::{Effect, Msg, Queue, space_floor};
+use crate::core::queue::{Effect, Msg, Queue};
 
 /// Free space is looked at so often at most, milliseconds: a result takes longer to arrive.
 const SPACE_EVERY_MS: u64 = 1_000;
@@ -33,8 +33,8 @@ impl Core for Queue {
     }
 }
 
-/// Starts the queue. `space` tells free and total space, bytes, of the folders' file system
-/// ([`crate::disk::Disk::space`] of `repo/`). Ends when `stop`'s senders are gone.
+/// Starts the queue. `space` tells how much is free on the folders' file system and how much must stay free,
+/// bytes. Ends when `stop`'s senders are gone.
 ///
 /// # Panics
 /// If the system has no thread left.
@@ -84,9 +84,7 @@ impl Shell {
 
     fn look(&mut self, now: Time, space: &dyn Fn() -> io::Result<(u64, u64)>) {
         match space() {
-            Ok((free_bytes, total_bytes)) => {
-                self.handle(now, Msg::Space { free_bytes, floor_bytes: space_floor(total_bytes) });
-            }
+            Ok((free_bytes, floor_bytes)) => self.handle(now, Msg::Space { free_bytes, floor_bytes }),
             Err(error) => log::warn!("failed to learn how much space is free: {error}"),
         }
     }

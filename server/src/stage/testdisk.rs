@@ -57,7 +57,7 @@ impl File for TestFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut done = 0;
         while done < buf.len() {
-            match self.0.read_at(&mut buf[done..], offset + done as u64)? {
+            match FileExt::read_at(&self.0, &mut buf[done..], offset + done as u64)? {
                 0 => break,
                 n => done += n,
             }

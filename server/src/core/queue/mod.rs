@@ -180,6 +180,8 @@ pub enum Msg {
         /// rpm's name of it.
         arch: String,
     },
+    /// Which architectures each listed builder may build for; none named means any. (main)
+    Listed(Vec<(BuilderId, Vec<String>)>),
     /// A sync failed: nothing is leased until a restart. (shells)
     StopLeasing {
         /// Why.
@@ -293,6 +295,8 @@ pub struct Queue {
     owners: BTreeMap<String, String>,
     /// `--target`, or what the first accepted build was for.
     target: Option<String>,
+    /// Architectures that the list of builders allows each.
+    listed: BTreeMap<BuilderId, Vec<String>>,
     /// Publications in this run.
     published: u64,
     /// Releases in this run.
@@ -331,6 +335,7 @@ impl Queue {
             options: Vec::new(),
             standing: Standing::default(),
             owners: BTreeMap::new(),
+            listed: BTreeMap::new(),
             published: 0,
             releases: 0,
             space: None,
@@ -377,6 +382,7 @@ impl Queue {
             Msg::Target { arch } => {
                 self.target.get_or_insert(arch);
             }
+            Msg::Listed(listed) => self.listed = listed.into_iter().collect(),
             Msg::StopLeasing { why } => {
                 log(out, log::Level::Error, format!("nothing is leased until a restart: {why}"));
                 self.stopped.get_or_insert(why);

@@ -130,11 +130,10 @@ impl Queue {
     }
 
     fn is_for_target(&self, id: BuilderId) -> bool {
-        let arch = self.standing.all.get(&id).map(|b| b.info.arch.as_str());
-        match (arch, &self.target) {
-            (Some(arch), Some(target)) => may_build(arch, target),
-            _ => true,
-        }
+        let Some(arch) = self.standing.all.get(&id).map(|b| b.info.arch.as_str()) else { return true };
+        let allowed = self.listed.get(&id).filter(|archs| !archs.is_empty());
+        allowed.is_none_or(|archs| archs.iter().any(|allowed| allowed == arch))
+            && self.target.as_ref().is_none_or(|target| may_build(arch, target))
     }
 
     /// Builders, idle or not, that the package may go to next. A header that rules architectures out and

@@ -1,0 +1,442 @@
+//! A hub from start to stop.
+//!
+//! Owns the order of things: folders and lock, keys, recovery, first index, ports, actors, signals,
+//! and back. Nothing is promised to anybody before recovery is through, and the ports open last.
+//! Decides nothing about packages or builders.
+
+use std::io;
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Sender, bounded};
+use moji_proto::limits::PING_EVERY_MS;
+use moji_proto::message::Verdict;
+use moji_proto::{FileName, Line};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::actors::{self, Inboxes, Peers};
+use crate::cli::{Run, exit};
+use crate::clock::{self, Clock};
+use crate::core::{leases, queue, repo, transfers};
+use crate::disk::{Disk, Folders, Real};
+use crate::folders::{self, FolderError};
+use crate::history::History;
+use crate::index::{Createrepo, Indexer};
+use crate::keys::{self, KeyError, Listed};
+use crate::recovery::{self, Recovered, RepoResult};
+use crate::{net, stage, watch, web};
+
+/// Why the hub cannot start or go on.
+#[derive(Debug)]
+pub struct Fatal {
+    /// One of [`exit`].
+    pub code: u8,
+    /// One line: what is wrong, and what to do.
+    pub text: String,
+}
+
+impl From<FolderError> for Fatal {
+    fn from(error: FolderError) -> Fatal {
+        let code = if matches!(error, FolderError::Locked(..)) { exit::RUNNING } else { exit::FOLDER };
+        Fatal { code, text: error.to_string() }
+    }
+}
+
+impl From<KeyError> for Fatal {
+    fn from(error: KeyError) -> Fatal {
+        Fatal { code: exit::SECRET, text: error.to_string() }
+    }
+}
+
+fn fatal<E: std::fmt::Display>(code: u8, doing: &str) -> impl FnOnce(E) -> Fatal + '_ {
+    move |error| Fatal { code, text: format!("{doing}: {error}") }
+}
+
+/// Finds what is wrong with folders and secrets without starting anything.
+///
+/// # Errors
+/// The first thing that would keep [`hub`] from starting.
+pub fn preflight(options: &Run) -> Result<(), Fatal> {
+    folders::check(&options.folders())?;
+    load_keys(options, &options.folders().state)?;
+    Ok(())
+}
+
+/// Runs the hub until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Why it could not start; it has told nobody anything then.
+pub fn hub(options: &Run) -> Result<(), Fatal> {
+    abort_on_panic();
+    let folders = options.folders();
+    let _lock = folders::check(&folders)?;
+    // Before anything may block: a stop is heard from here on.
+    let mut signals =
+        Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(fatal(exit::MISSING, "failed to catch signals"))?;
+    let keys = load_keys(options, &folders.state)?;
+    let listed = load_builders(options)?;
+    let disk: Arc<dyn Disk> = Arc::new(Real);
+    let clock: Arc<dyn Clock> = Arc::new(clock::Real::default());
+    let recovered = recovery::recover(&disk, &folders, clock.unix_s())
+        .map_err(fatal(exit::FOLDER, "failed to put the folders right"))?;
+    let mut indexer = Indexer::new(
+        disk.clone(),
+        clock.clone(),
+        Box::new(Createrepo::default()),
+        folders.repo.clone(),
+        folders.state.join("index"),
+    );
+    indexer.ensure_exists().map_err(fatal(exit::MISSING, "failed to make the first index"))?;
+    let ports = Ports::open(options)?;
+    let ready = ports.ready_line();
+
+    let hub = Hub::start(options, folders, disk, clock, Start { keys, listed, recovered, indexer, ports })?;
+    log::info!("{ready}");
+    for signal in signals.forever() {
+        match signal {
+            SIGHUP => hub.reload(options),
+            _ => break,
+        }
+    }
+    log::info!("stopping: leases live on, builders go on building");
+    hub.stop();
+    log::info!("stopped");
+    Ok(())
+}
+
+/// A broken invariant ends the process, whichever thread finds it: hub and builders restart cleanly.
+fn abort_on_panic() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        print(info);
+        log::error!("{info}");
+        std::process::abort();
+    }));
+}
+
+fn load_keys(options: &Run, state: &Path) -> Result<keys::Keys, Fatal> {
+    let from_file = |path: &Path| keys::read_line(path).map(Some);
+    let password = match (&options.password, &options.password_file) {
+        (_, Some(path)) => from_file(path)?,
+        (Some(text), None) => match text.strip_prefix('@') {
+            Some(path) => from_file(Path::new(path))?,
+            None => {
+                log::warn!("PASSWORD on the command line shows in 'ps': use --password-file or @FILE");
+                Some(text.clone())
+            }
+        },
+        (None, None) => None,
+    };
+    let keys = keys::load(state, password.as_deref())?;
+    if keys.builders.is_empty() {
+        log::warn!(
+            "there is no secret: anybody on loopback and private addresses is served, nobody else; \
+             'moji-server token --state {}' makes one",
+            state.display()
+        );
+    }
+    Ok(keys)
+}
+
+fn load_builders(options: &Run) -> Result<Option<Vec<Listed>>, Fatal> {
+    Ok(options.builders.as_deref().map(keys::read_builders).transpose()?)
+}
+
+fn secrets(keys: &keys::Keys) -> net::Secrets {
+    net::Secrets { builder: keys.builders.clone(), operator: keys.operators.clone() }
+}
+
+fn identities(listed: Option<&[Listed]>) -> Option<Vec<moji_proto::PublicKey>> {
+    listed.map(|listed| listed.iter().map(|builder| builder.key).collect())
+}
+
+fn architectures(listed: Option<Vec<Listed>>) -> queue::Msg {
+    let listed = listed.unwrap_or_default();
+    queue::Msg::Listed(listed.into_iter().map(|builder| (builder.key, builder.archs)).collect())
+}
+
+/// The open ports.
+struct Ports {
+    protocol: Vec<TcpListener>,
+    http: Option<TcpListener>,
+    repo_url: Option<String>,
+}
+
+impl Ports {
+    fn open(options: &Run) -> Result<Ports, Fatal> {
+        let cannot = |what: &str, addr, error: io::Error| Fatal {
+            code: exit::LISTEN,
+            text: format!(
+                "failed to listen on {addr}: {error}: stop what uses the port, or choose another with {what}"
+            ),
+        };
+        let mut protocol = Vec::new();
+        for addr in &options.listen {
+            protocol.push(net::listen(*addr).map_err(|error| cannot("--listen", *addr, error))?);
+        }
+        let http = match options.http.0 {
+            Some(addr) => Some(web::bind(addr).map_err(|error| cannot("--http", addr, error))?),
+            None => None,
+        };
+        Ok(Ports { protocol, http, repo_url: options.repo_url.clone() })
+    }
+
+    /// The one line that says where everything is; people and tests wait for it.
+    fn ready_line(&self) -> String {
+        let addr = |listener: &TcpListener| {
+            listener.local_addr().map_or_else(|error| error.to_string(), |addr| addr.to_string())
+        };
+        let listening: Vec<String> = self.protocol.iter().map(addr).collect();
+        let repository = match (&self.repo_url, &self.http) {
+            (Some(url), _) => format!("repository at {url}"),
+            (None, Some(http)) => format!("repository at http://{}{}", addr(http), web::REPO_PATH),
+            (None, None) => "no HTTP".to_owned(),
+        };
+        format!("hub listening on {}, {repository}", listening.join(", "))
+    }
+
+    fn welcome(&self) -> actors::leases::Welcome {
+        let http_port =
+            self.http.as_ref().and_then(|http| http.local_addr().ok()).map_or(0, |addr| addr.port());
+        let repos = match (&self.repo_url, http_port) {
+            (Some(url), _) => vec![Line::lossy(url)],
+            (None, 0) => Vec::new(),
+            (None, _) => vec![Line::lossy(web::REPO_PATH)],
+        };
+        let ping_s = u16::try_from(PING_EVERY_MS / 1000).unwrap_or(u16::MAX);
+        actors::leases::Welcome { ping_s, http_port, repos }
+    }
+}
+
+/// What the actors start from.
+struct Start {
+    keys: keys::Keys,
+    listed: Option<Vec<Listed>>,
+    recovered: Recovered,
+    indexer: Indexer,
+    ports: Ports,
+}
+
+/// The running actors.
+struct Hub {
+    peers: Peers,
+    watch: watch::Handle,
+    web: Option<web::Web>,
+    /// Dropping it stops all actors.
+    stop: Sender<()>,
+    reactor: JoinHandle<()>,
+    threads: Vec<JoinHandle<()>>,
+    state: std::path::PathBuf,
+}
+
+impl Hub {
+    fn start(
+        options: &Run,
+        folders: Folders,
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        start: Start,
+    ) -> Result<Hub, Fatal> {
+        let Start { keys, listed, recovered, indexer, ports } = start;
+        let (net_handle, net_inbox) =
+            net::wire().map_err(fatal(exit::LISTEN, "failed to make the reactor"))?;
+        let (peers, inboxes) = actors::channels(net_handle);
+        let (stop, stopped) = bounded::<()>(0);
+        let welcome = ports.welcome();
+        let Recovered { past, results, journal } = recovered;
+        let history = remember(&folders.state, &results, &peers)?;
+        actors::tell(&peers.queue, architectures(listed.clone()));
+        results.iter().filter_map(owners).for_each(|known| actors::tell(&peers.queue, known));
+
+        let Inboxes {
+            leases: leases_in,
+            queue: queue_in,
+            transfers: transfers_in,
+            repo: repo_in,
+            history: history_in,
+        } = inboxes;
+        let mut threads = vec![history.start(history_in, stopped.clone(), clock.clone())];
+        let published = results.iter().filter_map(published).collect();
+        threads.push(actors::repo::start(
+            repo::Repo::new(published),
+            indexer,
+            clock.clone(),
+            peers.clone(),
+            repo_in,
+            stopped.clone(),
+        ));
+        let limits = transfers::Limits {
+            files_max: options.max_files.min(moji_proto::limits::FILES_MAX),
+            file_bytes_max: options.max_file_size,
+            build_bytes_max: options.max_result_size,
+        };
+        let worker = Arc::new(stage::Worker::new(disk.clone(), clock.clone(), folders.clone()));
+        threads.push(actors::transfers::start(
+            transfers::Transfers::new(limits),
+            worker,
+            clock.clone(),
+            peers.clone(),
+            transfers_in,
+            stopped.clone(),
+        ));
+        threads.push(start_queue(options, queue_in, &stopped, &clock, &peers, &folders, disk.clone()));
+        threads.push(start_leases(
+            options, past, journal, welcome, leases_in, &stopped, &clock, &peers, &folders, disk,
+        ));
+        let (watch, watch_thread) = watch::start(
+            watch::Setup {
+                source: folders.source.clone(),
+                working: folders.working.clone(),
+                finished: folders.finished.clone(),
+                queue: peers.queue.clone(),
+                leases: peers.leases.clone(),
+                truncated_after_ms: crate::core::intake::TRUNCATED_AFTER_MS,
+            },
+            clock.clone(),
+        )
+        .map_err(fatal(exit::MISSING, "failed to watch the folders with inotify"))?;
+        threads.push(watch_thread);
+        let config = net::Config {
+            secrets: secrets(&keys),
+            key: keys.hub,
+            builders: identities(listed.as_deref()),
+            pending_max: net::PENDING_MAX,
+            clocks: net::Clocks::default(),
+        };
+        let reactor = net::Reactor::new(config, ports.protocol, net_inbox, peers.clone(), clock)
+            .map_err(fatal(exit::LISTEN, "failed to make the reactor"))?;
+        let reactor = actors::spawn("reactor", move || reactor.run().expect("the reactor can poll"));
+        let web = ports
+            .http
+            .map(|listener| web::start(listener, &folders.repo))
+            .transpose()
+            .map_err(fatal(exit::LISTEN, "failed to serve HTTP"))?;
+        Ok(Hub { peers, watch, web, stop, reactor, threads, state: folders.state })
+    }
+
+    /// Reads again what can be read again. What is wrong now leaves what was right before.
+    fn reload(&self, options: &Run) {
+        log::info!("reading the folders, the secrets and the list of builders again");
+        self.watch.rescan();
+        match load_keys(options, &self.state) {
+            Ok(keys) => self.peers.net.command(net::Command::Secrets(secrets(&keys))),
+            Err(error) => log::error!("the secrets stay as they were: {}", error.text),
+        }
+        match load_builders(options) {
+            Ok(listed) => {
+                self.peers.net.command(net::Command::Builders(identities(listed.as_deref())));
+                actors::tell(&self.peers.queue, architectures(listed));
+            }
+            Err(error) => log::error!("the list of builders stays as it was: {}", error.text),
+        }
+    }
+
+    fn stop(self) {
+        self.peers.net.command(net::Command::Shutdown);
+        let _ = self.reactor.join();
+        drop(self.web);
+        self.watch.stop();
+        drop(self.stop);
+        for thread in self.threads {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Opens the history, tells the queue what it must remember, and fills it from the results if it is new.
+fn remember(state: &Path, results: &[RepoResult], peers: &Peers) -> Result<History, Fatal> {
+    let cannot = || fatal(exit::FOLDER, "failed to open history.db in the state folder");
+    let mut history = History::open(state).map_err(cannot())?;
+    if history.is_empty().map_err(cannot())? && !results.is_empty() {
+        log::info!("the history is new: filled from {} results", results.len());
+        history.rebuild(results.iter().map(|found| &found.result)).map_err(cannot())?;
+    }
+    for msg in history.recall().map_err(cannot())? {
+        actors::tell(&peers.queue, msg);
+    }
+    Ok(history)
+}
+
+/// Which source package the binary packages of a result come from.
+fn owners(found: &RepoResult) -> Option<queue::Msg> {
+    let result = &found.result;
+    (result.verdict == Verdict::Success.as_str()).then(|| queue::Msg::Known {
+        source: result.source.clone(),
+        binaries: result
+            .files
+            .iter()
+            .filter(|file| !file.is_source)
+            .filter_map(|file| file.package.clone())
+            .collect(),
+    })
+}
+
+/// What of a result is indexed.
+fn published(found: &RepoResult) -> Option<repo::Published> {
+    let result = &found.result;
+    if result.verdict != Verdict::Success.as_str() || result.held.is_some() {
+        return None;
+    }
+    let rpms = result.files.iter().filter(|file| file.package.is_some());
+    let rpms = rpms.filter_map(|file| FileName::new(file.name.clone()).ok()).collect();
+    Some(repo::Published { folder: found.folder.clone(), rpms })
+}
+
+fn start_queue(
+    options: &Run,
+    inbox: crossbeam_channel::Receiver<queue::Msg>,
+    stopped: &crossbeam_channel::Receiver<()>,
+    clock: &Arc<dyn Clock>,
+    peers: &Peers,
+    folders: &Folders,
+    disk: Arc<dyn Disk>,
+) -> JoinHandle<()> {
+    let config = queue::Config {
+        attempts: options.attempts as usize,
+        retry_pause_ms: millis(options.retry_pause),
+        target: options.target.clone(),
+        started: clock.now(),
+    };
+    let repo = folders.repo.clone();
+    let min_free = options.min_free;
+    actors::queue::start(
+        queue::Queue::new(config),
+        inbox,
+        stopped.clone(),
+        clock.clone(),
+        peers.clone(),
+        move || {
+            let (free, total) = disk.space(&repo)?;
+            Ok((free, min_free.unwrap_or_else(|| queue::space_floor(total))))
+        },
+    )
+}
+
+fn start_leases(
+    options: &Run,
+    past: leases::Past,
+    journal: crate::journal::Journal,
+    welcome: actors::leases::Welcome,
+    inbox: crossbeam_channel::Receiver<leases::Msg>,
+    stopped: &crossbeam_channel::Receiver<()>,
+    clock: &Arc<dyn Clock>,
+    peers: &Peers,
+    folders: &Folders,
+    disk: Arc<dyn Disk>,
+) -> JoinHandle<()> {
+    let mut first = Vec::new();
+    let config = leases::Config { grace_ms: millis(options.lease_grace) };
+    let core = leases::Leases::new(config, past, clock.now(), &mut first);
+    let store = actors::leases::Store::new(disk, folders.clone(), journal);
+    let (stopped, clock, peers) = (stopped.clone(), clock.clone(), peers.clone());
+    actors::spawn("leases", move || {
+        actors::leases::run(core, first, store, &welcome, &peers, &inbox, &stopped, &*clock);
+    })
+}
+
+fn millis(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
