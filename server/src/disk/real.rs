@@ -18,11 +18,14 @@ const FOLDER_MODE: u32 = 0o755;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Real;
 
-impl File for fs::File {
+/// One of its files: a type of its own, so that the names of [`File`] never mix with those of std.
+struct Open(fs::File);
+
+impl File for Open {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut done = 0;
         while done < buf.len() {
-            match FileExt::read_at(self, &mut buf[done..], offset + done as u64) {
+            match self.0.read_at(&mut buf[done..], offset + done as u64) {
                 Ok(0) => break,
                 Ok(n) => done += n,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -33,19 +36,19 @@ impl File for fs::File {
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
-        FileExt::write_all_at(self, buf, offset)
+        self.0.write_all_at(buf, offset)
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.metadata()?.len())
+        Ok(self.0.metadata()?.len())
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {
-        self.set_len(len)
+        self.0.set_len(len)
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.sync_data()
+        self.0.sync_data()
     }
 }
 
@@ -53,20 +56,20 @@ impl Disk for Real {
     fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
         // O_NONBLOCK does nothing to a file, and keeps a pipe that somebody dropped from blocking us.
         let flags = (OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits();
-        Ok(Box::new(OpenOptions::new().read(true).custom_flags(flags).open(path)?))
+        Ok(Box::new(Open(OpenOptions::new().read(true).custom_flags(flags).open(path)?)))
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn File>> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).custom_flags(OFlag::O_NOFOLLOW.bits());
-        Ok(Box::new(options.open(path)?))
+        Ok(Box::new(Open(options.open(path)?)))
     }
 
     fn open_write(&self, path: &Path) -> io::Result<Box<dyn File>> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         options.custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits());
-        Ok(Box::new(options.open(path)?))
+        Ok(Box::new(Open(options.open(path)?)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
