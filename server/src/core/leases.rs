@@ -116,7 +116,7 @@ pub enum Msg {
         why: String,
     },
     /// The SRPM of an opened or adopted lease cannot be served, or is not the one that the builder
-    /// works on; neither `Job` nor `Adopted` was sent. (transfers)
+    /// works on. A builder that has the job already was told `Cancel`. (transfers)
     Unfit {
         /// The lease.
         lease: LeaseId,

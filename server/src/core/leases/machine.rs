@@ -189,7 +189,8 @@ impl Leases {
             Msg::Release { session, lease, why } => self.release(session, lease, why, out),
             Msg::Claim { srpm, builder, options } => self.claim(srpm, builder, options, out),
             Msg::Cancel { srpm } => self.cancel(&srpm, out),
-            Msg::Retire { srpm, why } => self.retire(srpm, &why, out),
+            // The queue says why, in its log.
+            Msg::Retire { srpm, why: _ } => self.retire(srpm, out),
             Msg::Unfit { lease, why } => self.unfit(lease, why, out),
             Msg::Sealing { lease, report } => self.sealing(lease, report, out),
             Msg::Unsealed { lease } => self.unsealed(now, lease, out),
@@ -274,9 +275,8 @@ impl Leases {
     }
 
     /// Moves a waiting package to `finished/`, under an id that nobody ever holds.
-    fn retire(&mut self, srpm: FileName, why: &str, out: &mut Vec<Effect>) {
+    fn retire(&mut self, srpm: FileName, out: &mut Vec<Effect>) {
         if !self.by_srpm.contains_key(&srpm) {
-            out.push(Effect::Log(Level::Warn, format!("pkg={srpm} retired to the finished folder: {why}")));
             let lease = self.next_id();
             out.push(Effect::Move { lease, srpm, from: Place::Source, to: Place::Finished });
         }
