@@ -226,6 +226,10 @@ impl Lease {
     fn failed(&mut self, cx: &mut Cx<'_>, why: String) {
         match self.state {
             State::Opening(_) | State::Building(_) => {
+                if matches!(self.state, State::Building(_)) {
+                    // It has the job and would wait for the rest of the SRPM for ever.
+                    self.send(cx, ToBuilder::Cancel { lease: self.id() });
+                }
                 self.purge(cx);
                 self.unfit(cx, why);
             }
