@@ -65,7 +65,8 @@ enum State {
 /// The repo core.
 #[derive(Debug)]
 pub struct Repo {
-    folders: BTreeMap<String, Vec<FileName>>,
+    /// Which folder each RPM is indexed from: of several with one name, the one published last.
+    rpms: BTreeMap<FileName, String>,
     state: State,
     /// Failures since the last index that went live.
     failures: u32,
@@ -90,12 +91,20 @@ impl crate::actors::Core for Repo {
 }
 
 impl Repo {
-    /// Starts from what `repo/` holds. A commit just before a crash may be missing from the index, so the
-    /// first tick, due at once, makes a new one.
+    /// Starts from what `repo/` holds, in the order in which it was committed. A commit just before a
+    /// crash may be missing from the index, so the first tick, due at once, makes a new one.
     #[must_use]
     pub fn new(published: Vec<Published>) -> Repo {
-        let folders = published.into_iter().map(|published| (published.folder, published.rpms)).collect();
-        Repo { folders, state: State::Due(Time(0)), failures: 0, sweep_at: None }
+        let mut repo =
+            Repo { rpms: BTreeMap::new(), state: State::Due(Time(0)), failures: 0, sweep_at: None };
+        published.into_iter().for_each(|published| repo.add(published));
+        repo
+    }
+
+    /// A rebuild takes the place of what it rebuilds: dnf would take either of two with one name.
+    fn add(&mut self, published: Published) {
+        let Published { folder, rpms } = published;
+        self.rpms.extend(rpms.into_iter().map(|rpm| (rpm, folder.clone())));
     }
 
     /// When it wants a `Tick`.
@@ -112,7 +121,7 @@ impl Repo {
     pub fn handle(&mut self, now: Time, msg: Msg, out: &mut Vec<Effect>) {
         match msg {
             Msg::Published(published) => {
-                self.folders.insert(published.folder, published.rpms);
+                self.add(published);
                 self.state = match self.state {
                     State::Clean => State::Due(now),
                     State::Running(_) => State::Running(true),
@@ -143,10 +152,8 @@ impl Repo {
     fn settle(&mut self, now: Time, out: &mut Vec<Effect>) {
         if matches!(self.state, State::Due(at) if at <= now) {
             self.state = State::Running(false);
-            let path = |folder: &String, rpm: &FileName| format!("{folder}/{rpm}");
-            let all =
-                self.folders.iter().flat_map(|(folder, rpms)| rpms.iter().map(move |rpm| path(folder, rpm)));
-            out.push(Effect::Index(all.collect()));
+            let path = |(rpm, folder): (&FileName, &String)| format!("{folder}/{rpm}");
+            out.push(Effect::Index(self.rpms.iter().map(path).collect()));
         }
         if self.sweep_at.is_some_and(|at| at <= now) {
             self.sweep_at = None;
@@ -193,6 +200,22 @@ mod tests {
         assert_eq!(repo.deadline(), Some(Time(3 + SWEEP_MS)));
         assert!(matches!(step(&mut repo, 3 + SWEEP_MS, Msg::Tick)[..], [Effect::Sweep]));
         assert_eq!(repo.deadline(), None);
+    }
+
+    #[test]
+    fn rebuild_is_indexed_in_the_place_of_what_it_rebuilds() {
+        let rpm = |name: &str| FileName::new(name).unwrap();
+        let folder = |folder: &str, rpms: &[&str]| Published {
+            folder: folder.into(),
+            rpms: rpms.iter().copied().map(rpm).collect(),
+        };
+        let mut repo =
+            Repo::new(vec![folder("a-1-1", &["a.rpm", "a-doc.rpm"]), folder("a-1-1@2", &["a.rpm"])]);
+        let out = step(&mut repo, 0, Msg::Tick);
+        assert_eq!(indexes(&out), [["a-1-1/a-doc.rpm", "a-1-1@2/a.rpm"]]);
+        step(&mut repo, 0, Msg::Published(folder("a-1-1@3", &["a.rpm", "a-doc.rpm"])));
+        let out = step(&mut repo, 0, Msg::Indexed(Ok(())));
+        assert_eq!(indexes(&out), [["a-1-1@3/a-doc.rpm", "a-1-1@3/a.rpm"]]);
     }
 
     #[test]

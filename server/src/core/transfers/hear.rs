@@ -24,6 +24,7 @@ impl Lease {
         match msg {
             FromBuilder::Phase { phase, .. } => {
                 self.about.phase = Some(phase);
+                self.log(cx, log::Level::Debug, &format!("phase {phase:?}").to_lowercase());
                 return Ok(false);
             }
             FromBuilder::Log { which, offset, bytes, .. } => return Ok(self.live_log(which, offset, bytes)),

@@ -172,6 +172,71 @@ fn commit_survives_a_disk_that_fills_up_at_any_of_its_steps() {
 }
 
 #[test]
+fn upload_and_check_survive_a_disk_that_fills_up_at_any_of_their_steps() {
+    let built = build("hello", "1.0");
+    for step in 0.. {
+        let mut hub = Hub::new();
+        let mut builder = begun(&mut hub, &built);
+        hub.faults.full_after.store(step, Ordering::Relaxed);
+        builder.announce(&mut hub);
+        builder.upload(&mut hub);
+        let failed = hub.leases.is_empty();
+        hub.faults.full_after.store(u64::MAX, Ordering::Relaxed);
+        if failed {
+            hub.wait();
+            hub.work();
+            builder.upload(&mut hub);
+        }
+        assert_eq!(hub.report().defect, None);
+        assert_eq!(hub.report().files.len(), 4);
+        assert!(hub.closed.is_empty(), "{:?}", hub.closed);
+        hub.assert_even();
+        if !failed {
+            assert!(step > 10, "the fault was never met");
+            return;
+        }
+    }
+}
+
+#[test]
+fn hub_that_dies_at_any_step_of_a_commit_publishes_the_result_once_and_whole() {
+    let built = build("hello", "1.0");
+    for step in 0.. {
+        let mut hub = Hub::new();
+        let mut builder = begun(&mut hub, &built);
+        builder.announce(&mut hub);
+        builder.upload(&mut hub);
+        // Nothing that changes the disk happens from here on: that is what death looks like to it.
+        hub.faults.full_after.store(step, Ordering::Relaxed);
+        hub.rule(lease(1), publish());
+        hub.faults.full_after.store(u64::MAX, Ordering::Relaxed);
+        hub.restart();
+        let committed = !hub.list("repo").is_empty();
+        if !committed {
+            hub.adopt(lease(1), S2, &built);
+            hub.take_sent();
+            let mut back = Builder::new(lease(1), S2, files(&built));
+            back.announce(&mut hub);
+            back.upload(&mut hub);
+            hub.rule(lease(1), publish());
+        }
+        assert_eq!(hub.list("repo"), ["hello-1.0-1"], "step {step}");
+        assert_eq!(hub.list("working"), ["hello-1.0-1.src.rpm"]);
+        let json = hub.json("hello-1.0-1");
+        assert_eq!((json.lease.as_str(), json.files.len()), ("1764000000-1", 4));
+        assert_eq!(hub.list("repo/hello-1.0-1").len(), 5);
+        for file in json.files {
+            let bytes = fs::read(hub.folders.repo.join("hello-1.0-1").join(&file.name)).unwrap();
+            assert_eq!(Digest::of(&bytes).to_string(), file.digest);
+        }
+        if committed {
+            assert!(step > 4, "the fault was never met");
+            return;
+        }
+    }
+}
+
+#[test]
 fn failed_sync_drops_the_stage_keeps_the_lease_and_stops_everything_until_a_restart() {
     let built = build("hello", "1.0");
     for at_commit in [false, true] {
