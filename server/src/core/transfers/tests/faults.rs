@@ -80,6 +80,71 @@ fn stage_that_a_power_cut_damaged_is_not_the_builders_fault() {
 }
 
 #[test]
+fn damage_in_the_stage_does_not_count_towards_the_three_times() {
+    let built = build("hello", "1.0");
+    let mut hub = Hub::new();
+    hub.srpm(&built);
+    let stage = crate::stage::stage_dir(&hub.folders, lease(1));
+    fs::create_dir(&stage).unwrap();
+    fs::write(stage.join("f0"), b"xxxx").unwrap();
+    hub.adopt(lease(1), S1, &built);
+    hub.take_sent();
+    let mut builder = Builder::new(lease(1), S1, vec![("build.log".into(), b"12345678".to_vec())]);
+    builder.announce(&mut hub);
+    // Once with the stage's bytes, twice damaged on the way, then whole.
+    builder.files[0].1[7] ^= 1;
+    for _ in 0..3 {
+        assert!(builder.step(&mut hub));
+        hub.work();
+    }
+    builder.files[0].1[7] ^= 1;
+    builder.upload(&mut hub);
+    assert_eq!(hub.report().defect, None);
+    assert_eq!(builder.sent, 4 + 8 + 8 + 8);
+}
+
+#[test]
+fn builder_that_comes_back_with_another_result_starts_over() {
+    let built = build("hello", "1.0");
+    let mut hub = Hub::new();
+    let mut builder = begun(&mut hub, &built);
+    builder.announce(&mut hub);
+    while builder.sent < 100_000 {
+        assert!(builder.step(&mut hub));
+        hub.work();
+    }
+    hub.tell(Msg::Detach { lease: lease(1) });
+    hub.sent.clear();
+    hub.adopt(lease(1), S2, &built);
+    hub.take_sent();
+    let mut other = files(&built);
+    other.reverse();
+    let mut back = Builder::new(lease(1), S2, other.clone());
+    back.announce(&mut hub);
+    back.upload(&mut hub);
+    let report = hub.report();
+    assert_eq!(report.defect, None);
+    let digests: Vec<_> = report.files.iter().map(|file| file.digest).collect();
+    assert_eq!(digests, other.iter().map(|(_, bytes)| Digest::of(bytes)).collect::<Vec<_>>());
+}
+
+#[test]
+fn lease_ends_at_once_while_the_disk_is_full() {
+    let built = build("hello", "1.0");
+    let mut hub = Hub::new();
+    let mut builder = begun(&mut hub, &built);
+    builder.announce(&mut hub);
+    hub.faults.full.store(true, Ordering::Relaxed);
+    builder.upload(&mut hub);
+    assert!(hub.owed[&S1] > 0);
+    hub.tell(Msg::Close { lease: lease(1), why: "cancelled".into() });
+    hub.work();
+    hub.assert_even();
+    assert_eq!(hub.list("working"), ["hello-1.0-1.src.rpm"]);
+    assert_eq!(hub.core.deadline(), None);
+}
+
+#[test]
 fn full_disk_stops_the_credit_and_loses_nothing() {
     let built = build("hello", "1.0");
     let mut hub = Hub::new();
