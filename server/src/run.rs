@@ -259,7 +259,7 @@ impl Hub {
             history: history_in,
         } = inboxes;
         let mut threads = vec![history.start(history_in, stopped.clone(), clock.clone())];
-        let published = results.iter().filter_map(published).collect();
+        let published = in_order(&results).into_iter().filter_map(published).collect();
         threads.push(actors::repo::start(
             repo::Repo::new(published),
             indexer,
@@ -372,6 +372,13 @@ fn owners(found: &RepoResult) -> Option<queue::Msg> {
             .filter_map(|file| file.package.clone())
             .collect(),
     })
+}
+
+/// Results as they were committed; `NVR@10` after `NVR@9`, should the clock not tell.
+fn in_order(results: &[RepoResult]) -> Vec<&RepoResult> {
+    let mut results: Vec<&RepoResult> = results.iter().collect();
+    results.sort_by_key(|found| (found.result.committed_unix_s, found.folder.len()));
+    results
 }
 
 /// What of a result is indexed.
