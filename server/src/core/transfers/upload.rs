@@ -215,6 +215,9 @@ impl Lease {
 
     /// Asks for the first file that is not whole, or for the check of all when all are.
     pub(super) fn ask(&mut self, cx: &mut Cx<'_>) {
+        if cx.shared.broken {
+            return;
+        }
         let State::Uploading(upload) = &mut self.state else { return };
         while upload.whole.get(upload.current) == Some(&true) {
             upload.current += 1;

@@ -343,6 +343,25 @@ fn failed_sync_drops_the_stage_keeps_the_lease_and_stops_everything_until_a_rest
 }
 
 #[test]
+fn failed_sync_does_not_pass_the_turn_to_another_lease_of_the_session() {
+    let built = build("hello", "1.0");
+    let mut hub = Hub::new();
+    let mut builder = begun(&mut hub, &built);
+    hub.open(lease(2), S1, &built);
+    hub.take_sent();
+    builder.announce(&mut hub);
+    let wants = hub.take_sent();
+    Builder::new(lease(2), S1, files(&built)).announce(&mut hub);
+    hub.faults.sync.store(true, Ordering::Relaxed);
+    hub.sent.extend(wants.into_iter().map(|want| (S1, want)));
+    builder.upload(&mut hub);
+    assert_eq!(hub.stopped, 1);
+    assert!(builder.heard.is_empty() && hub.sent.is_empty(), "{:?}", hub.sent);
+    assert_eq!(builder.sent, builder.files[0].1.len() as u64);
+    hub.assert_even();
+}
+
+#[test]
 fn stale_result_is_dropped_and_the_builder_told() {
     let built = build("hello", "1.0");
     let mut hub = Hub::new();
