@@ -14,12 +14,10 @@ impl Queue {
     /// A whole SRPM is in `source/`. Said again about what is known already it changes nothing.
     pub(super) fn on_appeared(&mut self, name: &FileName, srpm: Srpm, out: &mut Vec<Effect>) {
         let package = self.package(name);
+        package.dropped = Some(srpm.clone());
         let is_new = package.srpm.as_ref() != Some(&srpm);
         match &package.state {
-            State::Claimed { .. } | State::Leased(_) => {
-                package.again = Some(srpm);
-                return;
-            }
+            State::Claimed { .. } | State::Leased(_) => return,
             State::Waiting | State::Held(_) if !is_new => return,
             // The move to `finished/` may have been lost in a crash of the folders' file system.
             State::Retiring if !is_new => return self.retire(name, out),
@@ -38,9 +36,10 @@ impl Queue {
     /// A file in `source/` is no whole SRPM.
     pub(super) fn on_unusable(&mut self, name: &FileName, why: String, out: &mut Vec<Effect>) {
         let package = self.package(name);
+        package.dropped = None;
         match &package.state {
             State::Unusable { why: before } if *before == why => return,
-            State::Claimed { .. } | State::Leased(_) => package.again = None,
+            State::Claimed { .. } | State::Leased(_) => {}
             _ => self.go(name, State::Unusable { why: why.clone() }),
         }
         log(out, log::Level::Warn, format!("pkg={name} is left in source/: {why}"));
@@ -49,10 +48,10 @@ impl Queue {
     /// A file left `source/`.
     pub(super) fn on_vanished(&mut self, name: &FileName, out: &mut Vec<Effect>) {
         let Some(package) = self.packages.get_mut(name) else { return };
+        package.dropped = None;
         match package.state {
             // The lease took it away, or it was a second one that somebody thought better of.
-            State::Claimed { .. } | State::Leased(_) => package.again = None,
-            State::Gone | State::Finished(_) => {}
+            State::Claimed { .. } | State::Leased(_) | State::Gone | State::Finished(_) => {}
             State::Waiting | State::Held(_) | State::Unusable { .. } | State::Retiring => {
                 if package.state != State::Retiring {
                     log(out, log::Level::Info, format!("pkg={name} was taken out of source/"));

@@ -9,15 +9,16 @@
 //! | `order.rs` | `priority.txt` and the sorted set of packages that wait |
 //! | `standing.rs` | builders: idle, quarantined, vanished together; the canary |
 //! | `arrivals.rs` | what the folders say |
+//! | `grants.rs` | answers to claims, and grants unasked |
 //! | `verdict.rs`, `evidence.rs` | what a result means |
 //! | `policy.rs` | what follows from it: attempts, holds, another builder |
 //! | `settle.rs` | after every message: who gets what |
 //! | `status.rs` | counts, and why nothing is leased |
 //!
 //! What the folders say and what leases say come by two ways, so a message may be older than one that
-//! came before it. Two rules make that harmless. What the watch says of a package that is claimed or
-//! leased is no news of the lease: it speaks of the file in `source/`, which is another one or on its way.
-//! And a claim for a file that is not there fails, which is how an old `Appeared` ends.
+//! came before it. Two rules make that harmless. The watch's last word about `source/` is kept whatever
+//! the state, and counts once a claim or a lease is over; it never ends a lease. And a claim for a file that is
+//! not there fails, and is made again only while the watch says that there is one.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +26,7 @@ use moji_proto::message::{Health, ToBuilder, Verdict};
 use moji_proto::{FileName, LeaseId, Line, Time};
 
 use self::order::Order;
-use self::package::{Hold, Leased, Package, State};
+use self::package::{Hold, Package, State};
 use self::standing::Standing;
 use super::types::{BuilderId, BuilderInfo, End, Report, SessionId, Srpm};
 use super::{leases, transfers};
@@ -34,6 +35,7 @@ use crate::rpmfile::Nevra;
 mod arrivals;
 mod evidence;
 mod glob;
+mod grants;
 mod order;
 mod package;
 mod policy;
@@ -503,75 +505,6 @@ impl Queue {
         for name in held {
             self.enqueue(&name, out);
         }
-    }
-
-    fn on_granted(
-        &mut self,
-        now: Time,
-        srpm: &FileName,
-        lease: LeaseId,
-        id: BuilderId,
-        out: &mut Vec<Effect>,
-    ) {
-        let published = self.published;
-        // Before any builder has registered, leases tell only of what they found at the start.
-        let inherited = !self.standing.all.contains_key(&id);
-        if let Some(builder) = self.standing.all.get_mut(&id)
-            && builder.claiming.as_ref() == Some(srpm)
-        {
-            builder.claiming = None;
-        }
-        self.standing.busy(id);
-        self.package(srpm).released = None;
-        self.own(srpm);
-        let leased = Leased { lease, builder: id, since: now, inherited, published, ruled: None };
-        self.go(srpm, State::Leased(leased));
-        let name = self.standing.name(id);
-        log(out, log::Level::Info, format!("pkg={srpm} lease={lease} builder={name} leased"));
-        out.push(Effect::History(Note::Began { srpm: srpm.clone(), lease, builder: id }));
-    }
-
-    fn on_claim_failed(
-        &mut self,
-        now: Time,
-        srpm: &FileName,
-        id: BuilderId,
-        why: ClaimFailure,
-        out: &mut Vec<Effect>,
-    ) {
-        if let Some(builder) = self.standing.all.get_mut(&id)
-            && builder.claiming.as_ref() == Some(srpm)
-        {
-            builder.claiming = None;
-        }
-        if why == ClaimFailure::NoBuilder {
-            self.standing.busy(id);
-        }
-        if self.package(srpm).state != (State::Claimed { builder: id }) {
-            return;
-        }
-        if self.standing.bird.as_ref() == Some(srpm) {
-            self.standing.bird = None;
-        }
-        match why {
-            ClaimFailure::NoBuilder => {}
-            // What the watch has said of the file since the claim, it still says.
-            ClaimFailure::NoSuchFile => {
-                let Some(again) = self.package(srpm).again.take() else {
-                    log(out, log::Level::Info, format!("pkg={srpm} is gone from source/"));
-                    self.leave(srpm, out);
-                    return self.tidy(srpm);
-                };
-                self.replace(srpm, again, out);
-            }
-            // The lease is about to end; leases will say so.
-            ClaimFailure::Leased => {
-                let until = now.plus_ms(settle::CLAIM_AGAIN_MS);
-                self.package(srpm).not_before = Some(until);
-                self.wakes.insert(until);
-            }
-        }
-        self.enqueue(srpm, out);
     }
 }
 

@@ -110,8 +110,9 @@ pub(super) struct Package {
     pub(super) state: State,
     /// What its file holds; None if it was leased before this run saw it.
     pub(super) srpm: Option<Srpm>,
-    /// What a file holds that was dropped while the same name was leased.
-    pub(super) again: Option<Srpm>,
+    /// The watch's last word about `source/`: what the file of this name holds, if there is one. While a
+    /// claim or a lease is young it may still speak of the file that was leased.
+    pub(super) dropped: Option<Srpm>,
     /// Whether a file of this name is in `finished/`.
     pub(super) in_finished: bool,
     /// What was tried in vain.
@@ -143,7 +144,7 @@ impl Package {
         Package {
             state: State::Gone,
             srpm: None,
-            again: None,
+            dropped: None,
             in_finished: false,
             past: Past::default(),
             released: None,
@@ -153,7 +154,10 @@ impl Package {
 
     /// Whether nothing would be lost if it were forgotten.
     pub(super) fn is_void(&self) -> bool {
-        self.state == State::Gone && !self.in_finished && self.again.is_none() && self.past == Past::default()
+        self.state == State::Gone
+            && !self.in_finished
+            && self.dropped.is_none()
+            && self.past == Past::default()
     }
 }
 

@@ -125,7 +125,6 @@ impl Queue {
         match end {
             End::Finished(verdict) => self.on_done(now, name, &leased, verdict, out),
             End::Cancelled => {
-                self.say_ended(name, &leased, "cancelled", "its lease was taken away", out);
                 self.note(name, &leased, Verdict::Released, "cancelled", false, out);
                 self.after(name, out);
             }
@@ -147,7 +146,7 @@ impl Queue {
             Some(ruled) => (ruled.verdict, ruled.reason.clone()),
             None => (verdict, String::new()),
         };
-        self.say_ended(name, leased, verdict.as_str(), &reason, out);
+        self.say_ruled(name, leased, verdict, &reason, out);
         self.note(name, leased, verdict, &reason, false, out);
         self.judged(now, leased.builder, shown, out);
         if verdict == Verdict::Success
@@ -185,16 +184,23 @@ impl Queue {
             Some(ruled) => ruled.reason.clone(),
             None => format!("on {builder}"),
         };
-        self.say_ended(name, leased, verdict.as_str(), &reason, out);
+        // What ends without a ruling is said by leases.
+        if ruled.is_some() {
+            self.say_ruled(name, leased, verdict, &reason, out);
+        }
         self.note(name, leased, verdict, &reason, charged, out);
         self.judged(now, leased.builder, verdict, out);
         self.remember(now, name, leased, verdict, ruled.as_ref());
         let package = self.package(name);
         if charged {
             package.past.charged.push((verdict, reason));
+            let (used, of) = (package.past.charged.len(), self.config.attempts);
+            let text = format!("pkg={name} lease={} attempt {used} of {of} used up: {verdict}", leased.lease);
+            log(out, log::Level::Info, text);
         }
-        if let Some(again) = package.again.take() {
-            self.replace(name, again, out);
+        let package = self.package(name);
+        if let Some(dropped) = package.dropped.clone() {
+            self.replace(name, dropped, out);
         } else if package.srpm.is_none() {
             // Leased before this run saw it: the watch is about to say what it holds.
             return self.go(name, State::Gone);
@@ -245,9 +251,9 @@ impl Queue {
     /// Where a package goes that is not in `source/` any more, or again because another file was
     /// dropped meanwhile.
     fn after(&mut self, name: &FileName, out: &mut Vec<Effect>) {
-        match self.package(name).again.take() {
-            Some(again) => {
-                self.replace_afresh(name, again, out);
+        match self.package(name).dropped.clone() {
+            Some(dropped) => {
+                self.replace_afresh(name, dropped, out);
                 self.enqueue(name, out);
             }
             None => self.leave(name, out),
@@ -286,10 +292,17 @@ impl Queue {
         }
     }
 
-    fn say_ended(&self, name: &FileName, leased: &Leased, what: &str, reason: &str, out: &mut Vec<Effect>) {
+    fn say_ruled(
+        &self,
+        name: &FileName,
+        leased: &Leased,
+        verdict: Verdict,
+        reason: &str,
+        out: &mut Vec<Effect>,
+    ) {
         let builder = self.standing.name(leased.builder);
         let colon = if reason.is_empty() { "" } else { ": " };
-        let text = format!("pkg={name} lease={} builder={builder} {what}{colon}{reason}", leased.lease);
+        let text = format!("pkg={name} lease={} builder={builder} {verdict}{colon}{reason}", leased.lease);
         log(out, log::Level::Info, text);
     }
 

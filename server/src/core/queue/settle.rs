@@ -13,8 +13,8 @@ use super::{Effect, Queue, SPACE_AGAIN_MS, glob, log, verdict};
 use crate::core::leases;
 use crate::core::types::BuilderId;
 
-/// A claim that came while the lease before it was still ending is tried again after this, milliseconds:
-/// two renames and an fsync.
+/// A claim that failed because the watch or the queue was not up to date is made again after this,
+/// milliseconds: two renames and an fsync, and the second within which the watch notices.
 pub(super) const CLAIM_AGAIN_MS: u64 = 1_000;
 /// Never less must stay free than this, bytes: 2 GiB (DESIGN, "Sizes").
 const FLOOR_BYTES_MIN: u64 = 2 << 30;
@@ -117,7 +117,8 @@ impl Queue {
                 break;
             }
             let Some(package) = self.packages.get(name) else { continue };
-            if package.not_before.is_some_and(|at| at > now) {
+            // A claim may be on its way still, if an adoption came between.
+            if package.not_before.is_some_and(|at| at > now) || self.standing.is_claimed(name) {
                 continue;
             }
             let may = self.who_may(now, package);

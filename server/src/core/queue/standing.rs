@@ -224,6 +224,11 @@ impl Standing {
         idle.into_iter().map(|(_, id)| id).collect()
     }
 
+    /// Whether leases was asked to lease this package and has not answered.
+    pub(super) fn is_claimed(&self, name: &FileName) -> bool {
+        self.all.values().any(|builder| builder.claiming.as_ref() == Some(name))
+    }
+
     /// A name for logs.
     pub(super) fn name(&self, id: BuilderId) -> String {
         self.all.get(&id).map_or_else(|| id.fingerprint(), |b| b.info.name.to_string())

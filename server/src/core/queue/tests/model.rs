@@ -127,7 +127,8 @@ impl World {
                 self.from_leases.push_back(Msg::ClaimFailed { srpm, builder, why });
             }
             Some(leases::Msg::Retire { srpm, .. }) => {
-                if !self.leases.contains_key(&srpm) && self.source.remove(&srpm) {
+                let moved = !self.leases.contains_key(&srpm) && self.source.remove(&srpm);
+                if moved {
                     self.finished.insert(srpm.clone());
                     self.watch(&srpm);
                     self.watch_finished(&srpm);
@@ -197,6 +198,15 @@ impl World {
         }
     }
 
+    /// A builder is back for a package that it had, although the lease was over.
+    fn revive(&mut self, builder: BuilderId) {
+        let name = self.name();
+        let free = self.up.contains_key(&builder) && !self.leases.values().any(|(_, b, _)| *b == builder);
+        if free && self.source.contains(&name) {
+            self.grant(&name, builder);
+        }
+    }
+
     /// Somebody's hand in the folders.
     fn meddle(&mut self) {
         let name = self.name();
@@ -236,7 +246,7 @@ impl World {
     }
 
     fn step(&mut self) {
-        match self.dice.roll(if self.healed { 8 } else { 11 }) {
+        match self.dice.roll(if self.healed { 8 } else { 12 }) {
             0..4 => self.deliver(),
             4 | 5 => self.leases_work(),
             6 => {
@@ -252,6 +262,10 @@ impl World {
             9 => {
                 let builder = 1 + self.dice.roll(usize::from(BUILDERS)) as u8;
                 self.connect(builder);
+            }
+            10 => {
+                let builder = key(1 + self.dice.roll(usize::from(BUILDERS)) as u8);
+                self.revive(builder);
             }
             _ => {
                 let builder = key(1 + self.dice.roll(usize::from(BUILDERS)) as u8);

@@ -67,6 +67,13 @@ fn released_packages_are_not_charged_and_may_go_to_the_same_builder() {
     rig.effects();
     rig.ready(1);
     assert_eq!(rig.claims(), ["a→1"]);
+    // The grant used up its turn: after infra it has no place in front of others.
+    rig.build("a", 1, Verdict::Infra);
+    rig.drop_in(&["0"]);
+    rig.effects();
+    rig.pass_ms(PAUSE_MS);
+    rig.up(2);
+    assert_eq!(rig.claims(), ["0→2"]);
 }
 
 #[test]
@@ -104,6 +111,33 @@ fn after_memory_a_builder_with_more_gets_it_even_if_it_must_be_waited_for() {
     assert_eq!(rig.claims(), ["a→2"]);
     rig.build("a", 2, Verdict::Memory);
     assert_eq!(rig.claims(), ["a→1"]);
+}
+
+#[test]
+fn nobody_waits_for_a_bigger_builder_that_is_away_or_drains() {
+    let mut rig = Rig::new();
+    rig.up_with(BuilderInfo { memory_mib: 512, ..info(2) });
+    rig.tell(Msg::BuilderDown { builder: key(2) });
+    rig.up_with(BuilderInfo { memory_mib: 512, ..info(3) });
+    rig.tell(Msg::Draining { builder: key(3) });
+    rig.up(1);
+    rig.drop_in(&["a"]);
+    rig.build("a", 1, Verdict::Memory);
+    rig.effects();
+    rig.ready(1);
+    assert_eq!(rig.claims(), ["a→1"]);
+}
+
+#[test]
+fn a_ruling_whose_commit_failed_does_not_count_when_the_lease_is_lost_later() {
+    let mut rig = Rig::new();
+    rig.up(1);
+    rig.drop_in(&["a"]);
+    let lease = rig.grant("a", 1);
+    rig.judge("a", lease, 1, report("a", Verdict::Infra));
+    rig.end("a", lease, 1, End::Returned(Verdict::Lost));
+    let charged = &rig.queue.packages[&file("a")].past.charged;
+    assert_eq!(charged[..], [(Verdict::Lost, "on b1".to_owned())]);
 }
 
 #[test]
@@ -160,6 +194,14 @@ fn a_lost_lease_is_charged_only_if_the_builder_alone_is_to_blame() {
     }
     rig.end("inherited", lease(90), 7, End::Returned(Verdict::Lost));
     assert_eq!(["a", "b", "c", "inherited"].map(|name| rig.charged(name)), [1, 0, 0, 0]);
+    // The last one of all is no crowd.
+    rig.drop_in(&["d"]);
+    rig.up(1);
+    let lease = rig.grant("d", 1);
+    rig.pass_ms(120_000);
+    rig.tell(Msg::BuilderDown { builder: key(1) });
+    rig.end("d", lease, 1, End::Returned(Verdict::Lost));
+    assert_eq!(rig.charged("d"), 1);
     // A crowd before the lease began excuses nothing.
     rig.drop_in(&["a", "b", "c"]);
     rig.up(2);
@@ -185,9 +227,15 @@ fn what_waits_for_dependencies_goes_on_at_the_next_publication_behind_what_is_ne
     rig.build("b", 1, Verdict::Deps);
     rig.effects();
     rig.ready(1);
-    assert_eq!(rig.logged("nothing to lease: 1 wait for dependencies (b-1-1.src.rpm: x)"), 1);
+    let stuck = "nothing to lease: 1 wait for dependencies (b-1-1.src.rpm: x)";
+    assert_eq!(rig.logged(stuck), 1);
     rig.pass_ms(PAUSE_MS);
-    assert_eq!(rig.claims(), [""; 0]);
+    assert_eq!(rig.logged(stuck), 0);
+    rig.drop_in(&["m"]);
+    assert_eq!(rig.claims(), ["m→1"]);
+    rig.build("m", 1, Verdict::Failed);
+    rig.ready(1);
+    assert_eq!(rig.logged(stuck), 1);
     rig.drop_in(&["z"]);
     assert_eq!(rig.claims(), ["z→1"]);
     rig.tell(Msg::Published);
@@ -560,8 +608,13 @@ fn a_claim_that_fails_is_made_again_only_when_it_can_succeed() {
     assert_eq!(rig.claims(), [""; 0]);
     rig.pass_ms(settle::CLAIM_AGAIN_MS);
     assert_eq!(rig.claims(), ["a→1"]);
+    // The watch says that it is there: perhaps it is not up to date.
     rig.tell(failed(ClaimFailure::NoSuchFile));
-    rig.ready(1);
+    assert_eq!(rig.claims(), [""; 0]);
+    rig.pass_ms(settle::CLAIM_AGAIN_MS);
+    assert_eq!(rig.claims(), ["a→1"]);
+    rig.tell(Msg::Vanished { srpm: file("a") });
+    rig.tell(failed(ClaimFailure::NoSuchFile));
     rig.pass_ms(PAUSE_MS);
     assert_eq!(rig.claims(), [""; 0]);
     rig.drop_in(&["a"]);

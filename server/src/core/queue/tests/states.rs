@@ -1,6 +1,7 @@
 //! Every pair of states.
 
 use super::*;
+use crate::core::queue::package::Leased;
 
 fn all() -> Vec<(&'static str, State)> {
     let builder = key(1);

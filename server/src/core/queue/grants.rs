@@ -1,0 +1,76 @@
+//! Answers of leases to what the queue asked for, and grants that it did not ask for.
+//!
+//! Owns when a claim is over. Leases alone decide who holds what: the queue follows.
+
+use moji_proto::{FileName, LeaseId, Time};
+
+use super::package::{Leased, State};
+use super::{ClaimFailure, Effect, Note, Queue, settle};
+use crate::core::types::BuilderId;
+
+impl Queue {
+    /// The package is leased, asked for or not.
+    pub(super) fn on_granted(
+        &mut self,
+        now: Time,
+        srpm: &FileName,
+        lease: LeaseId,
+        id: BuilderId,
+        out: &mut Vec<Effect>,
+    ) {
+        let published = self.published;
+        // Before any builder has registered, leases tell only of what they found at the start.
+        let inherited = !self.standing.all.contains_key(&id);
+        if let Some(builder) = self.standing.all.get_mut(&id)
+            && builder.claiming.as_ref() == Some(srpm)
+        {
+            builder.claiming = None;
+        }
+        self.standing.busy(id);
+        self.package(srpm).released = None;
+        self.own(srpm);
+        let leased = Leased { lease, builder: id, since: now, inherited, published, ruled: None };
+        self.go(srpm, State::Leased(leased));
+        out.push(Effect::History(Note::Began { srpm: srpm.clone(), lease, builder: id }));
+    }
+
+    /// A claim came to nothing; what becomes of package and builder depends on why.
+    pub(super) fn on_claim_failed(
+        &mut self,
+        now: Time,
+        srpm: &FileName,
+        id: BuilderId,
+        why: ClaimFailure,
+        out: &mut Vec<Effect>,
+    ) {
+        if let Some(builder) = self.standing.all.get_mut(&id)
+            && builder.claiming.as_ref() == Some(srpm)
+        {
+            builder.claiming = None;
+        }
+        if why == ClaimFailure::NoBuilder {
+            self.standing.busy(id);
+        }
+        if self.package(srpm).state != (State::Claimed { builder: id }) {
+            return;
+        }
+        if self.standing.bird.as_ref() == Some(srpm) {
+            self.standing.bird = None;
+        }
+        let gone = why == ClaimFailure::NoSuchFile && self.package(srpm).dropped.is_none();
+        if gone {
+            self.leave(srpm, out);
+            return self.tidy(srpm);
+        }
+        // Either the watch is about to say that the file is gone, or a lease is about to end.
+        if why != ClaimFailure::NoBuilder {
+            let until = now.plus_ms(settle::CLAIM_AGAIN_MS);
+            self.package(srpm).not_before = Some(until);
+            self.wakes.insert(until);
+        }
+        if let Some(dropped) = self.package(srpm).dropped.clone() {
+            self.replace(srpm, dropped, out);
+        }
+        self.enqueue(srpm, out);
+    }
+}
