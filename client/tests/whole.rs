@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use common::{Bench, Hub, kill_9, lease, until};
 use moji_proto::limits::UPLOAD_WINDOW_BYTES;
-use moji_proto::message::{Exit, FromBuilder, Phase, ReleaseWhy, ToBuilder, Verdict, Which};
+use moji_proto::message::{Exit, FromBuilder, Phase, RejectedWhy, ReleaseWhy, ToBuilder, Verdict, Which};
 use moji_proto::{Digest, LeaseId};
 use nix::sys::signal::Signal;
 
@@ -220,6 +220,37 @@ fn a_stop_while_the_hub_is_away_is_told_at_the_next_start() {
     assert_eq!(session.recv(), FromBuilder::Release { lease, why: ReleaseWhy::Stopped });
     assert_eq!(session.recv(), FromBuilder::Ready);
     until("the release is confirmed", || !bench.path("state/released").exists());
+    drop(client);
+}
+
+#[test]
+fn a_build_goes_on_while_the_hub_is_away_and_a_stop_keeps_what_is_built() {
+    let bench =
+        Bench::new("echo up > $R/build.log; until [ -e $B/go ]; do sleep 0.05; done; echo x > $R/a.rpm");
+    let (hub, lease) = (Hub::new(), lease(11));
+    let client = bench.start(&hub.address(), &[]);
+    let (mut session, _) = hub.registered(gone);
+    session.give(lease, b"srpm", &[]);
+    session.until_log(Which::Build, "up");
+    drop(session);
+    std::fs::write(bench.path("go"), "").unwrap();
+    until("the build ended", || bench.path("state/jobs").join(lease.to_string()).join("status").exists());
+
+    let (mut session, held) = hub.registered(adopted);
+    assert!(matches!(held[..], [FromBuilder::Held { .. }]), "{held:?}");
+    let results = session.results();
+    client.signal(Signal::SIGTERM);
+    assert_eq!(session.next(), None, "nothing is given back");
+    assert_eq!(client.code(), Some(0));
+    assert_eq!(bench.jobs(), [lease.to_string()]);
+
+    let client = bench.start(&hub.address(), &[]);
+    let (mut session, held) = hub.registered(adopted);
+    assert!(matches!(held[..], [FromBuilder::Held { phase: Phase::Upload, .. }]), "{held:?}");
+    assert_eq!(session.results(), results);
+    session.send(&ToBuilder::Rejected { lease, why: RejectedWhy::Foreign });
+    assert_eq!(session.recv(), FromBuilder::Ready);
+    assert_eq!(bench.jobs(), [""; 0]);
     drop(client);
 }
 

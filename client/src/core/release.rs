@@ -3,7 +3,7 @@
 //! Owns the list of releases. An entry is stored before it is sent and goes when a `Pong` proves that
 //! the hub heard it, or when the hub answers its `Held` with `Gone` or `Done`.
 
-use moji_proto::message::{FromBuilder, ReleaseWhy};
+use moji_proto::message::{FromBuilder, Phase, ReleaseWhy};
 use moji_proto::{Digest, FileName, LeaseId};
 use serde::{Deserialize, Serialize};
 
@@ -101,12 +101,13 @@ impl Builder {
                     self.release(lease, ReleaseWhy::Stopped, out);
                     self.forget(lease, out);
                 }
+                // The build is done; the shim finishes alone, and the next client finds the spool.
+                Stage::Building { phase: Phase::Collect } | Stage::Finished { .. } => {}
                 Stage::Building { .. } => {
                     self.release(lease, ReleaseWhy::Stopped, out);
                     self.end(lease, false, out);
                 }
                 Stage::Ending => self.end(lease, false, out),
-                Stage::Finished { .. } => {}
             }
         }
     }

@@ -61,7 +61,7 @@ pub(super) fn collect(result: &Path, spare: &Path) -> io::Result<(Vec<ResultFile
     for name in found {
         let path = result.join(&name);
         if name.as_str().ends_with(".log") {
-            cut(&path, spare, LOG_BYTES_MAX)?;
+            cut_or_truncate(&path, spare, LOG_BYTES_MAX)?;
         }
         result_files.push(hash(&path, name)?);
     }
@@ -86,6 +86,18 @@ fn hash(path: &Path, name: FileName) -> io::Result<ResultFile> {
     }
     file.sync_all()?;
     Ok(ResultFile { name, size, digest: hasher.finish() })
+}
+
+/// Cuts the middle; where the disk has no room for that, the end.
+fn cut_or_truncate(path: &Path, spare: &Path, limit: u64) -> io::Result<()> {
+    match cut(path, spare, limit) {
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+            files::remove(spare)?;
+            let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+            OpenOptions::new().write(true).custom_flags(flags).open(path)?.set_len(limit)
+        }
+        other => other,
+    }
 }
 
 /// Replaces a log over `limit` by its beginning, a mark, and its end.

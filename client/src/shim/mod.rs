@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use moji_proto::Line;
 use moji_proto::message::{Backend, Exit, Phase, Which};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -32,6 +33,9 @@ pub use collect::open_regular;
 pub const OOM_SCORE_PROTECTED: i32 = -900;
 /// What offers mock to the OOM killer before anything else.
 const OOM_SCORE_EXPOSED: i32 = 500;
+/// Disk kept back for the manifest, bytes, in case the build fills the disk: 16,384 files would
+/// take 5 MiB, real builds a few KiB.
+const RESERVE_BYTES: usize = 256 * 1024;
 /// How long leftovers of a build are killed before the shim goes on without their death.
 const LEFTOVERS_MAX: Duration = Duration::from_secs(5);
 /// How often the shim looks when it cannot simply wait.
@@ -64,6 +68,7 @@ pub fn main(folder: &Path) -> io::Result<()> {
     }
     let launch = folder.launch()?;
     fresh_folders(&folder, &launch)?;
+    fs::write(folder.entry("reserve"), vec![0; RESERVE_BYTES])?;
 
     let (began, oom_before) = (Instant::now(), proc::oom_kills());
     let exit = build(&folder, &launch)?;
@@ -71,17 +76,26 @@ pub fn main(folder: &Path) -> io::Result<()> {
     kill_leftovers(&launch);
     let oom_kills = proc::oom_kills().saturating_sub(oom_before).try_into().unwrap_or(u32::MAX);
     let phase = phase_of(&folder.result()).unwrap_or(Phase::Init);
+    files::remove(&folder.entry("reserve"))?;
     files::replace(&folder.entry("collect"), b"", 0o644)?;
     // Here and not in the client's loop: a build tree may hold 100,000 files.
     files::remove_folder(&folder.work())?;
 
     let mut evidence = evidence::gather(&folder.result(), exit);
-    let (result_files, left_out) = collect::collect(&folder.result(), &folder.entry("cut"))?;
-    for line in left_out {
-        if evidence.len() < usize::from(moji_proto::limits::EVIDENCE_MAX) {
-            evidence.push((Which::Mock, moji_proto::Line::lossy(&line)));
+    let collected = collect::collect(&folder.result(), &folder.entry("cut"));
+    let line = |text: &str| (Which::Mock, Line::lossy(text));
+    let result_files = match collected {
+        Ok((result_files, left_out)) => {
+            evidence.extend(left_out.iter().map(|text| line(text)));
+            result_files
         }
-    }
+        Err(error) => {
+            // What the disk says is this builder's fault, and the hub rules so by these very words.
+            evidence.insert(0, line(&format!("failed to collect the result: {error}")));
+            Vec::new()
+        }
+    };
+    evidence.truncate(usize::from(moji_proto::limits::EVIDENCE_MAX));
     let backend = launch.backend;
     let summary = Summary { exit, phase, backend, seconds, oom_kills, files: result_files, evidence };
     folder.write("manifest", &summary)?;
