@@ -281,8 +281,10 @@ fn a_drained_client_finishes_its_build_first() {
     let output = bench.verb("disable");
     assert!(String::from_utf8_lossy(&output.stdout).contains("pkg=a-1-1.src.rpm"), "{output:?}");
     assert_eq!(session.recv(), FromBuilder::Draining);
-    let status = bench.verb("status");
-    assert!(String::from_utf8_lossy(&status.stdout).contains("draining, pkg=a-1-1.src.rpm"), "{status:?}");
+    until("status says so", || {
+        let status = bench.verb("status");
+        String::from_utf8_lossy(&status.stdout).contains("draining, pkg=a-1-1.src.rpm")
+    });
     std::fs::write(bench.path("go"), "").unwrap();
     assert_eq!(session.results().exit, Exit::Code(0));
     session.send(&ToBuilder::Accepted { lease, verdict: Verdict::Success });
