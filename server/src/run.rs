@@ -363,7 +363,8 @@ fn remember(state: &Path, results: &[RepoResult], peers: &Peers) -> Result<Histo
 /// Which source package the binary packages of a result come from.
 fn owners(found: &RepoResult) -> Option<queue::Msg> {
     let result = &found.result;
-    (result.verdict == Verdict::Success.as_str()).then(|| queue::Msg::Known {
+    // What waits for the operator owns nothing yet.
+    (result.verdict == Verdict::Success.as_str() && result.held.is_none()).then(|| queue::Msg::Known {
         source: result.source.clone(),
         binaries: result
             .files

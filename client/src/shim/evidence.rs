@@ -25,27 +25,33 @@ const LINE_LOOKED_AT_BYTES: usize = 16 * 1024;
 const RANKS: usize = 4;
 
 /// Rank and text: 0 missing dependencies, 1 memory, 2 the builder or the world, 3 the package.
-const NEEDLES: [(usize, &str); 37] = [
+const NEEDLES: [(usize, &str); 47] = [
     (0, "No matching package"),
     (0, "nothing provides"),
     (0, "Failed build dependencies"),
     (0, "is needed by"),
+    (0, "none of the providers can be installed"),
+    (0, "No match for argument:"),
+    (0, "No Package found for"),
     (1, "Killed signal terminated program"),
     (1, "terminated with signal 9"),
     (1, "virtual memory exhausted"),
     (1, "Cannot allocate memory"),
     (1, "out of memory"),
     (1, "Out of memory"),
-    (1, "Child return code was: -9"),
+    (1, "return code was: -9"),
     (1, "failed to map segment"),
     (1, " Killed "),
     (1, ": Killed"),
+    (1, "] Killed"),
     (2, "No space left on device"),
     (2, "more space needed"),
     (2, "Disk quota exceeded"),
     (2, "Read-only file system"),
     (2, "Input/output error"),
-    (2, "Failed to download metadata"),
+    (2, "Failed to download"),
+    (2, "Failed to synchronize cache"),
+    (2, "All mirrors were tried"),
     (2, "Cannot download"),
     (2, "Error downloading packages"),
     (2, "Unable to find a match"),
@@ -53,6 +59,7 @@ const NEEDLES: [(usize, &str); 37] = [
     (2, "Status code: "),
     (2, "No such command: builddep"),
     (2, "builddep command missing"),
+    (2, "dnf-plugins-core"),
     (2, "Build root is locked"),
     (2, "Could not find required config file"),
     (2, "Could not create output directory"),
@@ -62,7 +69,10 @@ const NEEDLES: [(usize, &str); 37] = [
     (3, "ExclusiveArch"),
     (3, "ExcludeArch"),
     (3, "No compatible architectures found for build"),
+    (3, "Architecture is not included"),
+    (3, "Architecture is excluded"),
     (3, "Bad exit status from"),
+    (3, "error:"),
 ];
 
 /// Reads the four logs of `result` and returns at most [`EVIDENCE_MAX`] lines, best first.
