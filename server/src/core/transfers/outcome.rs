@@ -188,11 +188,12 @@ impl Lease {
         let (ruling, rpms) = (ruling.clone(), std::mem::take(rpms));
         let lease = self.id();
         cx.out.push(Effect::Leases(leases::Msg::Settled { lease, outcome: outcome.clone() }));
+        // What was ruled and why is the queue's to say.
         let what = match &outcome {
-            Outcome::Committed { folder, verdict } => format!("{verdict}: in repo/{folder}"),
-            Outcome::Kept { verdict } => format!("{verdict}: logs in attempts/{lease}"),
+            Outcome::Committed { folder, .. } => format!("result is in repo/{folder}"),
+            Outcome::Kept { .. } => format!("logs are in attempts/{lease}"),
         };
-        self.log(cx, log::Level::Info, &what);
+        self.log(cx, log::Level::Debug, &what);
         let answer = match ruling {
             Ruling::Publish { held } => {
                 if let (None, Outcome::Committed { folder, .. }) = (held, outcome) {

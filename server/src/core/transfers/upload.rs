@@ -206,7 +206,7 @@ impl Lease {
             return;
         }
         let bytes: u64 = manifest.files.iter().map(|file| file.size).sum();
-        self.log(cx, log::Level::Info, &format!("result announced: {count} files, {bytes} bytes"));
+        self.log(cx, log::Level::Debug, &format!("result announced: {count} files, {bytes} bytes"));
         let whole = known.map_or_else(|| vec![false; count], |known| known.whole);
         let staged = BTreeMap::new();
         self.push(Op::Survey, None);
