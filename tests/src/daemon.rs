@@ -38,15 +38,8 @@ impl Daemon {
         let log_start = file.metadata().map_or(0, |meta| meta.len());
         let copy = file.try_clone().expect("a descriptor can be duplicated");
         command.stdin(Stdio::null()).stdout(copy).stderr(file);
-        let child = command
-            .spawn()
-            .unwrap_or_else(|why| panic!("cannot start {command:?}: {why}"));
-        Self {
-            name: name.to_owned(),
-            child,
-            log: log.to_owned(),
-            log_start,
-        }
+        let child = command.spawn().unwrap_or_else(|why| panic!("cannot start {command:?}: {why}"));
+        Self { name: name.to_owned(), child, log: log.to_owned(), log_start }
     }
 
     /// The name it was given, as in `hub` or `builder0`.
@@ -93,11 +86,7 @@ impl Daemon {
     /// When it has not ended after `limit`, with its log.
     pub fn wait_exit(&mut self, limit: Duration) -> ExitStatus {
         if !poll_until(limit, || !self.is_running()) {
-            panic!(
-                "{} still runs after {limit:?}; its log:\n{}",
-                self.name,
-                self.log_text()
-            );
+            panic!("{} still runs after {limit:?}; its log:\n{}", self.name, self.log_text());
         }
         self.child.wait().expect("a child can be waited for")
     }
@@ -110,9 +99,7 @@ impl Daemon {
     /// What it has written since this start (not what an earlier run under that name wrote).
     pub fn log_text(&self) -> String {
         let mut bytes = std::fs::read(&self.log).unwrap_or_default();
-        let start = usize::try_from(self.log_start)
-            .unwrap_or(usize::MAX)
-            .min(bytes.len());
+        let start = usize::try_from(self.log_start).unwrap_or(usize::MAX).min(bytes.len());
         bytes.drain(..start);
         String::from_utf8_lossy(&bytes).into_owned()
     }
@@ -124,10 +111,7 @@ impl Daemon {
 
     /// How many lines with `text` it wrote since this start.
     pub fn log_count(&self, text: &str) -> usize {
-        self.log_text()
-            .lines()
-            .filter(|line| line.contains(text))
-            .count()
+        self.log_text().lines().filter(|line| line.contains(text)).count()
     }
 }
 
@@ -159,41 +143,25 @@ pub fn run_to_end(mut command: Command, limit: Duration) -> Finished {
     let out = tempfile::tempfile().expect("a temporary file can be made");
     let err = tempfile::tempfile().expect("a temporary file can be made");
     let copy = |file: &File| file.try_clone().expect("a descriptor can be duplicated");
-    command
-        .stdin(Stdio::null())
-        .stdout(copy(&out))
-        .stderr(copy(&err));
-    let mut child = command
-        .spawn()
-        .unwrap_or_else(|why| panic!("cannot start {command:?}: {why}"));
+    command.stdin(Stdio::null()).stdout(copy(&out)).stderr(copy(&err));
+    let mut child = command.spawn().unwrap_or_else(|why| panic!("cannot start {command:?}: {why}"));
     let ended = poll_until(limit, || !matches!(child.try_wait(), Ok(None)));
     if !ended {
         let _ = child.kill();
     }
     let status = child.wait().expect("a child can be waited for");
     let (stdout, stderr) = (content(out), content(err));
-    assert!(
-        ended,
-        "{command:?} still ran after {limit:?}; it said:\n{stdout}{stderr}"
-    );
-    let code = status
-        .code()
-        .unwrap_or_else(|| -status.signal().unwrap_or(0));
-    Finished {
-        code,
-        stdout,
-        stderr,
-    }
+    assert!(ended, "{command:?} still ran after {limit:?}; it said:\n{stdout}{stderr}");
+    let code = status.code().unwrap_or_else(|| -status.signal().unwrap_or(0));
+    Finished { code, stdout, stderr }
 }
 
 /// The text of a file that a child wrote through a copy of this descriptor.
 fn content(mut file: File) -> String {
     use std::io::{Seek, SeekFrom};
     let mut bytes = Vec::new();
-    file.seek(SeekFrom::Start(0))
-        .expect("a temporary file can be rewound");
-    file.read_to_end(&mut bytes)
-        .expect("a temporary file can be read");
+    file.seek(SeekFrom::Start(0)).expect("a temporary file can be rewound");
+    file.read_to_end(&mut bytes).expect("a temporary file can be read");
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
@@ -212,10 +180,7 @@ mod tests {
     #[test]
     fn output_and_exit_code_of_a_finished_program_are_kept() {
         let finished = run_to_end(shell("echo out; echo err >&2; exit 7"), LIMIT);
-        assert_eq!(
-            (finished.code, &*finished.stdout, &*finished.stderr),
-            (7, "out\n", "err\n")
-        );
+        assert_eq!((finished.code, &*finished.stdout, &*finished.stderr), (7, "out\n", "err\n"));
     }
 
     #[test]
@@ -239,8 +204,7 @@ mod tests {
     #[test]
     fn term_gives_the_exit_status() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let script =
-            "trap 'exit 5' TERM; echo up; while :; do read -t 0.1 x < /dev/zero || :; done";
+        let script = "trap 'exit 5' TERM; echo up; while :; do read -t 0.1 x < /dev/zero || :; done";
         let mut command = Command::new("bash");
         command.args(["-c", script]);
         let mut daemon = Daemon::spawn("trap", command, &folder.path().join("log"));

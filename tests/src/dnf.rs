@@ -39,19 +39,13 @@ impl Installed {
         let mut command = Command::new("chroot");
         command.arg(&self.root).args(words);
         let ended = run_to_end(command, DNF_LIMIT);
-        if ended.code == 0 {
-            Ok(ended.stdout)
-        } else {
-            Err(ended.stdout + &ended.stderr)
-        }
+        if ended.code == 0 { Ok(ended.stdout) } else { Err(ended.stdout + &ended.stderr) }
     }
 
     /// `name-version-release.arch` of every installed package, sorted.
     pub fn packages(&self) -> Vec<String> {
         let mut command = Command::new("rpm");
-        command
-            .args(["-qa", "--dbpath", "/var/lib/rpm", "--root"])
-            .arg(&self.root);
+        command.args(["-qa", "--dbpath", "/var/lib/rpm", "--root"]).arg(&self.root);
         let ended = run_to_end(command, DNF_LIMIT);
         let mut packages: Vec<String> = ended.stdout.lines().map(str::to_owned).collect();
         packages.sort();
@@ -75,11 +69,8 @@ pub(crate) fn install(folder: &Path, url: &str, packages: &[&str]) -> Result<Ins
         fs::write(repos.join(format!("{id}.repo")), text).expect("a repo file is written");
     }
     let conf = scratch.join("dnf.conf");
-    fs::write(
-        &conf,
-        "[main]\nmodule_platform_id=platform:mini1\ninstall_weak_deps=0\n",
-    )
-    .expect("dnf.conf is written");
+    fs::write(&conf, "[main]\nmodule_platform_id=platform:mini1\ninstall_weak_deps=0\n")
+        .expect("dnf.conf is written");
     let mut command = Command::new("dnf");
     // The plugin `local` offers what any dnf on this machine ever installed.
     command
@@ -89,18 +80,11 @@ pub(crate) fn install(folder: &Path, url: &str, packages: &[&str]) -> Result<Ins
         .arg(&conf)
         .arg(format!("--installroot={}", root.display()))
         .arg(format!("--setopt=reposdir={}", repos.display()))
-        .arg(format!(
-            "--setopt=cachedir={}",
-            scratch.join("cache").display()
-        ))
+        .arg(format!("--setopt=cachedir={}", scratch.join("cache").display()))
         .arg("install")
         .args(packages);
     let ended = run_to_end(command, DNF_LIMIT);
-    if ended.code == 0 {
-        Ok(Installed { root })
-    } else {
-        Err(ended.stdout + &ended.stderr)
-    }
+    if ended.code == 0 { Ok(Installed { root }) } else { Err(ended.stdout + &ended.stderr) }
 }
 
 #[cfg(test)]
@@ -122,10 +106,6 @@ mod tests {
         assert!(installed.has("/usr/share/shipped/data"));
         assert_eq!(installed.packages(), ["shipped-3-1.noarch"]);
         let refused = install(folder.path(), &url, &["no-such-package"]);
-        assert!(
-            refused
-                .expect_err("no such package")
-                .contains("no-such-package")
-        );
+        assert!(refused.expect_err("no such package").contains("no-such-package"));
     }
 }

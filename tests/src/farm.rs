@@ -62,9 +62,7 @@ impl Farm {
     }
 
     pub(crate) fn new(plan: FarmPlan) -> Self {
-        let folder = tempfile::Builder::new()
-            .prefix("moji-farm-")
-            .tempdir_in(&plan.base);
+        let folder = tempfile::Builder::new().prefix("moji-farm-").tempdir_in(&plan.base);
         let folder = folder.expect("a folder for a farm");
         let (hub, builders) = (plan.hub, plan.builders);
         let mut farm = Self {
@@ -143,14 +141,9 @@ impl Farm {
     /// The mark is how a daemon and what it forks are found again when the farm ends.
     fn marked(&self, name: &str) -> Command {
         let mut command = Command::new(program(name));
-        command
-            .env("MOJI_FARM", self.path())
-            .env("HOME", self.path())
-            .current_dir(self.path());
+        command.env("MOJI_FARM", self.path()).env("HOME", self.path()).current_dir(self.path());
         for proxy in ["http_proxy", "https_proxy", "all_proxy"] {
-            command
-                .env_remove(proxy)
-                .env_remove(proxy.to_ascii_uppercase());
+            command.env_remove(proxy).env_remove(proxy.to_ascii_uppercase());
         }
         command
     }
@@ -185,10 +178,7 @@ impl Farm {
         if matches!(self.plan.secret, Secret::Passphrase(_)) {
             command.arg(format!("@{}", self.path().join("secret").display()));
         }
-        command
-            .args(["--listen", &listen, "--http", &http])
-            .arg("--state")
-            .arg(self.state());
+        command.args(["--listen", &listen, "--http", &http]).arg("--state").arg(self.state());
         command.args(&self.plan.hub_args);
         let mut hub = Daemon::spawn("hub", command, &self.path().join("hub.log"));
         let mut ready = None;
@@ -196,8 +186,7 @@ impl Farm {
             ready = hub.log_text().lines().find_map(ready_line);
             ready.is_some() || !hub.is_running()
         });
-        let ready =
-            ready.unwrap_or_else(|| panic!("the hub is not ready; its log:\n{}", hub.log_text()));
+        let ready = ready.unwrap_or_else(|| panic!("the hub is not ready; its log:\n{}", hub.log_text()));
         if self.plan.proxied {
             match &self.proxy {
                 Some(proxy) => proxy.set_upstream(ready.listen),
@@ -247,14 +236,8 @@ impl Farm {
         if self.plan.secret != Secret::Nothing {
             command.arg(format!("@{}", self.path().join("secret").display()));
         }
-        command
-            .arg("--mock")
-            .arg(fake_mock())
-            .args(["--mock-user", "root"]);
-        command
-            .arg("--state")
-            .arg(self.builder_state(number))
-            .args(&self.plan.builder_args);
+        command.arg("--mock").arg(fake_mock()).args(["--mock-user", "root"]);
+        command.arg("--state").arg(self.builder_state(number)).args(&self.plan.builder_args);
         command
     }
 
@@ -271,9 +254,7 @@ impl Farm {
     /// # Panics
     /// When it was never started.
     pub fn builder(&mut self, number: usize) -> &mut Daemon {
-        self.builders[number]
-            .as_mut()
-            .expect("the builder was started")
+        self.builders[number].as_mut().expect("the builder was started")
     }
 
     /// The proxy between builders and hub.
@@ -289,9 +270,7 @@ impl Farm {
     /// # Panics
     /// When the hub has never run.
     pub fn hub_addr(&self) -> SocketAddr {
-        self.proxy
-            .as_ref()
-            .map_or_else(|| self.ready().listen, Proxy::addr)
+        self.proxy.as_ref().map_or_else(|| self.ready().listen, Proxy::addr)
     }
 
     pub(crate) fn ready(&self) -> &Ready {
@@ -312,11 +291,7 @@ impl Farm {
 
     /// Copies any file into `source/` under its own name, at once; its file name.
     pub fn drop_file(&self, path: &Path) -> String {
-        let name = path
-            .file_name()
-            .expect("a file has a name")
-            .to_string_lossy()
-            .into_owned();
+        let name = path.file_name().expect("a file has a name").to_string_lossy().into_owned();
         let hidden = self.source().join(format!(".{name}.dropping"));
         fs::copy(path, &hidden).expect("a file can be copied into source/");
         fs::rename(&hidden, self.source().join(&name)).expect("a file can be renamed in source/");
@@ -331,18 +306,12 @@ impl Farm {
 
     /// The same for one builder only; it goes before what all are told.
     pub fn outcome_on(&self, builder: usize, name: &str, outcome: Outcome) {
-        outcome.write(
-            &self.path().join(format!("outcomes{builder}")),
-            &file_name(name),
-        );
+        outcome.write(&self.path().join(format!("outcomes{builder}")), &file_name(name));
     }
 
     /// Builds for real go on again after an [`Farm::outcome`].
     pub fn forget_outcome(&self, name: &str) {
-        let plan = self
-            .path()
-            .join("outcomes")
-            .join(format!("{}.json", file_name(name)));
+        let plan = self.path().join("outcomes").join(format!("{}.json", file_name(name)));
         fs::remove_file(plan).expect("the outcome was planned");
     }
 
@@ -375,26 +344,13 @@ fn ready_line(line: &str) -> Option<Ready> {
     let (_, rest) = line.split_once("hub listening on ")?;
     let (listen, rest) = rest.split_once(", repository at ")?;
     let repository = rest.split_whitespace().next()?.to_owned();
-    let http = repository
-        .strip_prefix("http://")?
-        .split('/')
-        .next()?
-        .parse()
-        .ok()?;
-    Some(Ready {
-        listen: listen.parse().ok()?,
-        repository,
-        http,
-    })
+    let http = repository.strip_prefix("http://")?.split('/').next()?.parse().ok()?;
+    Some(Ready { listen: listen.parse().ok()?, repository, http })
 }
 
 /// The SRPM's file name of a name of `tests/mini/specs`, or the name itself when it is one.
 pub(crate) fn file_name(name: &str) -> String {
-    if name.ends_with(".src.rpm") {
-        name.to_owned()
-    } else {
-        format!("{name}-1.0-1.src.rpm")
-    }
+    if name.ends_with(".src.rpm") { name.to_owned() } else { format!("{name}-1.0-1.src.rpm") }
 }
 
 #[cfg(test)]
@@ -413,11 +369,7 @@ mod tests {
 
     #[test]
     fn other_lines_are_not_ready_lines() {
-        for line in [
-            "",
-            "hub listening on nowhere",
-            "hub listening on 127.0.0.1:1, http off",
-        ] {
+        for line in ["", "hub listening on nowhere", "hub listening on 127.0.0.1:1, http off"] {
             assert_eq!(ready_line(line), None);
         }
     }

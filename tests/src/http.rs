@@ -24,10 +24,7 @@ pub struct Response {
 impl Response {
     /// The value of header field `name` (lower case).
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// The body as text.
@@ -64,11 +61,7 @@ fn parse(bytes: &[u8]) -> Option<Response> {
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
-    Some(Response {
-        status,
-        headers,
-        body: bytes[end + 4..].to_vec(),
-    })
+    Some(Response { status, headers, body: bytes[end + 4..].to_vec() })
 }
 
 #[cfg(test)]
@@ -77,8 +70,8 @@ mod tests {
 
     #[test]
     fn status_headers_and_body_are_told_apart() {
-        let answer = parse(b"HTTP/1.1 206 Partial\r\nContent-Range: bytes 0-1/9\r\n\r\nab\r\n")
-            .expect("an answer");
+        let answer =
+            parse(b"HTTP/1.1 206 Partial\r\nContent-Range: bytes 0-1/9\r\n\r\nab\r\n").expect("an answer");
         assert_eq!(answer.status, 206);
         assert_eq!(answer.header("content-range"), Some("bytes 0-1/9"));
         assert_eq!(answer.body, b"ab\r\n");

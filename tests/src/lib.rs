@@ -65,9 +65,7 @@ pub use mock::{FakeMock, Outcome, Run};
 pub use plan::FarmPlan;
 pub use processes::Process;
 pub use proxy::{Direction, Proxy};
-pub use rpms::{
-    Damage, damaged, foreign, patched, rpms_from_spec, simple_spec, srpm_from_spec, truncated,
-};
+pub use rpms::{Damage, damaged, foreign, patched, rpms_from_spec, simple_spec, srpm_from_spec, truncated};
 pub use world::{cached_srpm, fake_mock, mini_folder, poll_until, program};
 
 use std::time::Duration;

@@ -87,8 +87,7 @@ impl Outcome {
     pub(crate) fn write(&self, folder: &Path, srpm: &str) {
         fs::create_dir_all(folder).expect("a folder of outcomes can be made");
         let hidden = folder.join(format!(".{srpm}"));
-        fs::write(&hidden, Value::Object(self.keys.clone()).to_string())
-            .expect("a plan is written");
+        fs::write(&hidden, Value::Object(self.keys.clone()).to_string()).expect("a plan is written");
         fs::rename(&hidden, folder.join(format!("{srpm}.json"))).expect("a plan is put in place");
     }
 }
@@ -103,10 +102,7 @@ pub(crate) fn write_cfg(path: &Path, basedir: &Path, outcomes: &[PathBuf], extra
         .replace("@ARCH@", "x86_64")
         .replace("@BASEDIR@", &basedir.display().to_string())
         .replace("@CACHE@", &mini.join("root-cache").display().to_string());
-    let text = format!(
-        "{text}config_opts['fake_outcomes'] = {}\n{extra}\n",
-        json!(outcomes)
-    );
+    let text = format!("{text}config_opts['fake_outcomes'] = {}\n{extra}\n", json!(outcomes));
     fs::write(path, text).expect("a cfg file can be written");
 }
 
@@ -135,20 +131,12 @@ impl Run {
 
     /// Names of the RPMs that were left.
     pub fn rpms(&self) -> Vec<&str> {
-        self.results
-            .keys()
-            .filter(|name| name.ends_with(".rpm"))
-            .map(String::as_str)
-            .collect()
+        self.results.keys().filter(|name| name.ends_with(".rpm")).map(String::as_str).collect()
     }
 
     /// Names of the logs that were left.
     pub fn logs(&self) -> Vec<&str> {
-        self.results
-            .keys()
-            .filter(|name| name.ends_with(".log"))
-            .map(String::as_str)
-            .collect()
+        self.results.keys().filter(|name| name.ends_with(".log")).map(String::as_str).collect()
     }
 }
 
@@ -161,21 +149,10 @@ impl Default for FakeMock {
 impl FakeMock {
     /// A stand-in whose cfg ends with the Python text `extra`.
     pub fn new(extra: &str) -> Self {
-        let folder = tempfile::Builder::new()
-            .prefix("moji-mock-")
-            .tempdir()
-            .expect("a folder");
+        let folder = tempfile::Builder::new().prefix("moji-mock-").tempdir().expect("a folder");
         let path = folder.path();
-        write_cfg(
-            &path.join("mini.cfg"),
-            &path.join("mock"),
-            &[path.join("outcomes")],
-            extra,
-        );
-        Self {
-            folder,
-            runs: std::cell::Cell::new(0),
-        }
+        write_cfg(&path.join("mini.cfg"), &path.join("mock"), &[path.join("outcomes")], extra);
+        Self { folder, runs: std::cell::Cell::new(0) }
     }
 
     /// Its folder: `mini.cfg`, `mock` (the chroots) and `outcomes` are in it.
@@ -185,10 +162,7 @@ impl FakeMock {
 
     /// Plans the outcome of the cached SRPM `name`.
     pub fn outcome(&self, name: &str, outcome: &Outcome) {
-        outcome.write(
-            &self.folder().join("outcomes"),
-            &format!("{name}-1.0-1.src.rpm"),
-        );
+        outcome.write(&self.folder().join("outcomes"), &format!("{name}-1.0-1.src.rpm"));
     }
 
     /// The command `mock -r CFG --uniqueext=N --resultdir=DIR ARGUMENTS`, and DIR.
@@ -210,10 +184,7 @@ impl FakeMock {
     /// Runs it with these arguments to its end.
     pub fn run(&self, arguments: &[&str]) -> Run {
         let (command, result) = self.command(arguments);
-        Run {
-            ended: run_to_end(command, BUILD_LIMIT),
-            results: contents(&result),
-        }
+        Run { ended: run_to_end(command, BUILD_LIMIT), results: contents(&result) }
     }
 
     /// Builds the cached SRPM `name`.
@@ -237,15 +208,8 @@ fn contents(folder: &Path) -> BTreeMap<String, String> {
         .flatten()
         .map(|entry| {
             let name = entry.file_name().to_string_lossy().into_owned();
-            let bytes = if name.ends_with(".log") {
-                fs::read(entry.path())
-            } else {
-                Ok(Vec::new())
-            };
-            (
-                name,
-                String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned(),
-            )
+            let bytes = if name.ends_with(".log") { fs::read(entry.path()) } else { Ok(Vec::new()) };
+            (name, String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned())
         })
         .collect()
 }

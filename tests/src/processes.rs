@@ -50,19 +50,10 @@ fn process_of(pid: i32, folder: &Path) -> Option<Process> {
     let words = fs::read(proc.join("cmdline")).ok()?;
     let in_chroot = fs::read_link(proc.join("root")).is_ok_and(|root| root.starts_with(folder));
     // A zombie has neither words nor root: it has ended.
-    let belongs =
-        in_chroot || holds(&words) || fs::read(proc.join("environ")).is_ok_and(|env| holds(&env));
+    let belongs = in_chroot || holds(&words) || fs::read(proc.join("environ")).is_ok_and(|env| holds(&env));
     belongs.then(|| {
-        let command = String::from_utf8_lossy(&words)
-            .replace('\0', " ")
-            .trim()
-            .to_owned();
-        Process {
-            pid,
-            parent: parent_of(pid),
-            command,
-            in_chroot,
-        }
+        let command = String::from_utf8_lossy(&words).replace('\0', " ").trim().to_owned();
+        Process { pid, parent: parent_of(pid), command, in_chroot }
     })
 }
 
@@ -109,15 +100,10 @@ mod tests {
     #[test]
     fn a_process_is_found_by_its_environment_and_swept() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut child = Command::new("sleep")
-            .arg("300")
-            .env("MOJI_FARM", folder.path())
-            .spawn()
-            .expect("sleep starts");
+        let mut child =
+            Command::new("sleep").arg("300").env("MOJI_FARM", folder.path()).spawn().expect("sleep starts");
         let pid = i32::try_from(child.id()).expect("a pid fits");
-        assert!(poll_until(REAP, || processes_of(folder.path())
-            .iter()
-            .any(|p| p.pid == pid)));
+        assert!(poll_until(REAP, || processes_of(folder.path()).iter().any(|p| p.pid == pid)));
         let reaper = std::thread::spawn(move || child.wait());
         sweep(folder.path());
         assert_eq!(processes_of(folder.path()), []);

@@ -93,9 +93,7 @@ struct Shared {
 
 impl Shared {
     fn rules(&self) -> MutexGuard<'_, Rules> {
-        self.rules
-            .lock()
-            .expect("no thread panics while it holds the rules")
+        self.rules.lock().expect("no thread panics while it holds the rules")
     }
 }
 
@@ -114,9 +112,7 @@ impl Proxy {
     /// When no loopback socket can be had.
     pub fn new(upstream: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let addr = listener
-            .local_addr()
-            .expect("a bound socket has an address");
+        let addr = listener.local_addr().expect("a bound socket has an address");
         let rules = Rules {
             upstream,
             to_hub: Lane::default(),
@@ -129,20 +125,13 @@ impl Proxy {
             trips: 0,
             live: Vec::new(),
         };
-        let shared = Arc::new(Shared {
-            rules: Mutex::new(rules),
-            changed: Condvar::new(),
-        });
+        let shared = Arc::new(Shared { rules: Mutex::new(rules), changed: Condvar::new() });
         let inner = Arc::clone(&shared);
         let acceptor = std::thread::Builder::new()
             .name("proxy".into())
             .spawn(move || accept(&listener, &inner))
             .expect("a thread can be started");
-        Self {
-            addr,
-            shared,
-            acceptor: Some(acceptor),
-        }
+        Self { addr, shared, acceptor: Some(acceptor) }
     }
 
     /// The address to connect to.
@@ -250,11 +239,7 @@ fn start(builder: TcpStream, hub: TcpStream, shared: &Arc<Shared>) -> [JoinHandl
     let id = {
         let mut rules = shared.rules();
         let id = rules.accepted;
-        let pair = Pair {
-            id,
-            builder: copy(&builder),
-            hub: copy(&hub),
-        };
+        let pair = Pair { id, builder: copy(&builder), hub: copy(&hub) };
         if rules.closing {
             pair.cut();
         }
@@ -268,10 +253,7 @@ fn start(builder: TcpStream, hub: TcpStream, shared: &Arc<Shared>) -> [JoinHandl
             shared.rules().cut_one(id);
         })
     };
-    [
-        spawn(copy(&builder), copy(&hub), Direction::ToHub),
-        spawn(hub, builder, Direction::ToBuilder),
-    ]
+    [spawn(copy(&builder), copy(&hub), Direction::ToHub), spawn(hub, builder, Direction::ToBuilder)]
 }
 
 /// Copies one direction until an end closes or the rules cut it. A half-close ends both
@@ -300,10 +282,7 @@ fn admit(shared: &Shared, way: Direction, id: usize, length: usize) -> (usize, b
         }
         let rest = rules.delay.saturating_sub(arrived.elapsed());
         rules = if rules.stalled {
-            shared
-                .changed
-                .wait(rules)
-                .expect("no thread panics while it holds the rules")
+            shared.changed.wait(rules).expect("no thread panics while it holds the rules")
         } else if rest > Duration::ZERO {
             let woken = shared.changed.wait_timeout(rules, rest);
             woken.expect("no thread panics while it holds the rules").0
@@ -375,13 +354,7 @@ mod tests {
         let mut one = [0];
         stream.read_exact(&mut one).expect("comes back");
         assert!(echoed(&mut stream, b"hello"));
-        assert_eq!(
-            (
-                proxy.bytes(Direction::ToHub),
-                proxy.bytes(Direction::ToBuilder)
-            ),
-            (6, 6)
-        );
+        assert_eq!((proxy.bytes(Direction::ToHub), proxy.bytes(Direction::ToBuilder)), (6, 6));
         assert_eq!((proxy.connections(), proxy.live()), (1, 1));
     }
 
@@ -415,9 +388,7 @@ mod tests {
         assert!(echoed(&mut stream, b"x"));
         proxy.stall(true);
         stream.write_all(b"held").expect("writes");
-        stream
-            .set_read_timeout(Some(Duration::from_millis(100)))
-            .expect("a time-out");
+        stream.set_read_timeout(Some(Duration::from_millis(100))).expect("a time-out");
         assert!(stream.read(&mut [0; 4]).is_err());
         assert_eq!(proxy.bytes(Direction::ToHub), 1);
         proxy.stall(false);

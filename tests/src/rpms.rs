@@ -58,10 +58,7 @@ fn rpmbuild(folder: &Path, spec: &str, action: &str) -> Vec<PathBuf> {
         ("_topdir", top.path().display().to_string()),
         ("_srcrpmdir", made.display().to_string()),
         ("_rpmdir", made.display().to_string()),
-        (
-            "_rpmfilename",
-            "%%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm".to_owned(),
-        ),
+        ("_rpmfilename", "%%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm".to_owned()),
         ("dist", "%{nil}".to_owned()),
         ("debug_package", "%{nil}".to_owned()),
     ] {
@@ -168,9 +165,8 @@ pub fn damaged(rpm: &Path, folder: &Path, damage: Damage) -> PathBuf {
 pub fn patched(rpm: &Path, folder: &Path, name: &str, from: &[u8], to: &[u8]) -> PathBuf {
     assert_eq!(from.len(), to.len(), "a patch keeps every offset");
     let mut bytes = fs::read(rpm).expect("an RPM can be read");
-    let places: Vec<usize> = (0..bytes.len().saturating_sub(from.len()))
-        .filter(|at| bytes[*at..].starts_with(from))
-        .collect();
+    let places: Vec<usize> =
+        (0..bytes.len().saturating_sub(from.len())).filter(|at| bytes[*at..].starts_with(from)).collect();
     assert!(!places.is_empty(), "what is to be patched occurs");
     for at in places {
         bytes[at..at + to.len()].copy_from_slice(to);
@@ -200,19 +196,12 @@ impl Parts {
     fn of(bytes: &[u8]) -> Self {
         let extent = |at: usize| {
             let entries = number(bytes, at + 8) * 16;
-            (
-                at + INTRO_BYTES + entries,
-                at + INTRO_BYTES + entries + number(bytes, at + 12),
-            )
+            (at + INTRO_BYTES + entries, at + INTRO_BYTES + entries + number(bytes, at + 12))
         };
         // The signature header is padded to eight bytes, the main header is not.
         let header = extent(LEAD_BYTES).1.next_multiple_of(8);
         let (store, payload) = extent(header);
-        Self {
-            header,
-            store,
-            payload,
-        }
+        Self { header, store, payload }
     }
 }
 
@@ -232,9 +221,7 @@ mod tests {
     /// What `rpm` says of a file: its exit code, and `name-version source?`.
     fn query(path: &Path) -> (i32, String) {
         let mut command = Command::new("rpm");
-        command
-            .args(["-qp", "--qf", "%{NAME}-%{VERSION} %{SOURCEPACKAGE}"])
-            .arg(path);
+        command.args(["-qp", "--qf", "%{NAME}-%{VERSION} %{SOURCEPACKAGE}"]).arg(path);
         let finished = run_to_end(command, RPMBUILD_LIMIT);
         (finished.code, finished.stdout)
     }
@@ -260,10 +247,7 @@ mod tests {
 
     #[test]
     fn every_damage_keeps_the_length_and_is_seen_by_rpm() {
-        let (folder, bad) = (
-            tempfile::tempdir().expect("one"),
-            tempfile::tempdir().expect("two"),
-        );
+        let (folder, bad) = (tempfile::tempdir().expect("one"), tempfile::tempdir().expect("two"));
         let srpm = srpm_from_spec(folder.path(), &simple_spec("hurt", "1", ""));
         let length = fs::metadata(&srpm).expect("there").len();
         assert_eq!(check(&srpm), 0);
@@ -276,27 +260,13 @@ mod tests {
 
     #[test]
     fn truncated_foreign_and_patched_files_are_what_they_say() {
-        let (folder, bad) = (
-            tempfile::tempdir().expect("one"),
-            tempfile::tempdir().expect("two"),
-        );
+        let (folder, bad) = (tempfile::tempdir().expect("one"), tempfile::tempdir().expect("two"));
         let srpm = srpm_from_spec(folder.path(), &simple_spec("aabb", "1", ""));
         let short = truncated(&srpm, bad.path(), 500);
         assert_eq!(fs::metadata(&short).expect("there").len(), 500);
         assert_ne!(query(&short).0, 0);
         assert_ne!(query(&foreign(bad.path(), "x-1-1.src.rpm")).0, 0);
-        let trick = patched(
-            &srpm,
-            bad.path(),
-            "trick-1-1.src.rpm",
-            b"\0aabb\0",
-            b"\0../x\0",
-        );
-        assert!(
-            fs::read(trick)
-                .expect("there")
-                .windows(5)
-                .any(|window| window == b"../x\0")
-        );
+        let trick = patched(&srpm, bad.path(), "trick-1-1.src.rpm", b"\0aabb\0", b"\0../x\0");
+        assert!(fs::read(trick).expect("there").windows(5).any(|window| window == b"../x\0"));
     }
 }

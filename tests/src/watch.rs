@@ -27,13 +27,7 @@ impl Farm {
         let file = file_name(name);
         ["source", "working", "finished"]
             .into_iter()
-            .filter(|place| {
-                self.path()
-                    .join(place)
-                    .join(&file)
-                    .symlink_metadata()
-                    .is_ok()
-            })
+            .filter(|place| self.path().join(place).join(&file).symlink_metadata().is_ok())
             .collect()
     }
 
@@ -49,12 +43,7 @@ impl Farm {
     /// test's own reading is repeated once.
     pub fn assert_one_place(&self, name: &str) {
         let one = || self.places(name).len() == 1;
-        assert!(
-            one() || one(),
-            "{name} is in {:?}\n{}",
-            self.places(name),
-            self.diagnosis()
-        );
+        assert!(one() || one(), "{name} is in {:?}\n{}", self.places(name), self.diagnosis());
     }
 
     /// `result.json` of `repo/NVR/`.
@@ -110,8 +99,7 @@ impl Farm {
         let mut found = self.processes();
         // The shim's words may name mock as well; mock's own begin with its interpreter.
         found.retain(|process| {
-            process.command.contains("python")
-                && process.command.split(' ').nth(1) == Some(program.as_str())
+            process.command.contains("python") && process.command.split(' ').nth(1) == Some(program.as_str())
         });
         // A child that mock has forked has mock's words until it executes its program.
         let all: Vec<i32> = found.iter().map(|process| process.pid).collect();
@@ -151,9 +139,7 @@ impl Farm {
     /// When that takes longer than [`SOON`].
     pub fn wait_hub_says(&self, text: &str) {
         let what = format!("'{text}' in the hub's log");
-        self.wait_until(&what, SOON, |farm| {
-            farm.hub.as_ref().is_some_and(|hub| hub.logs_contain(text))
-        });
+        self.wait_until(&what, SOON, |farm| farm.hub.as_ref().is_some_and(|hub| hub.logs_contain(text)));
     }
 
     /// Waits until the log of builder `number` (since its last start) contains `text`.
@@ -163,9 +149,7 @@ impl Farm {
     pub fn wait_builder_says(&self, number: usize, text: &str) {
         let what = format!("'{text}' in the log of builder{number}");
         self.wait_until(&what, SOON, |farm| {
-            farm.builders[number]
-                .as_ref()
-                .is_some_and(|builder| builder.logs_contain(text))
+            farm.builders[number].as_ref().is_some_and(|builder| builder.logs_contain(text))
         });
     }
 
@@ -173,10 +157,7 @@ impl Farm {
     pub fn diagnosis(&self) -> String {
         self.diagnosed.set(true);
         let mut text = String::new();
-        for log in names(self.path())
-            .iter()
-            .filter(|name| name.ends_with(".log"))
-        {
+        for log in names(self.path()).iter().filter(|name| name.ends_with(".log")) {
             let bytes = fs::read(self.path().join(log)).unwrap_or_default();
             let all = String::from_utf8_lossy(&bytes);
             let lines: Vec<&str> = all.lines().collect();
@@ -199,9 +180,8 @@ impl Farm {
 /// Names in a folder, sorted; none when there is no such folder.
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut found: Vec<String> = entries
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
+    let mut found: Vec<String> =
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     found.sort();
     found
 }

@@ -29,9 +29,7 @@ pub fn poll_until(limit: Duration, mut holds: impl FnMut() -> bool) -> bool {
 fn cache() -> PathBuf {
     let base = match std::env::var_os("XDG_CACHE_HOME") {
         Some(folder) => PathBuf::from(folder),
-        None => {
-            PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/root".into())).join(".cache")
-        }
+        None => PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/root".into())).join(".cache"),
     };
     base.join("moji-tests")
 }
@@ -43,12 +41,9 @@ fn cache() -> PathBuf {
 pub fn mini_folder() -> PathBuf {
     let folder = cache().join("mini");
     // Resolved, so that another checkout's tests/setup cannot change it under a running test.
-    folder.canonicalize().unwrap_or_else(|_| {
-        panic!(
-            "no mini distribution at {}: run tests/setup",
-            folder.display()
-        )
-    })
+    folder
+        .canonicalize()
+        .unwrap_or_else(|_| panic!("no mini distribution at {}: run tests/setup", folder.display()))
 }
 
 /// The SRPM of `tests/mini/specs/NAME.spec`.
@@ -78,11 +73,7 @@ pub(crate) fn sources() -> &'static Path {
 /// When it has not been built.
 pub fn program(name: &str) -> PathBuf {
     let this = std::env::current_exe().expect("a test knows its own path");
-    let built = this
-        .ancestors()
-        .skip(1)
-        .take(2)
-        .map(|folder| folder.join(name));
+    let built = this.ancestors().skip(1).take(2).map(|folder| folder.join(name));
     built
         .into_iter()
         .find(|path| path.is_file())

@@ -10,25 +10,13 @@ use nix::sys::signal::Signal;
 
 /// Checks exit code and left files of a run, and that stdout stayed empty.
 fn check(run: &Run, code: i32, logs: &[&str], rpms: &[&str]) {
-    assert_eq!(
-        run.ended.code,
-        code,
-        "{}{}",
-        run.ended.stderr,
-        run.log("root.log")
-    );
+    assert_eq!(run.ended.code, code, "{}{}", run.ended.stderr, run.log("root.log"));
     assert_eq!(run.logs(), logs, "{}", run.ended.stderr);
     assert_eq!(run.rpms(), rpms);
     assert_eq!(run.ended.stdout, "");
 }
 
-const ALL_LOGS: &[&str] = &[
-    "build.log",
-    "hw_info.log",
-    "installed_pkgs.log",
-    "root.log",
-    "state.log",
-];
+const ALL_LOGS: &[&str] = &["build.log", "hw_info.log", "installed_pkgs.log", "root.log", "state.log"];
 const LOGS_BEFORE_BUILD: &[&str] = &["build.log", "hw_info.log", "root.log", "state.log"];
 
 #[test]
@@ -52,12 +40,7 @@ fn a_compiler_is_installed_for_a_package_that_wants_one() {
 
 #[test]
 fn a_spec_without_files_builds_no_binary() {
-    check(
-        &FakeMock::default().rebuild("noresult", &[]),
-        0,
-        ALL_LOGS,
-        &["noresult-1.0-1.mini1.src.rpm"],
-    );
+    check(&FakeMock::default().rebuild("noresult", &[]), 0, ALL_LOGS, &["noresult-1.0-1.mini1.src.rpm"]);
 }
 
 #[test]
@@ -65,10 +48,7 @@ fn a_failing_build_gives_1_and_says_where() {
     let run = FakeMock::default().rebuild("failbuild", &[]);
     check(&run, 1, ALL_LOGS, &[]);
     let log = run.log("build.log");
-    assert!(
-        log.contains("error: Bad exit status from ") && log.contains("(%build)"),
-        "{log}"
-    );
+    assert!(log.contains("error: Bad exit status from ") && log.contains("(%build)"), "{log}");
 }
 
 #[test]
@@ -76,12 +56,7 @@ fn a_spec_that_breaks_in_the_chroot_or_is_for_another_architecture_gives_1() {
     let mock = FakeMock::default();
     for name in ["badspec", "archonly"] {
         let run = mock.rebuild(name, &[]);
-        assert_eq!(
-            (run.ended.code, run.rpms().len()),
-            (1, 0),
-            "{name}: {}",
-            run.ended.stderr
-        );
+        assert_eq!((run.ended.code, run.rpms().len()), (1, 0), "{name}: {}", run.ended.stderr);
         assert!(run.log("build.log").contains("error: "), "{name}");
     }
 }
@@ -89,18 +64,11 @@ fn a_spec_that_breaks_in_the_chroot_or_is_for_another_architecture_gives_1() {
 #[test]
 fn missing_build_requirements_give_30_and_their_names() {
     let mock = FakeMock::default();
-    for (name, wanted) in [
-        ("pkgb", "pkga(api) >= 1"),
-        ("badreq", "does-not-exist-devel >= 2.0"),
-    ] {
+    for (name, wanted) in [("pkgb", "pkga(api) >= 1"), ("badreq", "does-not-exist-devel >= 2.0")] {
         let run = mock.rebuild(name, &[]);
         check(&run, 30, LOGS_BEFORE_BUILD, &[]);
         let text = format!("No matching package to install: '{wanted}'");
-        assert!(
-            run.log("root.log").contains(&text),
-            "{}",
-            run.log("root.log")
-        );
+        assert!(run.log("root.log").contains(&text), "{}", run.log("root.log"));
     }
 }
 
@@ -109,11 +77,7 @@ fn a_repository_that_does_not_answer_gives_30_even_without_requirements() {
     let run = FakeMock::default().rebuild("hello", &["--addrepo=file:///no/such/repo/"]);
     check(&run, 30, LOGS_BEFORE_BUILD, &[]);
     let text = "Failed to download metadata for repo '_no_such_repo_'";
-    assert!(
-        run.log("root.log").contains(text),
-        "{}",
-        run.log("root.log")
-    );
+    assert!(run.log("root.log").contains(text), "{}", run.log("root.log"));
 }
 
 #[test]
@@ -144,9 +108,7 @@ fn a_timeout_gives_11() {
 #[test]
 fn a_bad_or_missing_srpm_gives_1_and_leaves_nothing() {
     let mock = FakeMock::default();
-    let foreign = moji_tests::foreign(mock.folder(), "foreign-1-1.src.rpm")
-        .display()
-        .to_string();
+    let foreign = moji_tests::foreign(mock.folder(), "foreign-1-1.src.rpm").display().to_string();
     for srpm in [&*foreign, "/no/such.src.rpm"] {
         let run = mock.run(&["--rebuild", srpm]);
         check(&run, 1, &[], &[]);
@@ -158,34 +120,15 @@ fn a_bad_or_missing_srpm_gives_1_and_leaves_nothing() {
 fn errors_of_the_command_line_have_their_codes() {
     let mock = FakeMock::default();
     check(&mock.run(&["--rebuild"]), 50, &[], &[]);
-    check(
-        &mock.run(&["-r", "/no/such.cfg", "--rebuild", "x"]),
-        3,
-        &[],
-        &[],
-    );
-    check(
-        &FakeMock::new("syntax error").rebuild("hello", &[]),
-        3,
-        &[],
-        &[],
-    );
-    check(
-        &mock.rebuild("hello", &["--resultdir=/dev/null/x"]),
-        70,
-        &[],
-        &[],
-    );
+    check(&mock.run(&["-r", "/no/such.cfg", "--rebuild", "x"]), 3, &[], &[]);
+    check(&FakeMock::new("syntax error").rebuild("hello", &[]), 3, &[], &[]);
+    check(&mock.rebuild("hello", &["--resultdir=/dev/null/x"]), 70, &[], &[]);
 }
 
 #[test]
 fn a_chroot_in_use_gives_60_and_signals_end_with_mocks_codes() {
     let mock = FakeMock::default();
-    for (signal, code) in [
-        (Signal::SIGTERM, 143),
-        (Signal::SIGHUP, 129),
-        (Signal::SIGINT, 7),
-    ] {
+    for (signal, code) in [(Signal::SIGTERM, 143), (Signal::SIGHUP, 129), (Signal::SIGINT, 7)] {
         let srpm = moji_tests::cached_srpm("slow").display().to_string();
         let (mut command, result) = mock.command(&["--uniqueext=one", "--rebuild", &srpm]);
         command.stdout(Stdio::null());
@@ -195,12 +138,7 @@ fn a_chroot_in_use_gives_60_and_signals_end_with_mocks_codes() {
         assert!(poll_until(SOON, ticks), "{}", first.log_text());
         let second = mock.rebuild("hello", &["--uniqueext=one"]);
         check(&second, 60, &[], &[]);
-        assert!(
-            second
-                .ended
-                .stderr
-                .contains("Build root is locked by another process.")
-        );
+        assert!(second.ended.stderr.contains("Build root is locked by another process."));
         first.signal(signal);
         assert_eq!(first.wait_exit(Duration::from_secs(15)).code(), Some(code));
         let root = mock.folder().join("mock/mini-x86_64-one/root");
@@ -216,8 +154,7 @@ fn after_kill_9_the_build_runs_on_until_orphanskill_and_no_mount_is_left() {
     let srpm = moji_tests::cached_srpm("slow").display().to_string();
     let (command, result) = mock.command(&["--uniqueext=one", "--rebuild", &srpm]);
     let mut daemon = Daemon::spawn("mock", command, &mock.folder().join("mock.log"));
-    let ticks =
-        || std::fs::read_to_string(result.join("build.log")).is_ok_and(|l| l.contains("tick 1"));
+    let ticks = || std::fs::read_to_string(result.join("build.log")).is_ok_and(|l| l.contains("tick 1"));
     assert!(poll_until(SOON, ticks), "{}", daemon.log_text());
     daemon.kill9();
     let root = mock.folder().join("mock/mini-x86_64-one/root");
@@ -225,22 +162,14 @@ fn after_kill_9_the_build_runs_on_until_orphanskill_and_no_mount_is_left() {
         let Ok(entries) = std::fs::read_dir("/proc") else {
             return 0;
         };
-        let roots = entries
-            .flatten()
-            .filter_map(|pid| std::fs::read_link(pid.path().join("root")).ok());
+        let roots = entries.flatten().filter_map(|pid| std::fs::read_link(pid.path().join("root")).ok());
         roots.filter(|path| *path == root).count()
     };
     assert!(inside() > 0, "the build outlives mock");
-    assert_eq!(
-        mock.run(&["--uniqueext=one", "--orphanskill"]).ended.code,
-        0
-    );
+    assert_eq!(mock.run(&["--uniqueext=one", "--orphanskill"]).ended.code, 0);
     assert!(poll_until(SOON, || inside() == 0));
     let mounts = std::fs::read_to_string("/proc/self/mounts").expect("readable");
-    assert!(
-        !mounts.contains(&mock.folder().display().to_string()),
-        "{mounts}"
-    );
+    assert!(!mounts.contains(&mock.folder().display().to_string()), "{mounts}");
     assert_eq!(mock.run(&["--uniqueext=one", "--clean"]).ended.code, 0);
     assert!(!root.exists());
 }
@@ -250,10 +179,7 @@ fn the_root_path_is_printed_on_stdout() {
     let mock = FakeMock::default();
     let run = mock.run(&["--uniqueext=lease-7", "--print-root-path"]);
     let root = mock.folder().join("mock/mini-x86_64-lease-7/root");
-    assert_eq!(
-        (run.ended.code, run.ended.stdout.trim_end()),
-        (0, &*root.display().to_string())
-    );
+    assert_eq!((run.ended.code, run.ended.stdout.trim_end()), (0, &*root.display().to_string()));
 }
 
 #[test]
@@ -262,27 +188,14 @@ fn a_planned_outcome_leaves_what_was_planned_once() {
     let rpm = moji_tests::rpms_from_spec(mock.folder(), &moji_tests::simple_spec("other", "1", ""));
     for code in [2, 3, 10, 20, 40, 70, 80, 90, 247] {
         let killed = "Child return code was: -9\n";
-        let plan = Outcome::exit(code)
-            .log("root.log", killed)
-            .file("other.rpm", &rpm[0])
-            .say("why")
-            .once();
+        let plan = Outcome::exit(code).log("root.log", killed).file("other.rpm", &rpm[0]).say("why").once();
         mock.outcome("hello", &plan);
         let run = mock.rebuild("hello", &[]);
-        check(
-            &run,
-            code,
-            &["build.log", "root.log", "state.log"],
-            &["other.rpm"],
-        );
+        check(&run, code, &["build.log", "root.log", "state.log"], &["other.rpm"]);
         assert_eq!(run.log("root.log"), killed);
         assert!(run.ended.stderr.contains("ERROR: why"));
     }
-    assert_eq!(
-        mock.rebuild("hello", &[]).rpms().len(),
-        2,
-        "the plan was for one build"
-    );
+    assert_eq!(mock.rebuild("hello", &[]).rpms().len(), 2, "the plan was for one build");
 }
 
 #[test]
@@ -301,11 +214,7 @@ fn a_gate_holds_a_real_build_before_rpmbuild() {
     let (command, result) = mock.command(&["--rebuild", &srpm]);
     let mut daemon = Daemon::spawn("mock", command, &mock.folder().join("mock.log"));
     let state = || std::fs::read_to_string(result.join("state.log")).unwrap_or_default();
-    assert!(
-        poll_until(SOON, || state().contains("Start: rpmbuild")),
-        "{}",
-        daemon.log_text()
-    );
+    assert!(poll_until(SOON, || state().contains("Start: rpmbuild")), "{}", daemon.log_text());
     assert!(daemon.is_running() && !state().contains("Finish: rpmbuild"));
     std::fs::write(&gate, "").expect("a file");
     assert!(daemon.wait_exit(SOON).success());

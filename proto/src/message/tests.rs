@@ -2,8 +2,9 @@
 
 use std::fmt::Debug;
 
+use super::codec::kind;
 use super::*;
-use crate::limits::{CHUNK_BYTES_MAX, FILE_NAME_BYTES_MAX, LINE_BYTES_MAX};
+use crate::limits::{CHUNK_BYTES_MAX, FILE_NAME_BYTES_MAX, LINE_BYTES_MAX, MESSAGE_BYTES_MAX};
 use crate::refusal::RejectCode;
 
 /// `ENUM HEX` a line, in the order of the samples. Changes with the protocol's version only.

@@ -14,7 +14,7 @@ use crossbeam_channel::Receiver;
 use moji_proto::message::ToBuilder;
 use moji_proto::{FileName, LeaseId, Line, Time};
 
-use super::{Core, Peers, Woken, tell, wait};
+use super::{Peers, Woken, tell, wait};
 use crate::clock::Clock;
 use crate::core::leases::{Effect, Leases, Msg, Place, Record};
 use crate::disk::{Disk, Folders};
@@ -32,23 +32,6 @@ pub struct Welcome {
     pub http_port: u16,
     /// Paths or URLs for mock's `--addrepo`, at most [`moji_proto::limits::REPOS_MAX`].
     pub repos: Vec<Line>,
-}
-
-impl Core for Leases {
-    type Msg = Msg;
-    type Effect = Effect;
-
-    fn handle(&mut self, now: Time, msg: Msg, out: &mut Vec<Effect>) {
-        Leases::handle(self, now, msg, out);
-    }
-
-    fn deadline(&self) -> Option<Time> {
-        Leases::deadline(self)
-    }
-
-    fn tick() -> Msg {
-        Msg::Tick
-    }
 }
 
 /// Runs leases until the hub shuts down. `first` are the effects of [`Leases::new`].

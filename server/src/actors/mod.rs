@@ -30,22 +30,8 @@ use crossbeam_channel::{Receiver, Sender, never, select, unbounded};
 use moji_proto::Time;
 
 use crate::clock::Clock;
-use crate::core;
+use crate::core::{self, Core};
 use crate::net;
-
-/// A pure state machine that an actor runs.
-pub trait Core {
-    /// What it is told.
-    type Msg;
-    /// What it wants done.
-    type Effect;
-    /// Takes one message.
-    fn handle(&mut self, now: Time, msg: Self::Msg, out: &mut Vec<Self::Effect>);
-    /// When it wants a `Tick`, if ever.
-    fn deadline(&self) -> Option<Time>;
-    /// The message that says that time passed.
-    fn tick() -> Self::Msg;
-}
 
 /// How actors reach each other.
 #[derive(Clone)]

@@ -9,29 +9,12 @@ use std::thread::JoinHandle;
 use crossbeam_channel::Receiver;
 use moji_proto::Time;
 
-use super::{Core, Peers, Woken, spawn, tell, wait};
+use super::{Peers, Woken, spawn, tell, wait};
 use crate::clock::Clock;
 use crate::core::queue::{Effect, Msg, Queue};
 
 /// Free space is looked at so often at most, milliseconds: a result takes longer to arrive.
 const SPACE_EVERY_MS: u64 = 1_000;
-
-impl Core for Queue {
-    type Msg = Msg;
-    type Effect = Effect;
-
-    fn handle(&mut self, now: Time, msg: Msg, out: &mut Vec<Effect>) {
-        Queue::handle(self, now, msg, out);
-    }
-
-    fn deadline(&self) -> Option<Time> {
-        Queue::deadline(self)
-    }
-
-    fn tick() -> Msg {
-        Msg::Tick
-    }
-}
 
 /// Starts the queue. `space` tells how much is free on the folders' file system and how much must stay free,
 /// bytes. Ends when `stop`'s senders are gone.

@@ -21,9 +21,25 @@
 //! ```
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+use moji_proto::Time;
+
 pub mod intake;
 pub mod leases;
 pub mod queue;
 pub mod repo;
 pub mod transfers;
 pub mod types;
+
+/// A pure state machine that an actor runs.
+pub trait Core {
+    /// What it is told.
+    type Msg;
+    /// What it wants done.
+    type Effect;
+    /// Takes one message.
+    fn handle(&mut self, now: Time, msg: Self::Msg, out: &mut Vec<Self::Effect>);
+    /// When it wants a `Tick`, if ever.
+    fn deadline(&self) -> Option<Time>;
+    /// The message that says that time passed.
+    fn tick() -> Self::Msg;
+}

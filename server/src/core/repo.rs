@@ -73,7 +73,7 @@ pub struct Repo {
     sweep_at: Option<Time>,
 }
 
-impl crate::actors::Core for Repo {
+impl super::Core for Repo {
     type Msg = Msg;
     type Effect = Effect;
 

@@ -148,6 +148,23 @@ pub struct Leases {
     broken: bool,
 }
 
+impl crate::core::Core for Leases {
+    type Msg = Msg;
+    type Effect = Effect;
+
+    fn handle(&mut self, now: Time, msg: Msg, out: &mut Vec<Effect>) {
+        Leases::handle(self, now, msg, out);
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        Leases::deadline(self)
+    }
+
+    fn tick() -> Msg {
+        Msg::Tick
+    }
+}
+
 impl Leases {
     /// Takes up what recovery found, at `now`. Effects tell the queue about leases that live on.
     #[must_use]

@@ -324,6 +324,23 @@ struct Said {
     stuck: Option<String>,
 }
 
+impl crate::core::Core for Queue {
+    type Msg = Msg;
+    type Effect = Effect;
+
+    fn handle(&mut self, now: Time, msg: Msg, out: &mut Vec<Effect>) {
+        Queue::handle(self, now, msg, out);
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        Queue::deadline(self)
+    }
+
+    fn tick() -> Msg {
+        Msg::Tick
+    }
+}
+
 impl Queue {
     /// A queue that knows nothing yet.
     #[must_use]

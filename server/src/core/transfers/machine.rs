@@ -47,7 +47,7 @@ pub struct Transfers {
     ended_order: VecDeque<LeaseId>,
 }
 
-impl crate::actors::Core for Transfers {
+impl crate::core::Core for Transfers {
     type Msg = Msg;
     type Effect = Effect;
 
