@@ -289,9 +289,10 @@ fn tools(args: &Args, state: &StateFolder) -> Result<(Tools, Option<PathBuf>), F
     let (user, sudo, home) = settings::user(args.mock_user.as_deref(), args.backend)?;
     settings::reachable(state, user.as_ref())?;
     let (backend, timeout_s) = (args.backend, args.rpmbuild_timeout);
-    let mut tools = Tools { backend, program, cfg, user, sudo, home, timeout_s, chroots: None };
+    let mut tools =
+        Tools { backend, program, cfg, user, sudo, home, timeout_s, chroots: None, has_addrepo: true };
     if backend == Backend::Mock {
-        tools.chroots = settings::probe(&tools, state)?;
+        tools.chroots = settings::probe(&mut tools, state)?;
     }
     Ok((tools, cfg_path))
 }

@@ -86,6 +86,8 @@ pub struct Tools {
     pub timeout_s: Option<u64>,
     /// Where mock keeps its chroots, if it said so.
     pub chroots: Option<PathBuf>,
+    /// Whether mock knows `--addrepo`. An old one relies on its configuration.
+    pub has_addrepo: bool,
 }
 
 impl Tools {
@@ -138,7 +140,9 @@ impl Tools {
         let mut words = vec![self.program.clone(), "-r".to_owned(), self.cfg.clone()];
         words.push(format!("--uniqueext={ext}"));
         words.push(format!("--resultdir={}", folder.result().display()));
-        words.extend(repos.iter().map(|url| format!("--addrepo={url}")));
+        if self.has_addrepo {
+            words.extend(repos.iter().map(|url| format!("--addrepo={url}")));
+        }
         words.extend(self.timeout_s.map(|seconds| format!("--rpmbuild_timeout={seconds}")));
         words.extend(record.options.iter().map(|word| word.as_str().to_owned()));
         words.push("--rebuild".to_owned());
@@ -305,7 +309,17 @@ mod tests {
     fn tools(backend: Backend) -> Tools {
         let program = "/usr/bin/mock".to_owned();
         let (cfg, home) = ("mini".to_owned(), "/".to_owned());
-        Tools { backend, program, cfg, user: None, sudo: None, home, timeout_s: Some(60), chroots: None }
+        Tools {
+            backend,
+            program,
+            cfg,
+            user: None,
+            sudo: None,
+            home,
+            timeout_s: Some(60),
+            chroots: None,
+            has_addrepo: true,
+        }
     }
 
     fn record(options: &[&str]) -> JobRecord {

@@ -247,12 +247,31 @@ fn machine_arch() -> String {
     }
 }
 
-/// Asks mock once where its chroots are, which also shows that it and its configuration are there.
-/// Returns the folder of all chroots, if mock named it.
+/// Asks mock once where its chroots are, which also shows that it and its configuration are there, and
+/// whether it knows `--addrepo`. Returns the folder of all chroots, if mock named it.
 ///
 /// # Errors
 /// A [`Failure`] if mock cannot be run or does not know the configuration.
-pub fn probe(tools: &Tools, state: &StateFolder) -> Result<Option<PathBuf>, Failure> {
+pub fn probe(tools: &mut Tools, state: &StateFolder) -> Result<Option<PathBuf>, Failure> {
+    let error = match ask(tools, state) {
+        Ok(chroots) => return Ok(chroots),
+        Err(error) => error,
+    };
+    // optparse and argparse both name the option that they do not know.
+    if !error.text.contains("--addrepo") {
+        return Err(error);
+    }
+    tools.has_addrepo = false;
+    let chroots = ask(tools, state)?;
+    log::warn!(
+        "this mock has no --addrepo: builds use what is published only if the configuration '{}' names the hub's \
+         repository",
+        tools.cfg
+    );
+    Ok(chroots)
+}
+
+fn ask(tools: &Tools, state: &StateFolder) -> Result<Option<PathBuf>, Failure> {
     let folder = JobFolder(state.0.join("probe"));
     let unusable = |error: std::io::Error| {
         Failure::new(exit::STATE, format!("cannot use {}: {error}", folder.0.display()))
@@ -267,6 +286,7 @@ pub fn probe(tools: &Tools, state: &StateFolder) -> Result<Option<PathBuf>, Fail
             .into_iter()
             .chain(words)
             .chain([format!("--uniqueext={PROBE_EXT}")])
+            .chain(tools.has_addrepo.then(|| "--addrepo=file:///".to_owned()))
             .collect(),
         clean: Vec::new(),
         env: tools.env(),

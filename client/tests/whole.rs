@@ -99,6 +99,26 @@ fn a_job_is_fetched_built_and_uploaded_through_a_broken_connection() {
 }
 
 #[test]
+fn a_mock_without_addrepo_builds_with_what_its_configuration_names() {
+    let bench = Bench::new("exit 1");
+    let script = bench.read("mock").replacen(
+        '\n',
+        "\ncase \"$*\" in *--addrepo*) echo 'mock: error: no such option: --addrepo' >&2; exit 2;; esac\n",
+        1,
+    );
+    std::fs::write(bench.path("mock"), script).unwrap();
+    let (hub, lease) = (Hub::new(), lease(9));
+    let client = bench.start(&hub.address(), &[]);
+    let (mut session, _) = hub.registered(gone);
+    session.give(lease, b"srpm", &[]);
+    assert_eq!(session.results().exit, Exit::Code(1));
+    let run = bench.read("runs");
+    assert!(run.contains("--rebuild") && !run.contains("--addrepo"), "{run}");
+    assert!(bench.read("log").contains("this mock has no --addrepo"), "{}", bench.read("log"));
+    client.signal(Signal::SIGTERM);
+}
+
+#[test]
 fn a_client_killed_in_the_build_finds_it_again() {
     let bench = Bench::new(
         "echo one > $R/build.log; until [ -e $B/go ]; do sleep 0.05; done; echo two >> $R/build.log; exit 1",
