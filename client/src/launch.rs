@@ -17,8 +17,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use moji_proto::LeaseId;
 use moji_proto::message::Backend;
+use moji_proto::{Digest, LeaseId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -28,8 +28,11 @@ use crate::proc::Process;
 
 /// Where programs are looked for, and what mock gets as PATH.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// Environment variable that marks every process of a job.
+/// Environment variable that marks every process of a job; its value is [`Launch::ext`].
 pub const MARKER: &str = "MOJI_JOB";
+/// Hexadecimal digits that tell one client's job folder from another's of the same lease: one in four
+/// thousand million is taken for another's, and paths of Unix sockets in chroots stay short.
+const EXT_DIGITS: usize = 8;
 /// `--uniqueext` of the question for the chroot's path; no lease is called so.
 pub const PROBE_EXT: &str = "moji-probe";
 
@@ -112,9 +115,9 @@ impl Tools {
     /// What to run for `record` in the job's folder.
     #[must_use]
     pub fn launch(&self, folder: &JobFolder, record: &JobRecord, repos: &[String]) -> Launch {
-        let ext = format!("moji-{}", record.lease);
+        let ext = folder.ext(record.lease);
         let mut env = self.env();
-        env.push((MARKER.to_owned(), record.lease.to_string()));
+        env.push((MARKER.to_owned(), ext.clone()));
         let owner = self.user.as_ref().or(self.sudo.as_ref()).map(|user| (user.uid, user.gid));
         let (build, clean, timeout_s) = match self.backend {
             Backend::Mock => (self.mock(folder, record, repos, &ext), self.clean(&ext), None),
@@ -196,6 +199,14 @@ impl Tools {
 pub struct JobFolder(pub PathBuf);
 
 impl JobFolder {
+    /// What the job's chroot and processes are known by on this machine. The lease alone will not do: hubs that
+    /// started in the same second number their leases alike, and what is known so is killed.
+    #[must_use]
+    pub fn ext(&self, lease: LeaseId) -> String {
+        let folder = Digest::of(self.0.as_os_str().as_encoded_bytes()).to_string();
+        format!("moji-{lease}-{}", &folder[..EXT_DIGITS])
+    }
+
     /// Where the SRPM lies.
     #[must_use]
     pub fn srpm(&self, record: &JobRecord) -> PathBuf {
@@ -304,7 +315,7 @@ pub fn find_program(program: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use moji_proto::{Digest, FileName, Line};
+    use moji_proto::{FileName, Line};
 
     fn tools(backend: Backend) -> Tools {
         let program = "/usr/bin/mock".to_owned();
@@ -334,18 +345,29 @@ mod tests {
 
     #[test]
     fn mock_gets_its_options_before_the_package() {
-        let launch = tools(Backend::Mock).launch(
-            &JobFolder("/s/jobs/17-1".into()),
-            &record(&["--nocheck"]),
-            &["http://hub:6780/repo/".to_owned()],
-        );
+        let folder = JobFolder("/s/jobs/17-1".into());
+        let record = record(&["--nocheck"]);
+        let launch = tools(Backend::Mock).launch(&folder, &record, &["http://hub:6780/repo/".to_owned()]);
+        let ext = folder.ext(record.lease);
+        assert!(ext.starts_with("moji-17-1-") && ext.len() == 18, "{ext}");
+        assert!(launch.env.contains(&(MARKER.to_owned(), ext.clone())));
         assert_eq!(
             launch.build.join(" "),
-            "/usr/bin/mock -r mini --uniqueext=moji-17-1 --resultdir=/s/jobs/17-1/result \
-             --addrepo=http://hub:6780/repo/ --rpmbuild_timeout=60 --nocheck --rebuild \
-             /s/jobs/17-1/srpm/a-1-1.src.rpm"
+            format!(
+                "/usr/bin/mock -r mini --uniqueext={ext} --resultdir=/s/jobs/17-1/result \
+                 --addrepo=http://hub:6780/repo/ --rpmbuild_timeout=60 --nocheck --rebuild \
+                 /s/jobs/17-1/srpm/a-1-1.src.rpm"
+            )
         );
-        assert_eq!(launch.clean[1].join(" "), "/usr/bin/mock -r mini --uniqueext=moji-17-1 --clean");
+        assert_eq!(launch.clean[1].join(" "), format!("/usr/bin/mock -r mini --uniqueext={ext} --clean"));
+    }
+
+    #[test]
+    fn jobs_of_two_clients_with_one_lease_number_are_told_apart() {
+        let lease = record(&[]).lease;
+        let [one, other] =
+            ["/s/one/jobs/17-1", "/s/two/jobs/17-1"].map(|path| JobFolder(path.into()).ext(lease));
+        assert_ne!(one, other);
     }
 
     #[test]

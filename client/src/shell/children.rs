@@ -284,7 +284,7 @@ impl Killing {
         // Those of another boot are numbers of somebody else by now.
         let ancestors: Vec<i32> =
             [&self.shim, &self.mock].into_iter().flatten().filter(|p| p.is_alive()).map(|p| p.pid).collect();
-        let marker = format!("{MARKER}={}", self.lease);
+        let marker = format!("{MARKER}={}", self.launch.ext);
         let belongs = Belongs { ancestors: &ancestors, marker: &marker, ext: &self.launch.ext };
         let left = proc::of_build(&belongs);
         for pid in &left {

@@ -211,7 +211,7 @@ fn say_state(folder: &JobFolder, launch: &Launch, text: &str) -> io::Result<()> 
 /// Kills what the build left running, so that no file changes while it is hashed.
 fn kill_leftovers(launch: &Launch) {
     let this = std::process::id() as i32;
-    let marker = format!("{MARKER}={}", launch.lease);
+    let marker = format!("{MARKER}={}", launch.ext);
     let end = Instant::now() + LEFTOVERS_MAX;
     loop {
         let left = proc::of_build(&Belongs { ancestors: &[this], marker: &marker, ext: &launch.ext });

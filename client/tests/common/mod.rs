@@ -319,7 +319,9 @@ impl Bench {
 
     /// Processes of this bench's builds, as `/proc/PID/environ` and the roots tell.
     pub fn processes_of(&self, lease: LeaseId) -> Vec<i32> {
-        let (marker, ext) = (format!("MOJI_JOB={lease}"), format!("moji-{lease}"));
+        let folder = self.path("state/jobs").join(lease.to_string());
+        let ext = moji_client::launch::JobFolder(folder).ext(lease);
+        let marker = format!("{}={ext}", moji_client::launch::MARKER);
         let belongs = moji_client::proc::Belongs { ancestors: &[], marker: &marker, ext: &ext };
         moji_client::proc::of_build(&belongs)
     }
