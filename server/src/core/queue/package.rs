@@ -87,7 +87,7 @@ pub(super) struct Leased {
 pub(super) struct Ruled {
     /// What the result showed; where attempts were used up, that of the last one.
     pub(super) verdict: Verdict,
-    /// In words.
+    /// In words; where attempts were used up, of all of them.
     pub(super) reason: String,
     /// Whether it uses up an attempt.
     pub(super) charged: bool,

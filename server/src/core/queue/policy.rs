@@ -98,6 +98,11 @@ impl Queue {
                 self.target = Some(arch);
             }
         }
+        // Whoever reads the log or the history must see why it is over, not only what happened last.
+        let reason = match &ruling {
+            Ruling::Keep { reason, .. } => reason.clone(),
+            _ => reason,
+        };
         let (seconds, source) = (report.seconds, report.source.name.clone());
         (ruling, Ruled { verdict, reason, charged, seconds, wants, signature, source, binaries })
     }
