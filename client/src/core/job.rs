@@ -4,7 +4,7 @@
 //! build can go on without it.
 
 use moji_proto::limits::{CHUNK_BYTES_MAX, FETCH_BYTES_MAX};
-use moji_proto::message::{FromBuilder, Phase, ReleaseWhy, ToBuilder, Verdict, Which};
+use moji_proto::message::{Exit, FromBuilder, Phase, ReleaseWhy, ToBuilder, Verdict, Which};
 use moji_proto::{Bytes, Hasher, LeaseId, Time};
 
 use super::upload::Upload;
@@ -320,10 +320,10 @@ impl Builder {
             return;
         }
         let text = format!(
-            "pkg={} lease={lease} ended after {} s: {:?}, {} files",
+            "pkg={} lease={lease} ended after {} s: {}, files left: {}",
             job.record.srpm,
             summary.seconds,
-            summary.exit,
+            words(summary.exit),
             summary.files.len()
         );
         out.push(Effect::Log(Level::Info, text));
@@ -452,5 +452,14 @@ impl Builder {
     pub(super) fn forget(&mut self, lease: LeaseId, out: &mut Vec<Effect>) {
         self.jobs.remove(&lease);
         out.push(Effect::Forget { lease });
+    }
+}
+
+/// How mock ended, as the hub's log says it.
+fn words(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("exit {code}"),
+        Exit::Signal(signal) => format!("signal {signal}"),
+        Exit::NotStarted => "not started".to_owned(),
     }
 }

@@ -166,6 +166,11 @@ pub(super) fn quote(line: &str) -> &str {
     &line[..end]
 }
 
+/// The last line of evidence: mock ends with what went wrong.
+pub(super) fn last_line(report: &Report) -> &str {
+    lines(report).last().map_or("no log says why", |(_, line)| quote(line))
+}
+
 /// The last lines of evidence, in one line.
 pub(super) fn last_lines(report: &Report) -> String {
     let skip = report.evidence.len().saturating_sub(LAST_LINES);

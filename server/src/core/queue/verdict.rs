@@ -202,7 +202,7 @@ fn infra(report: &Report) -> Option<String> {
     };
     let line = match code {
         CODE_INSTALL => evidence::download(report).map(evidence::quote).map(str::to_owned),
-        code if INFRA_CODES.contains(&code) => Some(evidence::last_lines(report)),
+        code if INFRA_CODES.contains(&code) => Some(evidence::last_line(report).to_owned()),
         _ => None,
     };
     let line = line.or_else(|| evidence::plugin(report).map(evidence::quote).map(str::to_owned))?;
