@@ -38,7 +38,8 @@ const READY: Duration = Duration::from_secs(30);
 pub(crate) struct Ready {
     listen: SocketAddr,
     repository: String,
-    pub(crate) http: SocketAddr,
+    /// None where the repository is at a URL that is not the hub's own HTTP.
+    pub(crate) http: Option<SocketAddr>,
 }
 
 /// A farm; everything of it ends when it is dropped.
@@ -169,16 +170,20 @@ impl Farm {
     /// # Panics
     /// When it does not become ready, with its log.
     pub fn start_hub(&mut self) {
+        let any = || "127.0.0.1:0".to_owned();
         let (listen, http) = match &self.ready {
-            Some(ready) => (ready.listen.to_string(), ready.http.to_string()),
-            None => ("127.0.0.1:0".to_owned(), "127.0.0.1:0".to_owned()),
+            Some(ready) => (ready.listen.to_string(), ready.http.map_or_else(any, |http| http.to_string())),
+            None => (any(), any()),
         };
         let mut command = self.hub_command();
         command.args([self.source(), self.working(), self.finished(), self.repo()]);
         if matches!(self.plan.secret, Secret::Passphrase(_)) {
             command.arg(format!("@{}", self.path().join("secret").display()));
         }
-        command.args(["--listen", &listen, "--http", &http]).arg("--state").arg(self.state());
+        command.args(["--listen", &listen]).arg("--state").arg(self.state());
+        if !self.plan.hub_args.iter().any(|arg| arg == "--http") {
+            command.args(["--http", &http]);
+        }
         command.args(&self.plan.hub_args);
         let mut hub = Daemon::spawn("hub", command, &self.path().join("hub.log"));
         let mut ready = None;
@@ -344,7 +349,7 @@ fn ready_line(line: &str) -> Option<Ready> {
     let (_, rest) = line.split_once("hub listening on ")?;
     let (listen, rest) = rest.split_once(", repository at ")?;
     let repository = rest.split_whitespace().next()?.to_owned();
-    let http = repository.strip_prefix("http://")?.split('/').next()?.parse().ok()?;
+    let http = repository.strip_prefix("http://").and_then(|rest| rest.split('/').next()?.parse().ok());
     Some(Ready { listen: listen.parse().ok()?, repository, http })
 }
 
@@ -364,7 +369,9 @@ mod tests {
         let ready = ready_line(line).expect("a ready line");
         assert_eq!(ready.listen.port(), 4711);
         assert_eq!(ready.repository, "http://127.0.0.1:4712/repo/");
-        assert_eq!(ready.http.port(), 4712);
+        assert_eq!(ready.http.map(|http| http.port()), Some(4712));
+        let elsewhere = ready_line("hub listening on 127.0.0.1:1, repository at file:///srv/repo/");
+        assert_eq!(elsewhere.expect("a ready line").http, None);
     }
 
     #[test]

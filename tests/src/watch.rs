@@ -76,7 +76,8 @@ impl Farm {
     /// # Panics
     /// When there is no HTTP answer.
     pub fn http(&self, target: &str, headers: &[&str]) -> Response {
-        http::get(self.ready().http, target, headers)
+        let addr = self.ready().http.expect("the hub's repository is on its own HTTP");
+        http::get(addr, target, headers)
             .unwrap_or_else(|why| panic!("GET {target}: {why}\n{}", self.diagnosis()))
     }
 
