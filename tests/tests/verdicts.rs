@@ -348,8 +348,16 @@ fn a_repository_that_cannot_be_reached_is_no_fault_of_the_package() {
 #[test]
 fn a_builders_own_fault_sends_the_package_to_another_builder() {
     let mut farm = Farm::plan().builders(2).start();
+    // The other builder is busy, so that the one at fault could have it again at once.
+    let held = make(&farm, "held");
+    farm.outcome(&file("held"), build_log(1, "Error 1").gate(&farm.gate("go")));
+    farm.drop_file(&held);
+    farm.wait_until("the other to be busy", SOON, |farm| farm.is_in("working", &file("held")));
     farm.outcome("hello", Outcome::exit(60).say("Build root is locked by another process.").once());
     farm.drop_srpm("hello");
+    farm.wait_hub_says("1 wait for a builder (hello-1.0-1.src.rpm: ");
+    assert_eq!(farm.places("hello"), ["source"]);
+    farm.open_gate("go");
     farm.wait_finished("hello");
     let tried = attempts(&farm);
     assert_eq!(tried.len(), 1);
