@@ -196,7 +196,9 @@ fn priority_txt_orders_the_leases_as_people_write_it_and_rewrite_it() {
     fs::write(farm.source().join("seen.src.rpm"), "no package").expect("written");
     farm.wait_hub_says("pkg=seen.src.rpm is left in source/");
     farm.open_gate("go");
+    // The file is in working/ an instant before the log says so.
     farm.wait_until("the second of the list", SOON, |farm| farm.is_in("working", &file("p3")));
+    farm.wait_hub_says(&format!("pkg={} lease=", file("p3")));
     assert_eq!(leased(&mut farm), ["held", "p5", "p3"]);
     // Replaced as an editor does it, while the builder is busy.
     let new = farm.path().join("priority.new");
