@@ -140,7 +140,7 @@ fn four_builders_build_forty_packages_each_exactly_once() {
     let mut builders = BTreeSet::new();
     for name in &names {
         let nvr = format!("{name}-1-1");
-        assert_eq!(farm.results(&nvr), [nvr.clone()]);
+        assert_eq!(farm.results(&nvr), [nvr.as_str()]);
         let result = farm.result_json(&nvr);
         assert_eq!((&result["verdict"], &result["nvr"]), (&"success".into(), &nvr.as_str().into()));
         leases.insert(result["lease"].to_string());

@@ -202,8 +202,8 @@ fn history(farm: &Farm) -> Vec<String> {
 /// Number of packages in the published index.
 fn indexed(farm: &Farm) -> Option<usize> {
     let index = farm.http("/repo/repodata/repomd.xml", &[]).text();
-    let href = index.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap_or_default());
-    let primary = href.filter(|href| href.contains("primary.xml")).next()?.to_owned();
+    let mut href = index.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap_or_default());
+    let primary = href.find(|href| href.contains("primary.xml"))?.to_owned();
     let packed = tempfile::NamedTempFile::with_suffix_in(".gz", farm.path()).expect("a file");
     fs::write(packed.path(), farm.http(&format!("/repo/{primary}"), &[]).body).expect("it is written");
     let text = unpacked(packed.path());
