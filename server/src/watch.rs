@@ -25,7 +25,7 @@ use crate::core::leases::{self, Place};
 use crate::core::queue;
 use crate::core::types::Srpm;
 use crate::lists::LIST_BYTES_MAX;
-use crate::rpmfile::{Kind, RpmError, expected_file_len, read_facts};
+use crate::rpmfile::{Kind, RpmError, expected_file_len, read_facts, verify_header};
 
 /// Bytes of events read at once: some 60 of the longest names.
 const EVENT_BYTES: usize = 16 * 1024;
@@ -307,6 +307,7 @@ fn inspect(path: &Path, stamp: Stamp) -> Result<Seen, RpmError> {
     }
     match read_facts(&file) {
         Ok(facts) if facts.kind == Kind::Source => {
+            verify_header(&file)?;
             Ok(Seen::Whole { stamp, srpm: Srpm { size: stamp.len, facts } })
         }
         Ok(_) => {

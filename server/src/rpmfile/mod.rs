@@ -34,7 +34,7 @@ mod read;
 #[allow(clippy::unwrap_used)]
 mod tests;
 
-pub use digest::verify_digests;
+pub use digest::{verify_digests, verify_header};
 pub use error::{DigestFault, Excess, Fault, Part, RpmError};
 pub use facts::{Capability, Facts, Kind, Nevra, read_facts};
 pub use package::{expected_file_len, expected_len};
