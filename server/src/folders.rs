@@ -128,6 +128,8 @@ pub fn check(folders: &Folders) -> Result<Lock, FolderError> {
     let lock = take_lock(&folders.working)?;
     probe("working", &folders.working)?;
     for (role, path) in roles.into_iter().filter(|(role, _)| *role != "working") {
+        // First, because a read-only mount refuses a move as if it were another file system.
+        probe(role, path)?;
         probe_move(role, path, &folders.working)?;
     }
     make_state(&folders.state)?;
