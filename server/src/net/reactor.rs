@@ -149,9 +149,6 @@ impl Reactor {
         for (i, listener) in listeners.iter_mut().enumerate() {
             poll.registry().register(listener, listener_token(i), Interest::READABLE)?;
         }
-        if config.secrets.builder.is_empty() {
-            log::warn!("no secret is set: serving loopback and private addresses only");
-        }
         let admission = Admission::new(config.pending_max, config.builders.clone());
         Ok(Reactor {
             config,
