@@ -22,7 +22,7 @@
 
 use std::collections::BTreeMap;
 
-use moji_proto::message::{Health, ToBuilder, Verdict};
+use moji_proto::message::{Health, ToBuilder, Trouble, Verdict};
 use moji_proto::{FileName, LeaseId, Line, Time};
 
 use self::order::Order;
@@ -498,7 +498,13 @@ impl Queue {
             builder.trouble = health.trouble;
             let name = &builder.info.name;
             let text = match health.trouble {
-                Some(trouble) => format!("builder={name} takes no work: {trouble:?} trouble"),
+                Some(Trouble::Clock) => {
+                    format!("builder={name} takes no work: its clock is more than a day off")
+                }
+                Some(Trouble::Disk) => {
+                    let free = health.disk_free_mib;
+                    format!("builder={name} takes no work: its disk is too full, {free} MiB free")
+                }
                 None => format!("builder={name} takes work again"),
             };
             let level = if health.trouble.is_some() { log::Level::Warn } else { log::Level::Info };
