@@ -9,9 +9,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use moji_tests::{
-    Farm, Outcome, SOON, poll_until, rpms_from_spec, run_to_end, simple_spec, srpm_from_spec,
-};
+use moji_tests::{Farm, Outcome, SOON, poll_until, rpms_from_spec, run_to_end, simple_spec, srpm_from_spec};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::statvfs::statvfs;
 use quick::quick;
@@ -24,14 +22,7 @@ impl Small {
     fn new(at: &Path, mib: u32) -> Small {
         fs::create_dir_all(at).expect("a mount point");
         let options = format!("size={mib}m,mode=755");
-        mount(
-            Some("tmpfs"),
-            at,
-            Some("tmpfs"),
-            MsFlags::empty(),
-            Some(&*options),
-        )
-        .expect("a tmpfs");
+        mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::empty(), Some(&*options)).expect("a tmpfs");
         Small(at.to_owned())
     }
 
@@ -95,6 +86,7 @@ fn an_upload_waits_while_the_hubs_disk_is_full_and_goes_on_when_there_is_space()
     let mut farm = Farm::plan()
         .builders(0)
         .base(&disk.0)
+        .builder_args(["--min-free", "0"])
         .hub_args(["--min-free", "0"])
         .start();
     let pid = farm.hub().pid();
@@ -124,15 +116,9 @@ fn an_upload_waits_while_the_hubs_disk_is_full_and_goes_on_when_there_is_space()
     assert_eq!(hub.log_count("everything is kept"), 1, "{}", hub.log_text());
     assert_eq!(hub.log_count("the disk takes writes again"), 1);
     assert_eq!(hub.log_count(" leased"), 1, "one lease was enough");
-    assert_eq!(
-        farm.builder(0).log_count("next attempt"),
-        0,
-        "the session lived on"
-    );
+    assert_eq!(farm.builder(0).log_count("next attempt"), 0, "the session lived on");
     // It is published although the disk was full in between.
-    farm.wait_until("it to be indexed", SOON, |farm| {
-        farm.install(&["heavy"]).is_ok()
-    });
+    farm.wait_until("it to be indexed", SOON, |farm| farm.install(&["heavy"]).is_ok());
 }
 
 #[test]
@@ -144,6 +130,7 @@ fn a_hub_killed_while_its_disk_is_full_loses_nothing() {
     let mut farm = Farm::plan()
         .builders(0)
         .base(&disk.0)
+        .builder_args(["--min-free", "0"])
         .hub_args(["--min-free", "0"])
         .start();
     let state = farm.builder_state(0);
@@ -163,10 +150,7 @@ fn a_hub_killed_while_its_disk_is_full_loses_nothing() {
     disk.fill(0);
     let mut again = farm.hub_command();
     again.args([farm.source(), farm.working(), farm.finished(), farm.repo()]);
-    again
-        .args(["--listen", "127.0.0.1:0", "--http", "off"])
-        .arg("--state")
-        .arg(farm.state());
+    again.args(["--listen", "127.0.0.1:0", "--http", "off"]).arg("--state").arg(farm.state());
     let ended = run_to_end(again, SOON);
     assert_eq!(ended.code, 3, "{}", ended.stderr);
     let last = ended.stderr.lines().last().unwrap_or_default();
@@ -187,11 +171,8 @@ fn a_hub_killed_while_its_disk_is_full_loses_nothing() {
 fn below_the_floor_nothing_is_leased_and_the_reason_is_said_once() {
     let base = tempfile::tempdir().expect("a folder");
     let disk = Small::new(&base.path().join("small"), 32);
-    let mut farm = Farm::plan()
-        .base(&disk.0)
-        .builder_args(["--min-free", "0"])
-        .hub_args(["--min-free", "16M"])
-        .start();
+    let mut farm =
+        Farm::plan().base(&disk.0).builder_args(["--min-free", "0"]).hub_args(["--min-free", "16M"]).start();
     let (one, two) = (quick(&farm, "one", "1"), quick(&farm, "two", "1"));
     disk.fill(10 << 20);
     let line = "nothing is leased: ";
@@ -215,10 +196,7 @@ fn below_the_floor_nothing_is_leased_and_the_reason_is_said_once() {
 #[test]
 fn a_builder_whose_disk_is_too_full_takes_no_work_until_there_is_space() {
     let base = tempfile::tempdir().expect("a folder");
-    let mut farm = Farm::plan()
-        .builders(0)
-        .builder_args(["--min-free", "8"])
-        .start();
+    let mut farm = Farm::plan().builders(0).builder_args(["--min-free", "8"]).start();
     let disk = Small::new(&farm.builder_state(0), 16);
     disk.fill(2 << 20);
     let package = quick(&farm, "patient", "1");
@@ -227,6 +205,7 @@ fn a_builder_whose_disk_is_too_full_takes_no_work_until_there_is_space() {
     farm.wait_builder_says(0, "takes no work: ");
     let said = "of disk free, below 8 MiB: free some, or lower --min-free";
     assert_eq!(farm.builder(0).log_count(said), 1);
+    farm.wait_hub_says("takes no work: its disk is too full, ");
     assert_eq!(farm.places(&package.file), ["source"]);
     disk.empty();
     farm.wait_finished(&package.file);
@@ -238,18 +217,13 @@ fn a_builder_whose_disk_is_too_full_takes_no_work_until_there_is_space() {
 #[test]
 fn a_package_goes_to_another_builder_when_a_disk_fills_up_under_it() {
     let made = tempfile::tempdir().expect("a folder");
-    let mut farm = Farm::plan()
-        .builders(0)
-        .builder_args(["--min-free", "0"])
-        .start();
+    let mut farm = Farm::plan().builders(0).builder_args(["--min-free", "0"]).start();
     // Not enough for the result of a build, ...
     let build = Small::new(&farm.builder_state(0), 2);
     let heavy = farm.drop_file(&large(&farm, made.path(), "heavy", None));
     farm.add_builder();
     farm.wait_hub_says(&format!("pkg={heavy} lease="));
-    farm.wait_until("the build to fail for space", SOON, |farm| {
-        says(farm, &heavy, "infra")
-    });
+    farm.wait_until("the build to fail for space", SOON, |farm| says(farm, &heavy, "infra"));
     assert_eq!(farm.places(&heavy), ["source"]);
     farm.builder(0).term(SOON);
     // ... and not even enough for the SRPM.
@@ -279,16 +253,12 @@ fn a_package_goes_to_another_builder_when_a_disk_fills_up_under_it() {
     }
     let hub = farm.hub();
     assert!(!hub.logs_contain("panicked"));
-    assert!(
-        hub.log_count("canary") == 0,
-        "a full disk is one builder's fault"
-    );
+    assert!(hub.log_count("canary") == 0, "a full disk is one builder's fault");
     drop((build, fetch));
 }
 
 /// Whether a line of the hub's log has both texts.
 fn says(farm: &Farm, one: &str, other: &str) -> bool {
     let text = fs::read_to_string(farm.path().join("hub.log")).unwrap_or_default();
-    text.lines()
-        .any(|line| line.contains(one) && line.contains(other))
+    text.lines().any(|line| line.contains(one) && line.contains(other))
 }
