@@ -171,10 +171,11 @@ fn a_hub_killed_while_its_disk_is_full_loses_nothing() {
 fn below_the_floor_nothing_is_leased_and_the_reason_is_said_once() {
     let base = tempfile::tempdir().expect("a folder");
     let disk = Small::new(&base.path().join("small"), 32);
+    // Before the hub starts: it looks at most once a second.
+    disk.fill(10 << 20);
     let mut farm =
         Farm::plan().base(&disk.0).builder_args(["--min-free", "0"]).hub_args(["--min-free", "16M"]).start();
     let (one, two) = (quick(&farm, "one", "1"), quick(&farm, "two", "1"));
-    disk.fill(10 << 20);
     let line = "nothing is leased: ";
     farm.drop_file(&one.srpm);
     farm.wait_hub_says(line);
