@@ -98,9 +98,12 @@ impl Farm {
     pub fn mocks(&self) -> Vec<Process> {
         let program = fake_mock().display().to_string();
         let mut found = self.processes();
-        // The shim's words may name mock as well; mock's own begin with its interpreter.
+        // The shim's words may name mock as well; mock's own begin with its interpreter. A client that
+        // starts asks mock for the place of its chroots: that is no build.
         found.retain(|process| {
-            process.command.contains("python") && process.command.split(' ').nth(1) == Some(program.as_str())
+            process.command.contains("python")
+                && process.command.split(' ').nth(1) == Some(program.as_str())
+                && process.command.contains(" --rebuild ")
         });
         // A child that mock has forked has mock's words until it executes its program.
         let all: Vec<i32> = found.iter().map(|process| process.pid).collect();
