@@ -43,6 +43,8 @@ struct Rules {
     refusing: bool,
     closing: bool,
     delay: Duration,
+    /// Most bytes that are written at once; 0: as they came.
+    piece: usize,
     accepted: usize,
     trips: usize,
     live: Vec<Pair>,
@@ -121,6 +123,7 @@ impl Proxy {
             refusing: false,
             closing: false,
             delay: Duration::ZERO,
+            piece: 0,
             accepted: 0,
             trips: 0,
             live: Vec::new(),
@@ -164,6 +167,11 @@ impl Proxy {
     /// Every chunk waits this long before it passes.
     pub fn delay(&self, delay: Duration) {
         self.shared.rules().delay = delay;
+    }
+
+    /// Nothing longer than `bytes` is written at once from now on, each as a packet of its own.
+    pub fn pieces(&self, bytes: usize) {
+        self.shared.rules().piece = bytes;
     }
 
     /// Lets `bytes` more through in that direction, then cuts the connection that carries the
@@ -260,12 +268,18 @@ fn start(builder: TcpStream, hub: TcpStream, shared: &Arc<Shared>) -> [JoinHandl
 /// directions: the protocol does not use it.
 fn pump(mut from: TcpStream, mut to: TcpStream, way: Direction, id: usize, shared: &Shared) {
     let mut buffer = vec![0; CHUNK_BYTES];
+    // Fails only on a connection that has gone already.
+    let _ = to.set_nodelay(true);
     loop {
         let Ok(length @ 1..) = from.read(&mut buffer) else {
             return;
         };
         let (allowed, trip) = admit(shared, way, id, length);
-        if to.write_all(&buffer[..allowed]).is_err() || trip {
+        let piece = match shared.rules().piece {
+            0 => CHUNK_BYTES,
+            piece => piece,
+        };
+        if buffer[..allowed].chunks(piece).any(|piece| to.write_all(piece).is_err()) || trip {
             return;
         }
     }
