@@ -120,7 +120,7 @@ impl Tools {
         env.push((MARKER.to_owned(), ext.clone()));
         let owner = self.user.as_ref().or(self.sudo.as_ref()).map(|user| (user.uid, user.gid));
         let (build, clean, timeout_s) = match self.backend {
-            Backend::Mock => (self.mock(folder, record, repos, &ext), self.clean(&ext), None),
+            Backend::Mock => (self.mock(folder, record, repos, &ext), self.clean(folder, &ext), None),
             Backend::Rpmbuild => {
                 for (name, value) in &mut env {
                     if name == "HOME" {
@@ -153,12 +153,15 @@ impl Tools {
         words
     }
 
-    fn clean(&self, ext: &str) -> Vec<Vec<String>> {
+    /// With the result folder of the build: without one mock takes its own, which lies beside the
+    /// chroot, and leaves the folder around both.
+    fn clean(&self, folder: &JobFolder, ext: &str) -> Vec<Vec<String>> {
         ["--orphanskill", "--clean"]
             .iter()
             .map(|verb| {
                 let ext = format!("--uniqueext={ext}");
-                vec![self.program.clone(), "-r".into(), self.cfg.clone(), ext, (*verb).to_owned()]
+                let result = format!("--resultdir={}", folder.result().display());
+                vec![self.program.clone(), "-r".into(), self.cfg.clone(), ext, result, (*verb).to_owned()]
             })
             .collect()
     }
@@ -359,7 +362,9 @@ mod tests {
                  /s/jobs/17-1/srpm/a-1-1.src.rpm"
             )
         );
-        assert_eq!(launch.clean[1].join(" "), format!("/usr/bin/mock -r mini --uniqueext={ext} --clean"));
+        let clean =
+            format!("/usr/bin/mock -r mini --uniqueext={ext} --resultdir=/s/jobs/17-1/result --clean");
+        assert_eq!(launch.clean[1].join(" "), clean);
     }
 
     #[test]
