@@ -33,6 +33,10 @@ fn serve(options: &moji_server::cli::Run) -> ExitCode {
         if let Err(error) = run::preflight(options) {
             return fail(error.code, &error.text);
         }
+        // The parent's own words go to syslog too; that there is none is told now.
+        if let Err(text) = logging::start(true, options.verbose) {
+            return fail(exit::MISSING, &format!("{text}: --daemon logs there; start a syslog daemon"));
+        }
         return match daemon::supervise() {
             Ok(code) => ExitCode::from(code),
             Err(text) => fail(exit::MISSING, &text),
