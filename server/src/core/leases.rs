@@ -115,6 +115,11 @@ pub enum Msg {
         /// All its reasons, for whoever asks why it is in `finished/`.
         why: String,
     },
+    /// The builder asked for the SRPM: it has the job. May be said again. (transfers)
+    Taken {
+        /// The lease.
+        lease: LeaseId,
+    },
     /// The SRPM of an opened or adopted lease cannot be served, or is not the one that the builder
     /// works on. A builder that has the job already was told `Cancel`. (transfers)
     Unfit {

@@ -96,6 +96,8 @@ struct Lease {
     builder: BuilderId,
     /// mock options, if they were given in this run.
     options: Vec<Line>,
+    /// Its builder is known to have the job.
+    taken: bool,
     state: State,
 }
 
@@ -186,7 +188,7 @@ impl Leases {
         for (lease, Grant { srpm, builder }) in past.live {
             out.push(Effect::Queue(queue::Msg::Granted { srpm: srpm.clone(), lease, builder }));
             let state = State::Live { holder: Holder::Away(until), adopted: true };
-            this.insert(lease, Lease { srpm, builder, options: Vec::new(), state });
+            this.insert(lease, Lease { srpm, builder, options: Vec::new(), taken: true, state });
         }
         this
     }
@@ -208,6 +210,11 @@ impl Leases {
             Msg::Cancel { srpm } => self.cancel(&srpm, out),
             // The queue says why, in its log.
             Msg::Retire { srpm, why: _ } => self.retire(srpm, out),
+            Msg::Taken { lease } => {
+                if let Some(lease) = self.leases.get_mut(&lease) {
+                    lease.taken = true;
+                }
+            }
             Msg::Unfit { lease, why } => self.unfit(lease, why, out),
             Msg::Sealing { lease, report } => self.sealing(lease, report, out),
             Msg::Unsealed { lease } => self.unsealed(now, lease, out),
@@ -272,7 +279,7 @@ impl Leases {
         self.sessions.get_mut(&session).expect("it is connected").takes_job = false;
         let lease = self.next_id();
         let state = State::Arriving { session: Some(session), held: None, instead: None };
-        self.insert(lease, Lease { srpm: srpm.clone(), builder, options, state });
+        self.insert(lease, Lease { srpm: srpm.clone(), builder, options, taken: false, state });
         out.push(Effect::Journal(Record::Grant { lease, srpm: srpm.clone(), builder }));
         out.push(Effect::Move { lease, srpm, from: Place::Source, to: Place::Working });
     }

@@ -7,9 +7,10 @@ use moji_proto::limits::{CHUNK_BYTES_MAX, FETCH_BYTES_MAX};
 use moji_proto::message::{FromBuilder, Which};
 use moji_proto::refusal::RejectCode;
 
-use super::Op;
+use super::{Effect, Op};
 use super::lease::{Lease, Repeat, State};
 use super::machine::Cx;
+use crate::core::leases;
 
 /// Longest live log, bytes: what a log in a result may have before its middle is cut. What comes
 /// after is dropped; the whole log comes with the result.
@@ -35,7 +36,12 @@ impl Lease {
             return Ok(false);
         }
         match msg {
-            FromBuilder::Fetch { offset, length, .. } => self.fetch(offset, length).map(|()| false),
+            FromBuilder::Fetch { offset, length, .. } => {
+                if offset == 0 {
+                    cx.out.push(Effect::Leases(leases::Msg::Taken { lease: self.id() }));
+                }
+                self.fetch(offset, length).map(|()| false)
+            }
             FromBuilder::Results { files, evidence, .. } if self.repeat == Repeat::May && self.is_past() => {
                 self.repeat = Repeat::Rest(files, evidence);
                 Ok(false)

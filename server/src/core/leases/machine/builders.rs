@@ -59,7 +59,7 @@ impl Leases {
         self.expire(now, out);
     }
 
-    /// What the hub believes this builder to build and the builder knows nothing of is lost.
+    /// What the hub believes this builder to build and the builder knows nothing of is lost, if the builder ever knew.
     fn end_unreported(&mut self, builder: BuilderId, held: &[HeldLease], out: &mut Vec<Effect>) {
         let lost: Vec<LeaseId> = self
             .leases
@@ -69,9 +69,16 @@ impl Leases {
             .filter(|id| held.iter().all(|held| held.lease != *id))
             .collect();
         for lease in lost {
-            self.log(out, Level::Warn, lease, "lost: its builder came back without it");
+            let verdict = if self.leases[&lease].taken {
+                self.log(out, Level::Warn, lease, "lost: its builder came back without it");
+                Verdict::Lost
+            } else {
+                // The connection died under `Job`: nobody's fault, and no attempt.
+                self.log(out, Level::Info, lease, "released: its builder never got the job");
+                Verdict::Released
+            };
             self.close(lease, "the builder came back without it", out);
-            self.leave(lease, Place::Source, End::Returned(Verdict::Lost), true, None, out);
+            self.leave(lease, Place::Source, End::Returned(verdict), true, None, out);
         }
     }
 
@@ -147,7 +154,7 @@ impl Leases {
         let orphan = self.orphans.remove(&srpm).is_some();
         let from = if orphan { Place::Working } else { Place::Source };
         let state = State::Arriving { session: Some(session), held: Some(held), instead: None };
-        self.insert(id, Lease { srpm: srpm.clone(), builder, options: Vec::new(), state });
+        self.insert(id, Lease { srpm: srpm.clone(), builder, options: Vec::new(), taken: true, state });
         out.push(Effect::Move { lease: id, srpm, from, to: Place::Working });
     }
 
