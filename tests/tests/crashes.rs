@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use moji_tests::{Daemon, Direction, Farm, Outcome, SOON, poll_until};
 use pieces::{
-    assert_done_once, assert_no_spool, at_gate, builder_log, drop_planned, hub_lines, hub_log, leases,
-    mock_pid, plan,
+    assert_done_once, assert_no_spool, at_gate, builder_log, drop_planned, drop_slow, hub_lines, hub_log,
+    leases, mock_pid, plan,
 };
 
 /// Who is killed.
@@ -226,7 +226,7 @@ fn the_hub_killed_at_each_sync_of_a_commit_loses_and_doubles_nothing() {
 #[test]
 fn a_killed_shim_gives_one_new_lease_and_leaves_nothing() {
     let farm = Farm::plan().hub_args(["--retry-pause", "1"]).start();
-    let srpm = farm.drop_srpm("slow");
+    let srpm = drop_slow(&farm);
     farm.wait_until("the build to tick", SOON, |farm| {
         farm.processes().iter().any(|process| process.in_chroot && process.command.starts_with("sleep 301"))
     });

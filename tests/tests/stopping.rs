@@ -4,6 +4,8 @@
 
 mod pieces;
 
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -11,8 +13,8 @@ use moji_tests::{Farm, Finished, Outcome, SOON, run_to_end};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pieces::{
-    assert_done_once, assert_no_spool, at_gate, builder_log, drop_planned, hub_lines, hub_log, leases,
-    mock_pid, plan,
+    assert_done_once, assert_no_spool, at_gate, builder_log, drop_planned, drop_slow, hub_lines, hub_log,
+    leases, mock_pid, plan,
 };
 
 /// How long a stop may take on a PC with a build running (issue: 15 s).
@@ -45,7 +47,7 @@ fn assert_nothing_left(farm: &Farm) {
 #[test]
 fn a_stop_ends_a_build_that_ignores_sigterm_and_forks_away_and_charges_no_attempt() {
     let mut farm = Farm::plan().hub_args(["--attempts", "1"]).start();
-    let slow = farm.drop_srpm("slow");
+    let slow = drop_slow(&farm);
     slow_ticks(&farm);
     // Older than the released one will be; yet that goes first.
     let other = plan(&farm, "aaa", 1, 1, None);
@@ -82,8 +84,10 @@ fn a_stop_ends_a_build_that_ignores_sigterm_and_forks_away_and_charges_no_attemp
 #[test]
 fn the_stop_command_waits_until_all_is_over_and_disable_and_status_speak_clearly() {
     let mut farm = Farm::plan().start();
-    farm.drop_srpm("slow");
+    drop_slow(&farm);
     slow_ticks(&farm);
+    // The client looks at its build twice a second.
+    farm.wait_until("status to tell the phase", SOON, |farm| say(farm, "status").stdout.contains("rpmbuild"));
     let status = say(&farm, "status");
     assert_eq!(status.code, 0, "{status:?}");
     assert!(
@@ -228,7 +232,7 @@ fn a_stopped_hub_ends_cleanly_and_a_new_one_adopts_what_is_built() {
 }
 
 /// The same command with another program.
-fn with_program(command: &Command, program: &std::path::Path) -> Command {
+fn with_program(command: &Command, program: &Path) -> Command {
     let mut other = Command::new(program);
     other.args(command.get_args());
     for (name, value) in command.get_envs() {
@@ -321,25 +325,59 @@ fn the_stop_command_ends_a_daemon_too() {
     assert_no_spool(&farm, 0);
 }
 
-#[test]
-fn a_daemon_of_the_hub_restarts_what_crashed_and_ends_with_its_parent() {
-    let farm = Farm::plan().nothing_started().start();
-    let mut command = farm.hub_command();
+/// The hub's command line with `--daemon`, run by `through` in an empty `/dev` with a syslog, or without one.
+fn hub_daemon(farm: &Farm, dev: &Path) -> Command {
+    for node in ["null", "zero", "random", "urandom", "full", "tty"] {
+        let mut copy = Command::new("cp");
+        copy.arg("-a").arg(format!("/dev/{node}")).arg(dev);
+        assert_eq!(run_to_end(copy, SOON).code, 0);
+    }
+    let hub = farm.hub_command();
+    let mut command = with_program(&hub, Path::new("unshare"));
+    command.args(["--mount", "sh", "-c", "mount --bind \"$0\" /dev && exec \"$@\""]).arg(dev);
+    command.arg(hub.get_program());
     command.args([farm.source(), farm.working(), farm.finished(), farm.repo()]);
     command
         .args(["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--daemon", "--state"])
         .arg(farm.state());
-    let started = run_to_end(command, SOON);
+    command
+}
+
+#[test]
+fn a_daemon_of_the_hub_restarts_what_crashed_and_ends_with_its_parent() {
+    let farm = Farm::plan().nothing_started().start();
+    let dev = tempfile::tempdir_in(farm.path()).expect("a folder");
+    let syslog = UnixDatagram::bind(dev.path().join("log")).expect("a syslog of our own");
+    syslog.set_nonblocking(true).expect("a socket's mode can be set");
+    let mut said = String::new();
+    let mut read = || {
+        let mut line = [0; 2048];
+        while let Ok(length) = syslog.recv(&mut line) {
+            said += &String::from_utf8_lossy(&line[..length]);
+            said.push('\n');
+        }
+        said.clone()
+    };
+    let started = run_to_end(hub_daemon(&farm, dev.path()), SOON);
     assert_eq!(started.code, 0, "{started:?}");
     let all = |farm: &Farm| pids(farm, &["moji-server"]);
-    farm.wait_until("parent and hub", SOON, |farm| {
-        all(farm).len() == 2 && farm.repo().join("repodata").exists()
-    });
+    farm.wait_until("the hub to be ready", SOON, |_| read().contains("hub listening on "));
     let parent = pids(&farm, &["moji-server", "--daemon"])[0];
     let worker = |farm: &Farm| all(farm).into_iter().find(|pid| *pid != parent);
     let first = worker(&farm).expect("the hub runs");
     signal(first, Signal::SIGKILL);
-    farm.wait_until("another hub", SOON, |farm| worker(farm).is_some_and(|pid| pid != first));
+    farm.wait_until("another hub", SOON, |_| read().matches("hub listening on ").count() == 2);
+    assert!(worker(&farm).is_some_and(|pid| pid != first));
+    assert!(read().contains("starting it again in 1 s"), "{}", read());
     signal(parent, Signal::SIGTERM);
     farm.wait_until("all to end", STOP, |farm| all(farm).is_empty());
+}
+
+#[test]
+fn a_daemon_of_the_hub_without_syslog_says_so_and_does_not_start() {
+    let farm = Farm::plan().nothing_started().start();
+    let dev = tempfile::tempdir_in(farm.path()).expect("a folder");
+    let ended = run_to_end(hub_daemon(&farm, dev.path()), SOON);
+    assert_eq!((ended.code, ended.stderr.lines().count()), (7, 1), "{ended:?}");
+    assert!(ended.stderr.contains("syslog"), "{ended:?}");
 }

@@ -133,3 +133,11 @@ pub(crate) fn assert_no_spool(farm: &Farm, builder: usize) {
         fs::read_dir(&jobs).is_ok_and(|mut entries| entries.next().is_none())
     });
 }
+
+/// Drops the package `slow` of this very source tree: its build ignores SIGTERM, forks away and takes five
+/// minutes. Its SRPM's file name.
+pub(crate) fn drop_slow(farm: &Farm) -> String {
+    let spec = concat!(env!("CARGO_MANIFEST_DIR"), "/mini/specs/slow.spec");
+    let spec = fs::read_to_string(spec).expect("the spec is in the source tree");
+    farm.drop_file(&srpm_from_spec(farm.path(), &spec))
+}
