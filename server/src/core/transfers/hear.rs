@@ -7,9 +7,9 @@ use moji_proto::limits::{CHUNK_BYTES_MAX, FETCH_BYTES_MAX};
 use moji_proto::message::{FromBuilder, Which};
 use moji_proto::refusal::RejectCode;
 
-use super::{Effect, Op};
 use super::lease::{Lease, Repeat, State};
 use super::machine::Cx;
+use super::{Effect, Op};
 use crate::core::leases;
 
 /// Longest live log, bytes: what a log in a result may have before its middle is cut. What comes
