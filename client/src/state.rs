@@ -17,6 +17,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use moji_proto::secret::{Psk, Secret, SecretKey};
 use moji_proto::{Digest, LeaseId, PublicKey};
@@ -26,6 +27,10 @@ use crate::exit::{self, Failure};
 use crate::files;
 use crate::launch::JobFolder;
 use crate::proc::Process;
+
+/// How often and with what pause a taken lock is tried again: 300 ms, for a `status` that looks just then.
+const LOCK_TRIES: u32 = 30;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// The file that a running client locks.
 pub const CLIENT: &str = "pid";
@@ -93,7 +98,7 @@ impl StateFolder {
             .mode(0o644)
             .open(self.entry(name))
             .map_err(|error| self.unusable(&error))?;
-        match file.try_lock() {
+        match patiently(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let text = format!(
@@ -330,6 +335,17 @@ fn unusable(path: &Path, error: &io::Error) -> Failure {
     let text =
         format!("cannot use {}: {error}: repair it, or name another folder with --state", path.display());
     Failure::new(exit::STATE, text)
+}
+
+/// Takes the lock. Who asks whether a client runs holds it for an instant: that is waited out.
+fn patiently(file: &File) -> Result<(), TryLockError> {
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            other => return other,
+        }
+    }
+    file.try_lock()
 }
 
 #[cfg(test)]

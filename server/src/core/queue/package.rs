@@ -14,7 +14,7 @@
 //!    └──────────── Finished ◀──────── Ended(Finished) ───────────────────┘
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use moji_proto::message::Verdict;
 use moji_proto::{FileName, LeaseId, Time};
@@ -130,6 +130,8 @@ pub(super) struct Past {
     pub(super) charged: Vec<(Verdict, String)>,
     /// Builders that get it only after this.
     pub(super) not_on: BTreeMap<BuilderId, Time>,
+    /// Builders that lost it: others first.
+    pub(super) lost_on: BTreeSet<BuilderId>,
     /// The most memory that was not enough, MiB.
     pub(super) memory_mib: Option<u32>,
     /// Unknown failures, and who had them.

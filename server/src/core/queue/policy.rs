@@ -235,7 +235,11 @@ impl Queue {
         let turn = self.releases;
         let package = self.package(name);
         match verdict {
-            Verdict::Infra | Verdict::Lost => {
+            // A wish only: a lone builder gets it again at once, as often as there are attempts.
+            Verdict::Lost => {
+                package.past.lost_on.insert(leased.builder);
+            }
+            Verdict::Infra => {
                 package.past.not_on.retain(|_, until| *until > now);
                 package.past.not_on.insert(leased.builder, until);
                 if let Some(signature) = ruled.and_then(|ruled| ruled.signature.clone()) {

@@ -149,6 +149,7 @@ impl Queue {
         if let Some(srpm) = &package.srpm {
             prefer(&mut may, |b| verdict::header_allows(&srpm.facts, b.info.arch.as_str()));
         }
+        prefer(&mut may, |b| !package.past.lost_on.contains(&b.info.id));
         if let Some(tried) = package.past.memory_mib {
             prefer(&mut may, |b| b.info.memory_mib > tried);
         }

@@ -280,13 +280,13 @@ fn missing_dependencies_are_tried_once_a_day_all_the_same_and_never_charged() {
 fn three_of_its_own_in_a_row_quarantine_a_builder_longer_each_time_and_deps_never() {
     let mut rig = Rig::new();
     rig.up(1);
-    rig.drop_in(&["a", "b", "c", "d", "e", "f", "g"]);
+    rig.drop_in(&["a", "b", "c", "d", "f", "g", "z"]);
     for name in ["a", "b"] {
         rig.build(name, 1, Verdict::Infra);
     }
     rig.build("c", 1, Verdict::Deps);
     rig.build("d", 1, Verdict::Infra);
-    rig.lose("e", 1, Verdict::Lost);
+    rig.lose("z", 1, Verdict::Lost);
     assert_eq!(rig.logged("quarantined"), 0);
     rig.build("f", 1, Verdict::Infra);
     assert_eq!(rig.logged("builder=b1 quarantined for 1 min"), 1);
@@ -306,6 +306,23 @@ fn three_of_its_own_in_a_row_quarantine_a_builder_longer_each_time_and_deps_neve
     rig.drop_in(&["i"]);
     rig.lose("i", 1, Verdict::Lost);
     assert_eq!(rig.logged("quarantined"), 0);
+}
+
+#[test]
+fn a_lost_package_goes_to_another_builder_first_and_to_a_lone_one_at_once() {
+    let mut rig = Rig::new();
+    rig.up(1);
+    rig.drop_in(&["a"]);
+    rig.lose("a", 1, Verdict::Lost);
+    rig.ready(1);
+    assert_eq!(rig.claims().last().map(AsRef::as_ref), Some("a→1"));
+    let mut rig = Rig::new();
+    rig.up(1);
+    rig.up(2);
+    rig.drop_in(&["a"]);
+    rig.lose("a", 1, Verdict::Lost);
+    rig.ready(1);
+    assert_eq!(rig.claims().last().map(AsRef::as_ref), Some("a→2"));
 }
 
 #[test]
