@@ -468,6 +468,21 @@ fn a_builder_whose_clock_is_days_off_takes_no_work_and_says_so() {
 // --- source/ ---
 
 #[test]
+fn an_srpm_with_a_damaged_payload_fails_at_its_lease_and_no_builder_is_blamed() {
+    let mut farm = Farm::plan().start();
+    let made = tempfile::tempdir().expect("a folder");
+    let good = srpm_from_spec(made.path(), &simple_spec("hurt", "1", ""));
+    let bad = farm.drop_file(&damaged(&good, farm.path(), Damage::PayloadBit));
+    farm.wait_finished(&bad);
+    farm.wait_hub_says("cannot be served");
+    assert_eq!(farm.results("hurt-1-1"), [""; 0]);
+    assert_eq!(farm.hub().log_count("infra"), 0, "{}", farm.hub().log_text());
+    // A whole copy is built, by the same builder.
+    farm.drop_file(&good);
+    farm.wait_until("the whole one", SOON, |farm| farm.results("hurt-1-1") == ["hurt-1-1"]);
+}
+
+#[test]
 fn whatever_lies_in_source_stays_there_named_once_while_others_are_built() {
     let mut farm = Farm::plan().builders(0).start();
     let made = tempfile::tempdir().expect("a folder");
@@ -475,7 +490,7 @@ fn whatever_lies_in_source_stays_there_named_once_while_others_are_built() {
     let mut left: Vec<(String, &str)> = Vec::new();
     for damage in Damage::ALL {
         let why = match damage {
-            // Reading every payload of a folder of thousands is left to who builds it.
+            // Payloads are read when they are leased: see the next scenario.
             Damage::PayloadBit => continue,
             Damage::HeaderBit => "header SHA256 does not match",
             _ => "is left in source/",

@@ -127,6 +127,8 @@ pub enum Msg {
         lease: LeaseId,
         /// In words.
         why: String,
+        /// Whether its bytes are not what its own digests say: then it goes to `finished/`.
+        damaged: bool,
     },
     /// The result is whole: is the lease alive? From here on it cannot expire. (transfers)
     Sealing {

@@ -33,7 +33,7 @@ use crate::clock::Clock;
 use crate::core::transfers::{Done, Op};
 use crate::core::types::Srpm;
 use crate::disk::{Disk, File, Folders};
-use crate::rpmfile;
+use crate::rpmfile::{self, RpmError};
 
 /// Bytes read at once where whole files are read: large enough that the calls do not show beside the
 /// hashing, small enough for a few workers.
@@ -145,8 +145,14 @@ impl Worker {
             self.disk.open(&self.folders.working.join(srpm)).map_err(|e| read_error(&e, &failed(&e)))?;
         let size = file.len().map_err(|e| failed(&e))?;
         let digest = digest(&*file).map_err(|e| failed(&e))?;
-        let facts = rpmfile::read_facts(&AsRpm(&*file)).map_err(|e| failed(&e))?;
-        Ok(Done::Opened { srpm: Srpm { size, facts }, digest })
+        let checked =
+            rpmfile::verify_digests(&AsRpm(&*file)).and_then(|()| rpmfile::read_facts(&AsRpm(&*file)));
+        match checked {
+            Ok(facts) => Ok(Done::Opened { srpm: Srpm { size, facts }, digest }),
+            Err(RpmError::Io(error)) => Err(failed(&error)),
+            // The bytes are there and wrong: no builder could build them, and no other try would help.
+            Err(error) => Ok(Done::Damaged(error.to_string())),
+        }
     }
 
     fn read(&self, srpm: &FileName, offset: u64, length: u32) -> Result<Done, Trouble> {

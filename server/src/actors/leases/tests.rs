@@ -296,7 +296,14 @@ impl Farm {
             10 | 11 => Msg::Sealing { lease, report: report() },
             12 => Msg::Vanished { srpm: package },
             13 if self.dice.below(4) == 0 => Msg::Cancel { srpm: package },
-            14 if self.dice.below(4) == 0 => Msg::Unfit { lease, why: "x".into() },
+            14 if self.dice.below(4) == 0 => {
+                let damaged = self.dice.below(2) == 0;
+                if damaged {
+                    // It goes to finished/ whether its end can be told or not: nothing of it was promised.
+                    self.promised.remove(&lease);
+                }
+                Msg::Unfit { lease, why: "x".into(), damaged }
+            }
             _ => {
                 self.now = self.now.plus_ms(self.dice.below(GRACE_MS));
                 Msg::Tick

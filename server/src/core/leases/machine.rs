@@ -215,7 +215,7 @@ impl Leases {
                     lease.taken = true;
                 }
             }
-            Msg::Unfit { lease, why } => self.unfit(lease, why, out),
+            Msg::Unfit { lease, why, damaged } => self.unfit(lease, why, damaged, out),
             Msg::Sealing { lease, report } => self.sealing(lease, report, out),
             Msg::Unsealed { lease } => self.unsealed(now, lease, out),
             Msg::Settled { lease, outcome } => self.settled(lease, outcome, out),
@@ -308,13 +308,24 @@ impl Leases {
 
     // ---- what transfers say
 
-    fn unfit(&mut self, id: LeaseId, why: String, out: &mut Vec<Effect>) {
+    fn unfit(&mut self, id: LeaseId, why: String, damaged: bool, out: &mut Vec<Effect>) {
         let Some(Lease { state: State::Live { holder, adopted }, .. }) = self.leases.get(&id) else { return };
         let (holder, adopted) = (*holder, *adopted);
         self.log(out, Level::Warn, id, &format!("cannot be served: {why}"));
         out.push(Effect::Transfers(transfers::Msg::Close { lease: id, why }));
         if let (Holder::Here(session), true) = (holder, adopted) {
             out.push(Effect::Send(session, ToBuilder::Gone { lease: id }));
+        }
+        if let (Holder::Here(session), true, false) = (holder, damaged, adopted) {
+            // It would be damaged for the next builder too.
+            return self.leave(
+                id,
+                Place::Finished,
+                End::Finished(Verdict::Failed),
+                false,
+                Some(session),
+                out,
+            );
         }
         let (verdict, idle) = match holder {
             // It is not the SRPM that the builder works on: nobody's fault.

@@ -265,7 +265,7 @@ impl Lease {
             self.about.options = about.options;
         }
         match &self.state {
-            State::Unfit => self.unfit(cx, "it was found unfit before".to_owned()),
+            State::Unfit => self.unfit(cx, "it was found unfit before".to_owned(), false),
             State::Opening(_) => {
                 // The stage may hold logs of an earlier run of the hub.
                 self.go(State::Opening(Some(digest)));
@@ -286,7 +286,7 @@ impl Lease {
             self.repeat = Repeat::May;
             self.send(cx, ToBuilder::Adopted { lease: self.id, logs: self.logs });
         } else if matches!(self.state, State::Opening(_) | State::Building(_)) {
-            self.unfit(cx, "the builder works on other bytes than the file in working has".to_owned());
+            self.unfit(cx, "the builder works on other bytes than the file in working has".to_owned(), false);
         } else {
             // It announced and uploaded this very lease before: the key is right, the story is not.
             self.close_session(cx, RejectCode::NotYours);
@@ -299,12 +299,12 @@ impl Lease {
         }
     }
 
-    pub(super) fn unfit(&mut self, cx: &mut Cx<'_>, why: String) {
+    pub(super) fn unfit(&mut self, cx: &mut Cx<'_>, why: String, damaged: bool) {
         if !matches!(self.state, State::Unfit) {
             self.go(State::Unfit);
         }
         self.log(cx, log::Level::Warn, &format!("unfit: {why}"));
-        cx.out.push(Effect::Leases(leases::Msg::Unfit { lease: self.id, why }));
+        cx.out.push(Effect::Leases(leases::Msg::Unfit { lease: self.id, why, damaged }));
     }
 
     /// The connection broke.

@@ -328,6 +328,8 @@ pub enum Done {
     },
     /// The SRPM or the live log cannot be used.
     Failed(String),
+    /// Of `Open`: the SRPM's bytes are not what its own digests say.
+    Damaged(String),
     /// A write or sync failed: nothing may be promised any more until a restart.
     Broken(String),
 }

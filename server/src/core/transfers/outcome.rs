@@ -46,6 +46,7 @@ impl Lease {
             Done::Committed(outcome) => self.committed(cx, outcome),
             Done::Gone => self.dropped(),
             Done::Failed(why) => self.failed(cx, why),
+            Done::Damaged(why) => self.unfit(cx, why, true),
             Done::Broken(why) => self.broken(cx, &why),
             Done::Logged | Done::Later { .. } => {}
         }
@@ -232,7 +233,7 @@ impl Lease {
                     self.send(cx, ToBuilder::Cancel { lease: self.id() });
                 }
                 self.purge(cx);
-                self.unfit(cx, why);
+                self.unfit(cx, why, false);
             }
             State::Committing(..) => self.broken(cx, &why),
             // A piece of the SRPM was asked for that nobody needs any more.
