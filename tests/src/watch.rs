@@ -128,13 +128,18 @@ impl Farm {
         }
     }
 
-    /// Waits until the package is in `finished/` and in no other folder.
+    /// Waits until the package is in `finished/` and in no other folder, and then for the hub to say so:
+    /// its line follows the file, and tests count lines.
     ///
     /// # Panics
     /// When that takes longer than [`SOON`].
     pub fn wait_finished(&self, name: &str) {
         let what = format!("{name} in finished/");
         self.wait_until(&what, SOON, |farm| farm.places(name) == ["finished"]);
+        // A hub that was killed in between never says it: then the file alone has to do.
+        poll_until(LINE_FOLLOWS, || {
+            self.hub.as_ref().is_none_or(|hub| has_word_after_lease(&hub.log_text(), name))
+        });
     }
 
     /// Waits until the hub's log (since its last start) contains `text`.
@@ -204,4 +209,13 @@ fn tree(folder: &Path, label: &str, lines: &mut Vec<String>) {
             tree(&path, &format!("{label}/{name}"), lines);
         }
     }
+}
+/// How long a line of the hub's log may lag behind what it tells.
+const LINE_FOLLOWS: Duration = Duration::from_secs(3);
+
+/// Whether the log's last line about a lease of the package is not that it was leased.
+fn has_word_after_lease(log: &str, name: &str) -> bool {
+    let package = format!("pkg={name}");
+    let about = |line: &&str| line.contains(&package) && line.contains(" lease=");
+    log.lines().rfind(about).is_none_or(|line| !line.ends_with(" leased"))
 }

@@ -60,7 +60,8 @@ fn a_file_counts_once_it_is_whole_however_slowly_it_is_copied() {
     copy.write_all(&bytes[from..]).expect("written");
     farm.wait_finished("hello");
     assert_eq!(farm.result_json("hello-1.0-1")["verdict"], "success");
-    // Not even one try before.
+    // Not even one try before. (The line follows the file.)
+    farm.wait_hub_says(" success");
     assert_eq!(farm.hub().log_count(&format!("pkg={HELLO} lease=")), 2);
     assert_eq!(farm.hub().log_count("left in source"), 0);
 }
