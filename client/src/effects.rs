@@ -83,10 +83,11 @@ pub trait Store {
 
 /// Shims and what they started.
 pub trait Children {
-    /// Starts the shim of a job whose SRPM is whole.
+    /// Starts the shim of a job whose SRPM is whole. Looks at its length: the last piece may just have
+    /// failed to be written.
     ///
     /// # Errors
-    /// Whatever keeps it from starting.
+    /// Whatever keeps it from starting, an SRPM of another length among it.
     fn start(&mut self, record: &JobRecord, repos: &[String]) -> io::Result<()>;
     /// Begins to kill what runs of a job; the end comes as [`Event::Killed`].
     fn kill(&mut self, now: Time, lease: LeaseId, clean: bool);

@@ -262,6 +262,10 @@ impl Builder {
 
     pub(super) fn job_failed(&mut self, lease: LeaseId, why: &str, out: &mut Vec<Effect>) {
         let Some(job) = self.jobs.get(&lease) else { return };
+        if matches!(job.stage, Stage::Ending) {
+            // The effect after the one that failed failed too: it is given back already.
+            return;
+        }
         out.push(Effect::Log(Level::Error, format!("pkg={} lease={lease} failed to {why}", job.record.srpm)));
         self.release(lease, ReleaseWhy::Disk, out);
         self.end(lease, true, out);

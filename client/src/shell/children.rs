@@ -98,6 +98,10 @@ impl ChildrenSet {
 
     pub(super) fn start(&mut self, record: &JobRecord, repos: &[String]) -> io::Result<()> {
         let folder = self.state.job(record.lease);
+        let len = fs::metadata(folder.entry("srpm").join(&record.srpm))?.len();
+        if len != record.size {
+            return Err(io::Error::other(format!("the SRPM has {len} of {} bytes", record.size)));
+        }
         folder.write("launch", &self.tools.launch(&folder, record, repos))?;
         let child = Some(shim::spawn(&folder)?);
         self.running.insert(record.lease, Running { folder, child, sizes: [0; 4] });
