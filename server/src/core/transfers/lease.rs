@@ -97,6 +97,8 @@ pub(super) struct Lease {
     session: Option<SessionId>,
     /// The last session it had, for what is still under way when it ends.
     last: Option<SessionId>,
+    /// What a builder hears that comes back after the result was settled.
+    pub(super) settled: Option<ToBuilder>,
     pub(super) about: About,
     /// Length of the SRPM, bytes.
     pub(super) size: u64,
@@ -122,6 +124,7 @@ impl Lease {
             id,
             session,
             last: session,
+            settled: None,
             about,
             size: 0,
             logs: [0; 4],

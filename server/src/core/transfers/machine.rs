@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use moji_proto::message::FromBuilder;
+use moji_proto::message::{FromBuilder, ToBuilder};
 use moji_proto::refusal::RejectCode;
 use moji_proto::{LeaseId, Time};
 
@@ -34,6 +34,16 @@ pub(super) struct Cx<'a> {
     pub(super) out: &'a mut Vec<Effect>,
 }
 
+/// A lease that is over.
+#[derive(Debug)]
+struct Ended {
+    /// Who had it.
+    session: SessionId,
+    /// What a builder that comes back for it hears, if its result was settled: leases may have asked for its
+    /// adoption before they heard of that.
+    answer: Option<ToBuilder>,
+}
+
 /// The transfers core.
 #[derive(Debug, Default)]
 pub struct Transfers {
@@ -43,7 +53,7 @@ pub struct Transfers {
     timers: BTreeSet<(Time, LeaseId)>,
     /// Which lease of a session may ask for files.
     turns: BTreeMap<SessionId, LeaseId>,
-    ended: BTreeMap<LeaseId, SessionId>,
+    ended: BTreeMap<LeaseId, Ended>,
     ended_order: VecDeque<LeaseId>,
 }
 
@@ -87,6 +97,11 @@ impl Transfers {
                 self.settle(now, lease, out);
             }
             Msg::Adopt { lease, session, builder, srpm, digest, phase, options } => {
+                if let Some(Ended { session: last, answer: Some(answer) }) = self.ended.get_mut(&lease) {
+                    *last = session;
+                    out.push(Effect::Send(session, answer.clone()));
+                    return;
+                }
                 let about = About {
                     srpm: Some(srpm),
                     builder: Some(builder),
@@ -143,7 +158,7 @@ impl Transfers {
                 lease.hear(&mut Cx { now, shared: &mut self.shared, out }, msg)
             }
             // Said before it heard of the end.
-            _ if self.ended.get(&id) == Some(&session) => Ok(false),
+            _ if self.ended.get(&id).is_some_and(|ended| ended.session == session) => Ok(false),
             _ => Err(RejectCode::NotYours),
         };
         if taken != Ok(true) && bytes > 0 {
@@ -192,7 +207,7 @@ impl Transfers {
                 self.timers.remove(&(at, id));
             }
             if let Some(session) = lease.last_session() {
-                self.remember_end(id, session);
+                self.remember_end(id, Ended { session, answer: lease.settled });
             }
             self.end_turn(now, id, lease.turn, out);
             return;
@@ -251,8 +266,8 @@ impl Transfers {
         }
     }
 
-    fn remember_end(&mut self, id: LeaseId, session: SessionId) {
-        self.ended.insert(id, session);
+    fn remember_end(&mut self, id: LeaseId, ended: Ended) {
+        self.ended.insert(id, ended);
         self.ended_order.push_back(id);
         while self.ended_order.len() > ENDED_MAX {
             if let Some(old) = self.ended_order.pop_front() {

@@ -195,6 +195,10 @@ impl Lease {
             Outcome::Kept { .. } => format!("logs are in attempts/{lease}"),
         };
         self.log(cx, log::Level::Debug, &what);
+        self.settled = Some(match &outcome {
+            Outcome::Committed { .. } => ToBuilder::Done { lease },
+            Outcome::Kept { .. } => ToBuilder::Gone { lease },
+        });
         let answer = match ruling {
             Ruling::Publish { held } => {
                 if let (None, Outcome::Committed { folder, .. }) = (held, outcome) {
