@@ -119,6 +119,7 @@ impl Job {
 
 impl Builder {
     /// Takes up what an earlier process left.
+    #[inline(never)]
     pub(super) fn take_up(&mut self, found: Found, out: &mut Vec<Effect>) {
         let lease = found.record.lease;
         let given_back = self.released.iter().any(|released| released.lease == lease);
@@ -143,6 +144,7 @@ impl Builder {
     }
 
     /// Messages about jobs; a lease that is not ours, or a wrong moment, ends the session.
+    #[inline(never)]
     pub(super) fn job_message(&mut self, now: Time, message: ToBuilder, out: &mut Vec<Effect>) {
         let fine = match message {
             ToBuilder::Job { lease, srpm, size, digest, options } => {
@@ -239,6 +241,7 @@ impl Builder {
     }
 
     /// The SRPM is whole: builds it if its digest is right.
+    #[inline(never)]
     fn fetched(&mut self, lease: LeaseId, out: &mut Vec<Effect>) {
         let repos = self.repo_urls();
         let Some(job) = self.jobs.get_mut(&lease) else { return };
@@ -318,6 +321,7 @@ impl Builder {
         }
     }
 
+    #[inline(never)]
     pub(super) fn ended(&mut self, lease: LeaseId, summary: Summary, out: &mut Vec<Effect>) {
         let Some(job) = self.jobs.get_mut(&lease) else { return };
         if !matches!(job.stage, Stage::Building { .. }) {

@@ -98,6 +98,7 @@ impl Builder {
     }
 
     /// Takes one event at `now` and appends what to do to `out`.
+    #[inline(never)]
     pub fn handle(&mut self, now: Time, event: Event, out: &mut Vec<Effect>) {
         if self.mode == Mode::Over {
             return;
@@ -158,6 +159,7 @@ impl Builder {
         format!("{mode}{work}, {}", self.link.as_str())
     }
 
+    #[inline(never)]
     fn begin(
         &mut self,
         now: Time,
@@ -197,6 +199,7 @@ impl Builder {
     }
 
     /// Restores what follows from everything else; runs after every event.
+    #[inline(never)]
     fn settle(&mut self, now: Time, out: &mut Vec<Effect>) {
         self.forget_confirmed(out);
         match self.mode {
@@ -227,6 +230,7 @@ impl Builder {
     }
 
     /// Takes a look at the machine into account.
+    #[inline(never)]
     fn measured(&mut self, now: Time, measured: Measured, out: &mut Vec<Effect>) {
         self.measured = measured;
         let trouble = if self.link.clock_skew_s(now, measured.unix_s) > CLOCK_SKEW_MAX_S {

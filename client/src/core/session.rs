@@ -24,6 +24,7 @@ impl Builder {
     }
 
     /// Says who we are and what we hold.
+    #[inline(never)]
     pub(super) fn register(&mut self, now: Time, out: &mut Vec<Effect>) {
         let mut held: Vec<FromBuilder> = Vec::new();
         for job in self.jobs.values() {
@@ -115,6 +116,7 @@ impl Builder {
         }
     }
 
+    #[inline(never)]
     pub(super) fn timer(&mut self, now: Time, out: &mut Vec<Effect>) {
         match &mut self.link.state {
             State::Down { retry_at: Some(at) } if now >= *at => self.link.connect(now, out),
@@ -134,6 +136,7 @@ impl Builder {
         }
     }
 
+    #[inline(never)]
     pub(super) fn message(&mut self, now: Time, message: ToBuilder, out: &mut Vec<Effect>) {
         let Some(session) = self.link.session() else { return };
         session.heard = now;
@@ -178,6 +181,7 @@ impl Builder {
         }
     }
 
+    #[inline(never)]
     fn registered(
         &mut self,
         now: Time,
@@ -262,6 +266,7 @@ impl Builder {
     }
 
     /// A `Job` came: its options follow.
+    #[inline(never)]
     pub(super) fn job_offered(&mut self, now: Time, record: JobRecord, options: u8, out: &mut Vec<Effect>) {
         let ready = match &mut self.link.state {
             State::Up(session) => std::mem::take(&mut session.ready),

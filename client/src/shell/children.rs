@@ -159,6 +159,7 @@ impl ChildrenSet {
     }
 
     /// Looks at everything that is due. Logs are looked at only if there is `room` to send them.
+    #[inline(never)]
     pub(super) fn tick(&mut self, now: Time, room: bool, events: &mut impl Extend<Event>) {
         events.extend(self.killed.drain(..).map(|lease| Event::Killed { lease }));
         if now >= self.look_at && !self.running.is_empty() {
@@ -240,6 +241,7 @@ impl Killing {
         }
     }
 
+    #[inline(never)]
     fn advance(&mut self, now: Time) {
         match &mut self.step {
             Step::Term { until } => {

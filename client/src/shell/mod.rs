@@ -119,6 +119,7 @@ struct Real {
 impl Real {
     /// Lets the core take all events there are and carries out what it says, until there is
     /// nothing left to do but wait. Returns the exit code when the core ends.
+    #[inline(never)]
     fn settle(&mut self, builder: &mut Builder) -> Option<u8> {
         let mut effects = Vec::new();
         loop {
@@ -147,6 +148,7 @@ impl Real {
     }
 
     /// Reads queued pieces of files into the socket while it has room.
+    #[inline(never)]
     fn feed(&mut self) {
         while self.socket.has_room()
             && let Some(piece) = self.pieces.pop_front()
@@ -193,6 +195,7 @@ impl Real {
     }
 
     /// Turns what the kernel reported into events.
+    #[inline(never)]
     fn take(&mut self, ready: &Events, signals: &SignalFd) {
         let now = self.now();
         for event in ready {

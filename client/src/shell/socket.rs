@@ -80,6 +80,7 @@ pub(super) struct Socket {
 }
 
 impl Socket {
+    #[inline(never)]
     pub(super) fn new(dial: Dial, registry: Registry) -> Socket {
         Socket {
             dial,
@@ -124,6 +125,7 @@ impl Socket {
     }
 
     /// The resolver's pipe has something to read.
+    #[inline(never)]
     pub(super) fn resolver_ready(&mut self, now: Time, events: &mut VecDeque<Event>) {
         let Stage::Resolving { pipe, text, .. } = &mut self.stage else { return };
         match pipe.read_to_end(text) {
@@ -143,6 +145,7 @@ impl Socket {
     }
 
     /// Tries addresses in order until one begins to connect.
+    #[inline(never)]
     fn try_next(&mut self, mut rest: VecDeque<SocketAddr>, now: Time, events: &mut VecDeque<Event>) {
         while let Some(address) = rest.pop_front() {
             let opened = TcpStream::connect(address).and_then(|mut stream| {
@@ -209,6 +212,7 @@ impl Socket {
         self.readable |= readable && matches!(self.stage, Stage::Open { .. });
     }
 
+    #[inline(never)]
     fn shake_hands(&mut self) {
         let Stage::Connecting { stream, .. } = std::mem::replace(&mut self.stage, Stage::Idle) else {
             return;
@@ -236,6 +240,7 @@ impl Socket {
     }
 
     /// Reads once and turns what came into events.
+    #[inline(never)]
     pub(super) fn read(&mut self, events: &mut VecDeque<Event>) {
         let Stage::Open { stream, channel } = &mut self.stage else {
             self.readable = false;
@@ -368,6 +373,7 @@ impl Socket {
     }
 
     /// Sends what the kernel takes.
+    #[inline(never)]
     pub(super) fn flush(&mut self) {
         let Stage::Open { stream, .. } = &mut self.stage else { return };
         while self.broken.is_none() && self.sent < self.out.len() {
