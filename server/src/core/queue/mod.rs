@@ -373,11 +373,16 @@ impl Queue {
             Msg::Vanished { srpm } => self.on_vanished(&srpm, out),
             Msg::FinishedChanged { srpm, present } => self.on_finished_changed(&srpm, present, out),
             Msg::Priority(names) => {
+                // No list at the start is no news.
+                if !(names.is_empty() && self.order.has_no_list()) {
+                    log(out, log::Level::Info, format!("priority.txt: {} lines", names.len()));
+                }
                 self.order.list(&names, &self.packages);
-                log(out, log::Level::Info, format!("priority.txt: {} lines", names.len()));
             }
             Msg::Options(rules) => {
-                log(out, log::Level::Info, format!("options.txt: {} rules", rules.len()));
+                if !(rules.is_empty() && self.options.is_empty()) {
+                    log(out, log::Level::Info, format!("options.txt: {} rules", rules.len()));
+                }
                 self.options = rules;
             }
             Msg::Space { free_bytes, floor_bytes } => self.space = Some((free_bytes, floor_bytes)),
@@ -479,7 +484,10 @@ impl Queue {
 
     fn on_builder_up(&mut self, session: SessionId, info: BuilderInfo, out: &mut Vec<Effect>) {
         let BuilderInfo { name, arch, cpus, memory_mib, peer, .. } = &info;
-        let text = format!("builder={name} up from {peer}: {arch}, {cpus} cpus, {memory_mib} MiB");
+        let text = format!(
+            "builder={name} up from {peer}, key {}: {arch}, {cpus} cpus, {memory_mib} MiB",
+            info.id.fingerprint()
+        );
         log(out, log::Level::Info, text);
         if let Some(target) =
             self.target.as_deref().filter(|target| !settle::may_build(arch.as_str(), target))

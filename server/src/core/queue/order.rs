@@ -33,6 +33,11 @@ pub(super) struct Order {
 }
 
 impl Order {
+    /// Whether `priority.txt` names nothing.
+    pub(super) fn has_no_list(&self) -> bool {
+        self.listed.is_empty()
+    }
+
     /// Takes a new `priority.txt`, first line first; of a name that stands twice the first counts.
     pub(super) fn list(&mut self, names: &[String], packages: &BTreeMap<FileName, Package>) {
         self.listed.clear();

@@ -182,7 +182,7 @@ impl Reactor {
         if let Some(old) = old {
             self.reject(now, old, RejectCode::Replaced);
         }
-        log::info!("builder={name} key={} addr={addr} connected", key.fingerprint());
+        log::debug!("builder={name} key={} addr={addr} connected", key.fingerprint());
         self.admission.settled(id);
         self.builders.insert(key, id);
         if let Some(conn) = self.conn(id) {
