@@ -519,6 +519,18 @@ fn a_job_that_cannot_be_stored_is_given_back() {
 }
 
 #[test]
+fn a_job_that_fails_twice_is_given_back_once() {
+    // Simulation, seed 497: the second release was never confirmed.
+    let mut script = Script::ready();
+    script.offer(1);
+    script.on(Event::JobFailed { lease: lease(1), why: "store the SRPM".to_owned() });
+    script.did();
+    script.on(Event::JobFailed { lease: lease(1), why: "start the build".to_owned() });
+    assert_eq!(script.did(), []);
+    assert_eq!(script.builder.released.len(), 1);
+}
+
+#[test]
 fn found_jobs_are_taken_up_or_cleaned() {
     let found = |counter, stage| Found { record: record(counter), stage };
     let mut script = Script::new(config());
