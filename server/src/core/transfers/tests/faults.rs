@@ -437,3 +437,27 @@ fn stage_of_an_unknown_lease_is_dropped_on_close() {
     assert!(hub.list("working").is_empty());
     assert!(hub.list("finished/.moji").is_empty());
 }
+
+#[test]
+fn builder_that_comes_back_just_as_its_result_is_settled_is_answered() {
+    // Simulation, seed 1779: leases asked for the adoption before they heard that it was settled, and
+    // nobody answered the builder.
+    let built = build("hello", "1.0");
+    let back_to_source = Ruling::Return { verdict: Verdict::Infra, reason: "x".into() };
+    for (ruling, want) in [
+        (publish(), ToBuilder::Done { lease: lease(1) }),
+        (back_to_source, ToBuilder::Gone { lease: lease(1) }),
+    ] {
+        let mut hub = Hub::new();
+        let mut builder = begun(&mut hub, &built);
+        builder.announce(&mut hub);
+        builder.upload(&mut hub);
+        hub.rule(lease(1), ruling);
+        hub.take_sent();
+        hub.adopt(lease(1), S2, &built);
+        assert_eq!(hub.take_sent(), [want]);
+        // What it still says of the lease is not held against it.
+        hub.hear(S2, FromBuilder::Phase { lease: lease(1), phase: Phase::Upload });
+        assert_eq!(hub.closed, []);
+    }
+}
