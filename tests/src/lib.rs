@@ -40,6 +40,7 @@
 //! | what the hub says over HTTP | [`Farm::http`] |
 //! | what dnf says | [`Farm::install`] |
 //! | what a stop left behind | [`Farm::processes`], [`Farm::mounts`] |
+//! | a farm without any process, a thousand a minute | [`sim`] |
 //! | one run of a program that must end | [`Farm::hub_command`], [`Farm::client_command`] with [`run_to_end`] |
 //!
 //! Polling every few milliseconds up to a deadline is the only waiting there is; a test never
@@ -54,6 +55,7 @@ mod plan;
 mod processes;
 mod proxy;
 mod rpms;
+pub mod sim;
 mod watch;
 mod world;
 

@@ -16,7 +16,8 @@
 //! | `handle` | how actors reach the reactor |
 //!
 //! At start: [`wire`] makes the handle that [`crate::actors::channels`] needs, [`listen`] opens the
-//! port, [`Reactor::new`] takes both, and [`Reactor::run`] is the body of a thread.
+//! port, [`Reactor::new`] takes both, and [`Reactor::run`] is the body of a thread. [`session`] is public for
+//! the simulator, which has a network of its own.
 
 mod admission;
 mod clones;
@@ -25,7 +26,7 @@ mod handle;
 mod listen;
 mod outbox;
 mod reactor;
-mod session;
+pub mod session;
 
 pub use handle::{Command, Handle, Inbox, wire};
 pub use listen::listen;

@@ -57,7 +57,7 @@ impl Default for Clocks {
 
 /// Why a connection is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub enum End {
     /// The peer closed it.
     Closed,
     /// The system says so.
@@ -96,11 +96,21 @@ impl fmt::Display for End {
 
 /// What received bytes or passed time meant.
 #[derive(Debug)]
-pub(super) enum Event {
+pub enum Event {
     /// The peer proved who it is. Whoever owns the session may reject it now.
-    Established { peer: PublicKey, role: Role },
+    Established {
+        /// Its key.
+        peer: PublicKey,
+        /// What it wants to be.
+        role: Role,
+    },
     /// A builder registered and reported all it holds.
-    Registered { info: BuilderInfo, held: Vec<HeldLease> },
+    Registered {
+        /// Who it is.
+        info: BuilderInfo,
+        /// What it holds.
+        held: Vec<HeldLease>,
+    },
     /// For leases.
     Leases(leases::Msg),
     /// For transfers.
@@ -119,7 +129,7 @@ enum Stage {
 }
 
 /// One connection.
-pub(super) struct Session {
+pub struct Session {
     id: SessionId,
     peer: IpAddr,
     clocks: Clocks,
@@ -141,7 +151,8 @@ pub(super) struct Session {
 
 impl Session {
     /// Waits for the peer's handshake.
-    pub(super) fn new(id: SessionId, peer: IpAddr, accept: Accept<'_>, clocks: Clocks, now: Time) -> Session {
+    #[must_use]
+    pub fn new(id: SessionId, peer: IpAddr, accept: Accept<'_>, clocks: Clocks, now: Time) -> Session {
         Session {
             id,
             peer,
@@ -159,7 +170,7 @@ impl Session {
     }
 
     /// Takes received bytes up to and including one event; says how many. Without an event, all.
-    pub(super) fn receive(&mut self, now: Time, input: &[u8]) -> (usize, Option<Event>) {
+    pub fn receive(&mut self, now: Time, input: &[u8]) -> (usize, Option<Event>) {
         if self.is_closing() {
             return (input.len(), None);
         }
@@ -178,7 +189,7 @@ impl Session {
     }
 
     /// Queues a message for a builder. Ignored if the session is closing.
-    pub(super) fn send(&mut self, now: Time, message: ToBuilder) -> Option<Event> {
+    pub fn send(&mut self, now: Time, message: ToBuilder) -> Option<Event> {
         if self.is_closing() {
             return None;
         }
@@ -189,7 +200,7 @@ impl Session {
     }
 
     /// Ends the session with a reason inside the channel; before there is one, without.
-    pub(super) fn reject(&mut self, now: Time, code: RejectCode) {
+    pub fn reject(&mut self, now: Time, code: RejectCode) {
         match self.stage {
             Stage::Closing { .. } => return,
             Stage::Handshake => {}
@@ -202,14 +213,14 @@ impl Session {
     }
 
     /// Ends the session with a reason in plain bytes: only before any record was sent to the peer.
-    pub(super) fn refuse(&mut self, now: Time, why: Refusal) {
+    pub fn refuse(&mut self, now: Time, why: Refusal) {
         self.out.drop_unsealed();
         self.out.raw().extend_from_slice(&why.to_bytes());
         self.close(now);
     }
 
     /// Actors have dealt with so many bytes.
-    pub(super) fn consumed(&mut self, now: Time, bytes: u32) {
+    pub fn consumed(&mut self, now: Time, bytes: u32) {
         let was_paused = self.is_paused();
         self.backlog = self.backlog.saturating_sub(bytes);
         if was_paused && !self.is_paused() {
@@ -224,7 +235,7 @@ impl Session {
     ///
     /// # Errors
     /// Why the session must be dropped.
-    pub(super) fn flush(
+    pub fn flush(
         &mut self,
         now: Time,
         to: &mut impl Write,
@@ -259,22 +270,22 @@ impl Session {
 
     /// Whether bytes should be read: not while actors have enough of them. What a closing peer says
     /// is read and dropped, so that the reason reaches it.
-    pub(super) fn wants_read(&self) -> bool {
+    pub fn wants_read(&self) -> bool {
         self.is_closing() || !self.is_paused()
     }
 
     /// Whether bytes wait to be written.
-    pub(super) fn wants_write(&self) -> bool {
+    pub fn wants_write(&self) -> bool {
         !self.out.is_empty()
     }
 
     /// Whether the session only waits for the peer to take its last bytes and to hang up.
-    pub(super) fn is_closing(&self) -> bool {
+    pub fn is_closing(&self) -> bool {
         matches!(self.stage, Stage::Closing { .. })
     }
 
     /// When [`Session::tick`] has something to do.
-    pub(super) fn deadline(&self) -> Time {
+    pub fn deadline(&self) -> Time {
         let by = match self.stage {
             Stage::Closing { by } => return by,
             Stage::Handshake => return self.since.plus_ms(self.clocks.handshake_ms),
@@ -290,7 +301,7 @@ impl Session {
     }
 
     /// Looks at the clocks. `Ended` of a session that is not closing then means: drop it.
-    pub(super) fn tick(&mut self, now: Time) -> Option<Event> {
+    pub fn tick(&mut self, now: Time) -> Option<Event> {
         if now < self.deadline() {
             return None;
         }

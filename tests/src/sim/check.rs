@@ -1,0 +1,286 @@
+//! What must hold, whatever happens.
+//!
+//! Owns a model of its own of leases and results, fed only by what cores say to each other and to
+//! builders, and compares it with the disk. Never asks a core what it believes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use moji_proto::message::Verdict;
+use moji_proto::{Digest, FileName, LeaseId, PublicKey};
+use moji_server::core::types::Outcome;
+use moji_server::result_json::ResultJson;
+
+use super::disk::SimDisk;
+
+/// A lost lease is nobody's fault within this time after the hub's start, milliseconds: DESIGN's "lost
+/// does not when the hub restarted", as long as leases wait for their builders then at least.
+const RESTART_MS: u64 = 120_000;
+
+/// A commit that was promised.
+#[derive(Clone, Debug)]
+struct Promise {
+    folder: String,
+    srpm: FileName,
+    /// Digest of each file, `result.json` too.
+    files: BTreeMap<String, Digest>,
+}
+
+/// The model.
+#[derive(Debug, Default)]
+pub(super) struct Checker {
+    /// Leases that live, by what leases told the queue.
+    live: BTreeMap<LeaseId, (FileName, PublicKey)>,
+    /// All leases that were ever opened.
+    opened: BTreeSet<LeaseId>,
+    /// Who ever held which lease.
+    holders: BTreeMap<LeaseId, PublicKey>,
+    /// Leases that this run of the hub found and whose builder has not come back.
+    inherited: BTreeSet<LeaseId>,
+    /// Jobs that were sent.
+    offered: BTreeMap<LeaseId, PublicKey>,
+    /// Commits that are on disk, promised or not.
+    committed: BTreeMap<LeaseId, Promise>,
+    /// Packages with which people did something: only a part of what must hold can be told of them.
+    pub(super) touched: BTreeSet<String>,
+    /// Packages that people took out of the folders.
+    pub(super) absent: BTreeSet<String>,
+    /// Packages of which an attempt was ever charged.
+    pub(super) charged: BTreeSet<String>,
+    /// The first thing that is wrong.
+    pub(super) wrong: Option<String>,
+}
+
+impl Checker {
+    /// Something is wrong.
+    pub(super) fn fail(&mut self, what: String) {
+        self.wrong.get_or_insert(what);
+    }
+
+    fn require(&mut self, holds: bool, what: impl FnOnce() -> String) {
+        if !holds {
+            self.fail(what());
+        }
+    }
+
+    /// A run of the hub begins; what it finds is told by [`Checker::granted`] next.
+    pub(super) fn hub_started(&mut self) {
+        self.live.clear();
+        self.inherited.clear();
+    }
+
+    /// The hub told the queue of a lease; `found` if it was found at the start.
+    pub(super) fn granted(&mut self, lease: LeaseId, srpm: &FileName, builder: PublicKey, found: bool) {
+        let other = self.live.iter().find(|(id, (name, _))| name == srpm && **id != lease).map(|(id, _)| *id);
+        self.require(other.is_none(), || format!("{srpm} has two live leases: {lease} and {other:?}"));
+        let holder = *self.holders.entry(lease).or_insert(builder);
+        self.require(holder == builder, || format!("lease {lease} of one builder went to another"));
+        self.live.insert(lease, (srpm.clone(), builder));
+        if found {
+            self.inherited.insert(lease);
+        }
+    }
+
+    /// The hub opens a new lease.
+    pub(super) fn opened(&mut self, lease: LeaseId) {
+        let new = self.opened.insert(lease);
+        self.require(new, || format!("lease id {lease} was used twice"));
+        let live = self.live.contains_key(&lease);
+        self.require(live, || format!("lease {lease} was opened and the queue knows nothing of it"));
+    }
+
+    /// A builder is back with a lease.
+    pub(super) fn adopted(&mut self, lease: LeaseId, builder: PublicKey) {
+        self.inherited.remove(&lease);
+        let holds = self.live.get(&lease).is_some_and(|(_, holder)| *holder == builder);
+        self.require(holds, || format!("lease {lease} was adopted by somebody who does not hold it"));
+    }
+
+    /// The hub told the queue that a lease is over.
+    pub(super) fn ended(&mut self, lease: LeaseId) {
+        self.live.remove(&lease);
+    }
+
+    /// A job goes out.
+    pub(super) fn job(&mut self, lease: LeaseId, to: Option<PublicKey>) {
+        let holder = self.live.get(&lease).map(|(_, holder)| *holder);
+        self.require(holder.is_none() || holder == to, || {
+            format!("job {lease} was sent to the wrong builder")
+        });
+        if let Some(to) = to {
+            self.offered.insert(lease, to);
+        }
+    }
+
+    /// A board starts mock.
+    pub(super) fn started(&mut self, lease: LeaseId, board: PublicKey, others: usize, right: bool) {
+        let offered = self.offered.get(&lease) == Some(&board);
+        self.require(offered, || format!("a board builds {lease}, which it does not hold"));
+        self.require(others == 0, || format!("a board builds {lease} and {others} more"));
+        self.require(right, || format!("a board builds {lease} from an SRPM with a wrong digest"));
+    }
+
+    /// A result is about to be committed.
+    pub(super) fn commits(&mut self, lease: LeaseId, builder: Option<PublicKey>) {
+        let holder = self.live.get(&lease).map(|(_, holder)| *holder);
+        self.require(holder.is_some(), || format!("the result of {lease} is accepted without a live lease"));
+        self.require(builder.is_none() || holder == builder, || {
+            format!("the result of {lease} is accepted from somebody who does not hold it")
+        });
+    }
+
+    /// A commit was carried out.
+    pub(super) fn committed(
+        &mut self,
+        disk: &SimDisk,
+        lease: LeaseId,
+        srpm: Option<FileName>,
+        outcome: &Outcome,
+    ) {
+        let Outcome::Committed { folder, .. } = outcome else { return };
+        match self.complete(disk, folder, true) {
+            Ok((_, files)) => {
+                let Some(srpm) = srpm else { return };
+                self.committed.insert(lease, Promise { folder: folder.clone(), srpm, files });
+            }
+            Err(why) => self.fail(format!("{lease} was committed, but a power cut now would lose it: {why}")),
+        }
+    }
+
+    /// `Accepted` goes out.
+    pub(super) fn accepted(&mut self, disk: &SimDisk, lease: LeaseId, to: Option<PublicKey>) {
+        let Some(promise) = self.committed.get(&lease).cloned() else {
+            return self.fail(format!("{lease} was accepted and is not in repo/"));
+        };
+        if let Err(why) = self.complete(disk, &promise.folder, true) {
+            self.fail(format!("{lease} was accepted, but a power cut now would lose it: {why}"));
+        }
+        let right = to.is_none() || self.holders.get(&lease).copied() == to;
+        self.require(right, || format!("{lease} was accepted from somebody who does not hold it"));
+    }
+
+    /// `Done` goes out: its builder deletes the spool.
+    pub(super) fn done(&mut self, disk: &SimDisk, lease: LeaseId) {
+        let there = disk.names("repo").iter().any(|folder| {
+            let json = disk.durable_bytes(&format!("repo/{folder}/result.json"));
+            let json = json.and_then(|bytes| serde_json::from_slice::<ResultJson>(&bytes).ok());
+            json.is_some_and(|json| json.lease == lease.to_string())
+        });
+        self.require(there, || format!("{lease} was told to be done and is not in repo/ for good"));
+    }
+
+    /// A verdict on an attempt, as the history is told.
+    pub(super) fn verdict(
+        &mut self,
+        srpm: &FileName,
+        lease: LeaseId,
+        verdict: Verdict,
+        charged: bool,
+        hub_age_ms: u64,
+    ) {
+        if !charged {
+            return;
+        }
+        self.charged.insert(srpm.as_str().to_owned());
+        let may = match verdict {
+            Verdict::Memory => true,
+            Verdict::Lost => hub_age_ms > RESTART_MS && !self.inherited.contains(&lease),
+            _ => false,
+        };
+        self.require(may, || format!("lease {lease} ended as {verdict} and was charged"));
+    }
+
+    /// After a start of the hub, with recovery through.
+    pub(super) fn after_recovery(&mut self, disk: &SimDisk) {
+        self.repo(disk);
+        let committed: Vec<(LeaseId, Promise)> =
+            self.committed.iter().map(|(l, p)| (*l, p.clone())).collect();
+        for (lease, promise) in committed {
+            match self.complete(disk, &promise.folder, false) {
+                Ok((_, files)) if files == promise.files => {}
+                Ok(_) => self.fail(format!("repo/{} is not what it was", promise.folder)),
+                Err(why) => self.fail(format!("{lease} was committed and is lost: {why}")),
+            }
+            let name = promise.srpm.as_str();
+            if !self.touched.contains(name) && disk.look(&format!("finished/{name}")).is_none() {
+                self.fail(format!("{lease} was committed; after recovery {name} is not in finished/"));
+            }
+        }
+    }
+
+    /// All of `repo/` is complete.
+    pub(super) fn repo(&mut self, disk: &SimDisk) {
+        for folder in disk.names("repo") {
+            if folder == "repodata" || folder.starts_with('.') {
+                continue;
+            }
+            match self.complete(disk, &folder, false) {
+                Ok((json, files)) => {
+                    // Committed, although whoever did it died before it could say so.
+                    if let (Ok(lease), Ok(srpm)) = (json.lease.parse(), FileName::new(json.srpm)) {
+                        self.committed.entry(lease).or_insert(Promise { folder, srpm, files });
+                    }
+                }
+                Err(why) => self.fail(why),
+            }
+        }
+        if let Some(why) = disk.violation() {
+            self.fail(why);
+        }
+    }
+
+    /// The SRPM is in one folder, as far as the hub moves it.
+    pub(super) fn one_place(&mut self, disk: &SimDisk, name: &str) {
+        if self.absent.contains(name) {
+            return;
+        }
+        let places: Vec<&str> = ["source", "working", "finished"]
+            .into_iter()
+            .filter(|p| disk.look(&format!("{p}/{name}")).is_some())
+            .collect();
+        let fine = if self.touched.contains(name) { !places.is_empty() } else { places.len() == 1 };
+        self.require(fine, || format!("{name} is in {places:?}"));
+    }
+
+    /// Live leases.
+    #[must_use]
+    pub(super) fn live(&self) -> Vec<LeaseId> {
+        self.live.keys().copied().collect()
+    }
+
+    /// Verdicts of what is committed for a package.
+    #[must_use]
+    pub(super) fn results_of(&self, name: &str) -> Vec<String> {
+        self.committed.values().filter(|p| p.srpm.as_str() == name).map(|p| p.folder.clone()).collect()
+    }
+
+    /// Reads a folder of `repo/`: all that `result.json` lists must be there.
+    fn complete(
+        &self,
+        disk: &SimDisk,
+        folder: &str,
+        durable: bool,
+    ) -> Result<(ResultJson, BTreeMap<String, Digest>), String> {
+        let read = |name: &str| {
+            let path = format!("repo/{folder}/{name}");
+            if durable { disk.durable_bytes(&path) } else { disk.bytes(&path) }
+        };
+        let missing = |name: &str| format!("repo/{folder}/{name} is not there");
+        let bytes = read("result.json").ok_or_else(|| missing("result.json"))?;
+        let json: ResultJson =
+            serde_json::from_slice(&bytes).map_err(|error| format!("repo/{folder}: {error}"))?;
+        let mut files = BTreeMap::from([("result.json".to_owned(), Digest::of(&bytes))]);
+        for file in &json.files {
+            let bytes = read(&file.name).ok_or_else(|| missing(&file.name))?;
+            let digest = Digest::of(&bytes);
+            if bytes.len() as u64 != file.size || digest.to_string() != file.digest {
+                return Err(format!("repo/{folder}/{} is not what result.json says", file.name));
+            }
+            files.insert(file.name.clone(), digest);
+        }
+        let there = disk.names(&format!("repo/{folder}"));
+        if let Some(more) = there.iter().find(|name| !files.contains_key(*name)) {
+            return Err(format!("repo/{folder}/{more} is not in result.json"));
+        }
+        Ok((json, files))
+    }
+}

@@ -1,0 +1,131 @@
+//! A simulated farm: the real cores of hub and client over a simulated network, clock and disk.
+//!
+//! Owns the simulated world and what must hold in it. It runs the hub's cores (leases with its store and
+//! journal, queue, transfers with its worker, repo with its indexer, intake), recovery, the hub's sessions
+//! and the client's core as the daemons have them; what it replaces are threads, sockets, mock,
+//! `createrepo_c`, inotify and SQLite. Everything a run does follows from its seed: no thread, no real
+//! time, no unordered map. (The channels' ephemeral keys are random; nothing depends on their bytes.)
+//!
+//! | file | owns |
+//! |---|---|
+//! | `options.rs` | what a seed draws |
+//! | `world.rs` | time, events, faults, the two phases |
+//! | `hub.rs` | the shells of the hub's cores and its reactor |
+//! | `board.rs` | a board: state folder, mock, socket |
+//! | `disk.rs` | the hub's disk with a volatile and a durable view |
+//! | `pipe.rs` | one direction of a connection |
+//! | `check.rs` | what must hold after every step |
+//! | `planted.rs` | bugs that must be found |
+//! | `rpm.rs`, `dice.rs` | tiny packages, chance |
+//!
+//! `cargo run -p moji-tests --bin sim -- --seed N --trace` replays a seed.
+
+mod board;
+mod check;
+mod dice;
+mod disk;
+mod hub;
+mod options;
+mod pipe;
+mod planted;
+mod rpm;
+mod world;
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+pub use options::{Nature, Network, Options, Package};
+pub use planted::Planted;
+pub use world::Stats;
+
+/// A seed that shows something wrong.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The seed.
+    pub seed: u64,
+    /// What is wrong.
+    pub what: String,
+}
+
+thread_local! {
+    /// What a run in this thread panicked with; Some while one runs.
+    static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Keeps panics of runs out of the output: they are told as failures.
+fn catch_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let caught = PANIC.with(|panic| match &mut *panic.borrow_mut() {
+                Some(text) => {
+                    *text = info.to_string().replace('\n', " ");
+                    true
+                }
+                None => false,
+            });
+            if !caught {
+                before(info);
+            }
+        }));
+    });
+}
+
+/// Runs one farm.
+///
+/// # Errors
+/// What is wrong; a broken invariant of a core too.
+pub fn run(opt: Options, planted: Option<Planted>, trace: bool) -> Result<Stats, Failure> {
+    catch_panics();
+    let seed = opt.seed;
+    PANIC.with(|panic| *panic.borrow_mut() = Some(String::new()));
+    let ended = catch_unwind(AssertUnwindSafe(|| world::World::new(opt, planted, trace).run()));
+    let panicked = PANIC.with(|panic| panic.borrow_mut().take()).unwrap_or_default();
+    match ended {
+        Ok(Ok(stats)) => Ok(stats),
+        Ok(Err(what)) => Err(Failure { seed, what }),
+        Err(_) => Err(Failure { seed, what: panicked }),
+    }
+}
+
+/// Runs all seeds from `from` to before `to` on `threads` threads, up to the first failure (`stop`) or to
+/// the end; returns how many ran and the failures, by seed.
+///
+/// # Panics
+/// If a thread cannot be made.
+#[must_use]
+pub fn run_all(
+    from: u64,
+    to: u64,
+    threads: usize,
+    planted: Option<Planted>,
+    stop: bool,
+) -> (u64, Vec<Failure>) {
+    let (next, over, ran) = (AtomicU64::new(from), AtomicBool::new(false), AtomicU64::new(0));
+    let failures = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= to {
+                        return;
+                    }
+                    let ended = run(Options::draw(seed), planted, false);
+                    ran.fetch_add(1, Ordering::Relaxed);
+                    if let Err(failure) = ended {
+                        failures.lock().unwrap_or_else(PoisonError::into_inner).push(failure);
+                        over.fetch_or(stop, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    let mut failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
+    failures.sort_by_key(|failure| failure.seed);
+    (ran.into_inner(), failures)
+}

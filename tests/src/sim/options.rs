@@ -1,0 +1,186 @@
+//! What a seed draws: the farm, and which faults happen to it how often.
+//!
+//! Owns the drawing. Swarm testing (Groce et al., 2012): each kind of fault is on in some runs and off in
+//! others, because a run with all of them seldom gets far enough to find what needs only one.
+
+use super::dice::Dice;
+
+/// Latency, splitting and room of the network.
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// Shortest and longest way of a piece, milliseconds.
+    pub latency_ms: (u64, u64),
+    /// A write is cut into two pieces at a drawn byte, so often in a million.
+    pub split: u32,
+    /// What one direction holds, bytes.
+    pub buffer_bytes: usize,
+}
+
+/// What a package is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nature {
+    /// Builds.
+    Good,
+    /// Fails of its own.
+    Failing,
+    /// Builds once this package is published.
+    Needs(usize),
+    /// Needs what nobody provides.
+    NeedsNothingThere,
+    /// Its builder sends packages of another source.
+    Foreign,
+    /// Its builder sends a damaged RPM.
+    Damaged,
+    /// Runs out of memory on boards with less, MiB.
+    Large(u32),
+}
+
+/// One package.
+#[derive(Clone, Debug)]
+pub struct Package {
+    /// What it is like.
+    pub nature: Nature,
+    /// Length of its payload, bytes.
+    pub payload_bytes: usize,
+    /// Length of its build.log, bytes.
+    pub log_bytes: usize,
+    /// When it is dropped into `source/`, milliseconds.
+    pub dropped_ms: u64,
+    /// How long it builds, milliseconds.
+    pub build_ms: u64,
+}
+
+/// How often what happens, in a million, and what else a run draws.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The seed.
+    pub seed: u64,
+    /// All packages.
+    pub packages: Vec<Package>,
+    /// Memory of each board, MiB.
+    pub boards: Vec<u32>,
+    /// How long there are faults, milliseconds.
+    pub faults_ms: u64,
+    /// How the network is while there are.
+    pub network: Network,
+    /// `--lease-grace`, milliseconds.
+    pub grace_ms: u64,
+    /// `--retry-pause`, milliseconds.
+    pub retry_pause_ms: u64,
+    /// Whether messages between cores are handled in the order of their sending over all cores, or cores
+    /// take turns by chance.
+    pub fifo: bool,
+    /// An actor pauses before a message.
+    pub pause: u32,
+    /// The hub is killed before an effect.
+    pub hub_kill: u32,
+    /// Instead of being killed, the hub loses power.
+    pub hub_power: u32,
+    /// The hub's disk: ENOSPC, EIO, power at a call.
+    pub disk: [u32; 3],
+    /// The hub's disk is full for a while, every so many milliseconds; 0 for never.
+    pub full_every_ms: u64,
+    /// Something happens to a connection every so many milliseconds; 0 for never.
+    pub network_fault_every_ms: u64,
+    /// Nobody reaches the hub for a while, every so many milliseconds; 0 for never.
+    pub outage_every_ms: u64,
+    /// A client is killed before an effect.
+    pub client_kill: u32,
+    /// Instead of being killed, the board loses power.
+    pub client_power: u32,
+    /// A client's own disk fails at a call.
+    pub client_disk: u32,
+    /// A client is told to stop or to drain every so many milliseconds; 0 for never.
+    pub stop_every_ms: u64,
+    /// People move files every so many milliseconds; 0 for never.
+    pub people_every_ms: u64,
+    /// A build ends as infra, lost, out of memory.
+    pub build_faults: [u32; 3],
+    /// Wall clocks are off by up to so many seconds, and jump at restarts.
+    pub clock_off_s: u64,
+    /// The index cannot be made.
+    pub index_fails: u32,
+    /// The watch loses events and looks at everything instead.
+    pub watch_overflow: u32,
+    /// `history.db` is deleted while the hub is down.
+    pub history_lost: u32,
+}
+
+/// A rate that is drawn if this kind of fault is on, else 0.
+fn rate(dice: &mut Dice, on_percent: u64, rates: &[u32]) -> u32 {
+    if dice.below(100) < on_percent { *dice.pick(rates) } else { 0 }
+}
+
+fn every(dice: &mut Dice, on_percent: u64, low_ms: u64, high_ms: u64) -> u64 {
+    if dice.below(100) < on_percent { dice.within(low_ms, high_ms) } else { 0 }
+}
+
+impl Options {
+    /// Draws a run.
+    #[must_use]
+    pub fn draw(seed: u64) -> Options {
+        let mut dice = Dice::new(seed);
+        let d = &mut dice;
+        let faults_ms = d.within(60_000, 900_000);
+        let count = d.within(1, 6) as usize;
+        let boards = (0..d.within(1, 4)).map(|_| *d.pick(&[128, 128, 512, 1024])).collect();
+        let packages = (0..count).map(|i| package(d, i, count, faults_ms)).collect();
+        let slow = d.chance(100_000);
+        Options {
+            seed,
+            packages,
+            boards,
+            faults_ms,
+            network: Network {
+                latency_ms: (0, *d.pick(if slow { &[3_000, 9_000] } else { &[1, 5, 50, 400] })),
+                split: rate(d, 40, &[50_000, 500_000]),
+                buffer_bytes: *d.pick(&[3_000, 20_000, 200_000, 200_000]),
+            },
+            grace_ms: *d.pick(&[0, 5_000, 60_000, 120_000, 600_000]),
+            retry_pause_ms: *d.pick(&[1_000, 60_000, 600_000]),
+            fifo: d.chance(300_000),
+            pause: rate(d, 40, &[1_000, 20_000, 200_000]),
+            hub_kill: rate(d, 50, &[200, 1_000, 4_000]),
+            hub_power: *d.pick(&[0, 500_000, 1_000_000]),
+            disk: [rate(d, 25, &[500, 5_000]), rate(d, 20, &[200, 2_000]), rate(d, 40, &[300, 1_500, 4_000])],
+            full_every_ms: every(d, 15, 60_000, 300_000),
+            network_fault_every_ms: every(d, 50, 5_000, 120_000),
+            outage_every_ms: every(d, 20, 60_000, 300_000),
+            client_kill: rate(d, 40, &[500, 3_000, 10_000]),
+            client_power: *d.pick(&[0, 300_000, 1_000_000]),
+            client_disk: rate(d, 20, &[2_000, 20_000]),
+            stop_every_ms: every(d, 30, 20_000, 200_000),
+            people_every_ms: every(d, 20, 10_000, 200_000),
+            build_faults: [
+                rate(d, 25, &[50_000, 300_000]),
+                rate(d, 25, &[50_000, 300_000]),
+                rate(d, 20, &[50_000, 300_000]),
+            ],
+            clock_off_s: *d.pick(&[0, 0, 300, 200_000]),
+            index_fails: rate(d, 20, &[100_000, 500_000]),
+            watch_overflow: rate(d, 20, &[50_000]),
+            history_lost: rate(d, 20, &[300_000]),
+        }
+    }
+}
+
+fn package(d: &mut Dice, i: usize, count: usize, faults_ms: u64) -> Package {
+    let other = d.below(count as u64) as usize;
+    let nature = match d.below(20) {
+        0..=11 => Nature::Good,
+        12..=13 => Nature::Failing,
+        14..=15 if other != i => Nature::Needs(other),
+        16 => Nature::NeedsNothingThere,
+        17 => Nature::Foreign,
+        18 => Nature::Damaged,
+        19 => Nature::Large(256),
+        _ => Nature::Good,
+    };
+    Package {
+        nature,
+        payload_bytes: if d.chance(100_000) { 400_000 } else { d.within(1, 3_000) as usize },
+        log_bytes: if d.chance(100_000) { 500_000 } else { d.within(1, 3_000) as usize },
+        dropped_ms: if d.chance(600_000) { 0 } else { d.below(faults_ms) },
+        build_ms: *d.pick(&[500, 5_000, 30_000, 120_000]),
+    }
+}
