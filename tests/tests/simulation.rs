@@ -2,7 +2,7 @@
 //!
 //! Owns how many. `cargo run --release -p moji-tests --bin sim -- --seeds 0..10000` runs more.
 
-use moji_tests::sim::{Failure, Planted, run_all};
+use moji_tests::sim::{Failure, Options, Planted, farm, run_all};
 
 /// So many take a minute in a debug build on two shared cores.
 const SEEDS: u64 = 600;
@@ -35,4 +35,17 @@ fn every_planted_bug_is_found() {
         assert!(!failures.is_empty(), "{} was not found by {ran} seeds", planted.name());
         println!("{}: found after {ran} seeds: {}", planted.name(), failures[0].what);
     }
+}
+
+#[test]
+fn a_modelled_farm_keeps_its_boards_busy_and_builds_everything_once() {
+    let (boards, packages) = (20, 400);
+    let times = Options::build_times(1, packages);
+    let stats = farm(1, boards, &times).unwrap_or_else(|failure| panic!("{}", failure.what));
+    assert_eq!(stats.builds, packages as u64);
+    // No order can be better than the mean load, and whoever is never idle while something waits is at
+    // most the longest build behind it (Graham, 1966); a minute is for moving bytes.
+    let mean = times.iter().sum::<u64>() / boards as u64;
+    let bound = mean + times.iter().max().expect("there are packages") + 60_000;
+    assert!((mean..bound).contains(&stats.last_build_ms), "{} of {mean} to {bound} ms", stats.last_build_ms);
 }

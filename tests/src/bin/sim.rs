@@ -6,12 +6,13 @@
 //! sim --seed N [--trace] [--planted NAME]     one farm; prints what was drawn first
 //! sim --seeds A..B [--planted NAME]           all of them on two threads; exits 1 if one fails
 //! sim --planted NAME                          seeds from 0 until one finds it, at most 1,000
+//! sim --farm BOARDS PACKAGES [--seed N]       a farm without faults: how long it takes
 //! ```
 
 use std::process::ExitCode;
 use std::time::Instant;
 
-use moji_tests::sim::{Options, Planted, run, run_all};
+use moji_tests::sim::{Options, Planted, farm, run, run_all};
 
 /// Threads for many seeds: what a CI machine has.
 const THREADS: usize = 2;
@@ -23,10 +24,11 @@ struct Wanted {
     seeds: Option<(u64, u64)>,
     trace: bool,
     planted: Option<Planted>,
+    farm: Option<(usize, usize)>,
 }
 
 fn parse() -> Result<Wanted, String> {
-    let mut wanted = Wanted { seed: None, seeds: None, trace: false, planted: None };
+    let mut wanted = Wanted { seed: None, seeds: None, trace: false, planted: None, farm: None };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or(format!("{word} needs a value"));
@@ -38,6 +40,10 @@ fn parse() -> Result<Wanted, String> {
                 let (from, to) = text.split_once("..").ok_or("--seeds takes A..B")?;
                 wanted.seeds = Some((number(from)?, number(to)?));
             }
+            "--farm" => {
+                let (boards, packages) = (number(&value()?)?, number(&value()?)?);
+                wanted.farm = Some((boards as usize, packages as usize));
+            }
             "--trace" => wanted.trace = true,
             "--planted" => {
                 let name = value()?;
@@ -48,8 +54,8 @@ fn parse() -> Result<Wanted, String> {
             _ => return Err(format!("unknown word '{word}'")),
         }
     }
-    if wanted.seed.is_none() && wanted.seeds.is_none() && wanted.planted.is_none() {
-        return Err("say --seed N, --seeds A..B or --planted NAME".to_owned());
+    if wanted.seed.is_none() && wanted.seeds.is_none() && wanted.planted.is_none() && wanted.farm.is_none() {
+        return Err("say --seed N, --seeds A..B, --planted NAME or --farm BOARDS PACKAGES".to_owned());
     }
     Ok(wanted)
 }
@@ -69,6 +75,28 @@ impl log::Log for Printer {
     fn flush(&self) {}
 }
 
+fn run_farm(seed: u64, boards: usize, packages: usize) -> ExitCode {
+    let began = Instant::now();
+    match farm(seed, boards, &Options::build_times(seed, packages)) {
+        Ok(stats) => {
+            let share = stats.busy_ms as f64 / (stats.last_build_ms * boards as u64) as f64;
+            println!(
+                "{packages} packages on {boards} boards: {:.1} h, boards busy {:.1} %, {} builds, {} events; took {} ms",
+                stats.last_build_ms as f64 / 3_600_000.0,
+                100.0 * share,
+                stats.builds,
+                stats.events,
+                began.elapsed().as_millis()
+            );
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            println!("{}", failure.what);
+            ExitCode::FAILURE
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let wanted = match parse() {
         Ok(wanted) => wanted,
@@ -78,6 +106,9 @@ fn main() -> ExitCode {
         }
     };
     let began = Instant::now();
+    if let Some((boards, packages)) = wanted.farm {
+        return run_farm(wanted.seed.unwrap_or(0), boards, packages);
+    }
     if let Some(seed) = wanted.seed {
         let options = Options::draw(seed);
         println!("{options:#?}");

@@ -55,6 +55,16 @@ thread_local! {
     static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
+/// Runs a model of a farm: so many boards, a package for each build time (milliseconds), no faults, the real
+/// cores. What it came to tells how good the scheduling is: `last_build_ms` is when the last build ended, `busy_ms` the
+/// sum of all build times.
+///
+/// # Errors
+/// As [`run`].
+pub fn farm(seed: u64, boards: usize, build_ms: &[u64]) -> Result<Stats, Failure> {
+    run(Options::farm(seed, boards, build_ms), None, false)
+}
+
 /// Keeps panics of runs out of the output: they are told as failures.
 fn catch_panics() {
     static ONCE: Once = Once::new();

@@ -104,7 +104,20 @@ pub struct Options {
     pub watch_overflow: u32,
     /// `history.db` is deleted while the hub is down.
     pub history_lost: u32,
+    /// How often it is looked whether everything is done, milliseconds.
+    pub inspect_every_ms: u64,
+    /// After the faults everything must be done within this time, milliseconds.
+    pub healed_max_ms: u64,
 }
+
+/// Without faults the model of a farm looks so often whether it is through, milliseconds.
+const FARM_INSPECT_MS: u64 = 60_000;
+/// How long a modelled farm may take, milliseconds: a month is a farm that does not get through.
+const FARM_MAX_MS: u64 = 30 * 86_400_000;
+/// How often it is looked whether everything is done, milliseconds.
+const INSPECT_EVERY_MS: u64 = 10_000;
+/// The longest quarantine is an hour, and a package may meet a few of them, milliseconds.
+const HEALED_MAX_MS: u64 = 8 * 3_600_000;
 
 /// A rate that is drawn if this kind of fault is on, else 0.
 fn rate(dice: &mut Dice, on_percent: u64, rates: &[u32]) -> u32 {
@@ -160,7 +173,64 @@ impl Options {
             index_fails: rate(d, 20, &[100_000, 500_000]),
             watch_overflow: rate(d, 20, &[50_000]),
             history_lost: rate(d, 20, &[300_000]),
+            inspect_every_ms: INSPECT_EVERY_MS,
+            healed_max_ms: HEALED_MAX_MS,
         }
+    }
+
+    /// A farm without any fault: so many boards of 512 MiB, and a package for each build time,
+    /// milliseconds. All packages wait at the start.
+    #[must_use]
+    pub fn farm(seed: u64, boards: usize, build_ms: &[u64]) -> Options {
+        let package = |build_ms: &u64| Package {
+            nature: Nature::Good,
+            payload_bytes: 1_000,
+            log_bytes: 1_000,
+            dropped_ms: 0,
+            build_ms: *build_ms,
+        };
+        Options {
+            seed,
+            packages: build_ms.iter().map(package).collect(),
+            boards: vec![512; boards],
+            faults_ms: 0,
+            network: Network { latency_ms: (0, 1), split: 0, buffer_bytes: 200_000 },
+            grace_ms: 600_000,
+            retry_pause_ms: 600_000,
+            fifo: true,
+            pause: 0,
+            hub_kill: 0,
+            hub_power: 0,
+            disk: [0; 3],
+            full_every_ms: 0,
+            network_fault_every_ms: 0,
+            outage_every_ms: 0,
+            client_kill: 0,
+            client_power: 0,
+            client_disk: 0,
+            stop_every_ms: 0,
+            people_every_ms: 0,
+            build_faults: [0; 3],
+            clock_off_s: 0,
+            index_fails: 0,
+            watch_overflow: 0,
+            history_lost: 0,
+            inspect_every_ms: FARM_INSPECT_MS,
+            healed_max_ms: FARM_MAX_MS,
+        }
+    }
+
+    /// Build times as a distribution has them: most packages take minutes, a few take hours.
+    #[must_use]
+    pub fn build_times(seed: u64, packages: usize) -> Vec<u64> {
+        let mut dice = Dice::new(seed);
+        let time = |_| {
+            // Three doublings up or down of ten minutes, and now and then a kernel.
+            let minutes =
+                if dice.chance(10_000) { dice.within(240, 600) } else { dice.within(1, 10) << dice.below(4) };
+            minutes * 60_000 + dice.below(60_000)
+        };
+        (0..packages).map(time).collect()
     }
 }
 

@@ -26,11 +26,6 @@ use super::pipe::Pipe;
 use super::planted::Planted;
 use super::rpm;
 
-/// After the faults everything must be done within this time, milliseconds: the longest quarantine is an
-/// hour, and a package may meet a few of them.
-const HEALED_MAX_MS: u64 = 8 * 3_600_000;
-/// How often it is looked whether everything is done, milliseconds.
-const INSPECT_EVERY_MS: u64 = 10_000;
 /// So many events are more than any run needs that gets anywhere.
 const EVENTS_MAX: u64 = 20_000_000;
 /// More than this in one instant is a circle.
@@ -135,6 +130,10 @@ pub struct Stats {
     pub builds: u64,
     /// Connections.
     pub connections: u64,
+    /// Build time of all builds that ended, milliseconds.
+    pub busy_ms: u64,
+    /// When the last build ended, milliseconds.
+    pub last_build_ms: u64,
 }
 
 /// A simulated farm.
@@ -814,7 +813,8 @@ impl World {
         let others = others.count();
         self.check.started(lease, it.key.public(), others, right);
         let ms = self.opt.packages[package].build_ms;
-        let ms = ms / 2 + self.dice.below(ms + 1);
+        // Boards differ, unless the farm is a model of which the build times are given.
+        let ms = if self.opt.faults_ms > 0 { ms / 2 + self.dice.below(ms + 1) } else { ms };
         self.at(self.now_ms + ms / 2, Ev::Build(board, lease, build, false));
         self.at(self.now_ms + ms, Ev::Build(board, lease, build, true));
     }
@@ -827,6 +827,8 @@ impl World {
         let package = number_of(&job.record.srpm);
         if ends {
             self.stats.builds += 1;
+            self.stats.busy_ms += self.opt.packages[package].build_ms;
+            self.stats.last_build_ms = self.now_ms;
             return self.build_ends(board, lease, package);
         }
         let log = vec![b'l'; self.opt.packages[package].log_bytes / 2];
@@ -1039,7 +1041,7 @@ impl World {
                 self.drop_package(package);
             }
         }
-        self.at(self.now_ms + INSPECT_EVERY_MS, Ev::Inspect);
+        self.at(self.now_ms + self.opt.inspect_every_ms, Ev::Inspect);
     }
 
     // ---- the end
@@ -1060,7 +1062,7 @@ impl World {
                 self.finish();
                 self.done = true;
             }
-            Some(left) if self.now_ms > self.healed_ms + HEALED_MAX_MS => {
+            Some(left) if self.now_ms > self.healed_ms + self.opt.healed_max_ms => {
                 let hub = self
                     .hub
                     .as_ref()
@@ -1072,13 +1074,13 @@ impl World {
                         board.core.as_ref().map_or("off".to_owned(), moji_client::core::Builder::status)
                     })
                     .collect();
-                let hours = HEALED_MAX_MS / 3_600_000;
+                let hours = self.opt.healed_max_ms / 3_600_000;
                 self.check.fail(format!(
                     "stuck {hours} h after the faults: {left}; the hub: {hub:?}; the boards: {boards:?}; live leases: {:?}",
                     self.check.live()
                 ));
             }
-            Some(_) => self.at(self.now_ms + INSPECT_EVERY_MS, Ev::Inspect),
+            Some(_) => self.at(self.now_ms + self.opt.inspect_every_ms, Ev::Inspect),
         }
     }
 
