@@ -1,0 +1,130 @@
+//! People and faults: what happens from outside.
+//!
+//! Owns the first phase's troubles and the moment at which they stop.
+
+use super::*;
+
+impl World {
+    pub(super) fn drop_package(&mut self, package: usize) {
+        self.dropped[package] = true;
+        self.put(package);
+    }
+
+    pub(super) fn put(&mut self, package: usize) {
+        let name = srpm_name(package);
+        self.say(|| format!("somebody drops {name}"));
+        self.check.absent.remove(&name);
+        let bytes = self.srpms[package].clone();
+        self.disk.put(&format!("source/{name}"), &bytes);
+        self.tell_watch();
+    }
+
+    pub(super) fn tell_watch(&mut self) {
+        self.with_hub(self.hub_gen, |hub, world| hub.watch(world));
+    }
+
+    pub(super) fn fault(&mut self, fault: Fault) {
+        match fault {
+            Fault::Full => {
+                self.say(|| "the hub's disk is full".to_owned());
+                self.disk.set_full(true);
+                let ms = self.dice.within(1_000, 120_000);
+                self.at(self.now_ms + ms, Ev::Unfull);
+            }
+            Fault::Network => self.network_fault(),
+            Fault::Outage => {
+                let ms = self.dice.within(5_000, 150_000);
+                self.say(|| format!("nobody reaches the hub for {ms} ms"));
+                self.outage_until_ms = self.now_ms + ms;
+                for conn in self.conns.values_mut() {
+                    conn.up.open_hole();
+                    conn.down.open_hole();
+                }
+            }
+            Fault::Stop => {
+                let board = self.dice.below(self.boards.len() as u64) as usize;
+                let event = if self.dice.chance(500_000) { Event::Stop } else { Event::Drain };
+                self.say(|| format!("board{board} is told to {event:?}"));
+                if self.boards[board].core.is_some() {
+                    self.boards[board].around.events.push_back(event);
+                    self.board_run(board);
+                }
+            }
+            Fault::People => self.people(),
+        }
+    }
+
+    pub(super) fn network_fault(&mut self) {
+        let all: Vec<u64> = self.conns.keys().copied().collect();
+        if all.is_empty() {
+            return;
+        }
+        let conn = *self.dice.pick(&all);
+        let kind = self.dice.below(4);
+        self.say(|| format!("connection {conn}: {}", ["reset", "deaf", "mute", "dead"][kind as usize]));
+        let Some(it) = self.conns.get_mut(&conn) else { return };
+        if kind != 1 {
+            it.down.open_hole();
+        }
+        if kind != 2 {
+            it.up.open_hole();
+        }
+        if kind == 0 {
+            self.at(self.now_ms, Ev::Fin(conn, Side::Hub));
+            self.at(self.now_ms, Ev::Fin(conn, Side::Board));
+        }
+    }
+
+    pub(super) fn people(&mut self) {
+        let package = self.dice.below(self.dropped.len() as u64) as usize;
+        if !self.dropped[package] || self.pocket.contains(&package) {
+            return;
+        }
+        let name = srpm_name(package);
+        self.check.touched.insert(name.clone());
+        match self.dice.below(3) {
+            0 => self.put(package),
+            1 => {
+                if self.disk.shove(&format!("finished/{name}"), &format!("source/{name}")) {
+                    self.say(|| format!("somebody moves {name} from finished/ to source/"));
+                    self.tell_watch();
+                }
+            }
+            _ => {
+                self.check.absent.insert(name.clone());
+                let taken =
+                    ["working", "source", "finished"].map(|place| self.disk.take(&format!("{place}/{name}")));
+                if taken.contains(&true) {
+                    self.say(|| format!("somebody takes {name} away"));
+                    self.dropped[package] = false;
+                    self.pocket.push(package);
+                    self.tell_watch();
+                }
+            }
+        }
+    }
+
+    pub(super) fn heal(&mut self) {
+        self.say(|| "the faults stop".to_owned());
+        self.faults_on = false;
+        self.healed_ms = self.now_ms;
+        self.outage_until_ms = 0;
+        self.set_disk_faults();
+        self.disk.set_full(false);
+        let off = self.hub_off_s;
+        for board in &mut self.boards {
+            board.clock_off_s = off;
+            board.around.disk_fails = 0;
+            board.settle_folder();
+        }
+        for package in std::mem::take(&mut self.pocket) {
+            self.drop_package(package);
+        }
+        for package in 0..self.dropped.len() {
+            if !self.dropped[package] && self.opt.packages[package].dropped_ms <= self.now_ms {
+                self.drop_package(package);
+            }
+        }
+        self.at(self.now_ms + self.opt.inspect_every_ms, Ev::Inspect);
+    }
+}
