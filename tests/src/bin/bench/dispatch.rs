@@ -1,0 +1,161 @@
+//! From a whole result to the builder's next job.
+//!
+//! Owns this benchmark: 10,000 packages wait, 1,000 builders hold a lease each; one after another uploads a
+//! failed build's log, hears `Accepted`, says `Ready` and gets its next job.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use moji_proto::LeaseId;
+use moji_proto::message::{FromBuilder, ToBuilder};
+
+use crate::builds::{Content, Upload};
+use crate::grants::one_by_one;
+use crate::hub::Hub;
+use crate::srpm;
+use crate::swarm::Swarm;
+use crate::table::{Runs, Table, met};
+
+const BUILDERS: usize = 1_000;
+/// So many that 10,000 still wait when the last result is in.
+const PACKAGES: usize = 14_000;
+const RUNS: usize = 5;
+/// Results of one run, with one builder at a time.
+const RESULTS: usize = 200;
+/// Results of one run in which several come at once, and how many.
+const RESULTS_AT_ONCE: usize = 400;
+const AT_ONCE: usize = 32;
+/// From the last byte of a result to the next job, 99 of 100 (issue 3), milliseconds.
+const EXPECTED_P99_MS: f64 = 10.0;
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A builder's way from one job to the next.
+#[derive(Default)]
+struct Builder {
+    lease: Option<LeaseId>,
+    upload: Upload,
+    /// When the last byte of its result was sent.
+    sent: Option<Instant>,
+    /// When it said `Ready` after that.
+    ready: Option<Instant>,
+}
+
+/// The three spans of one run's results, milliseconds.
+#[derive(Default)]
+struct Spans {
+    to_accepted: Runs,
+    to_job: Runs,
+    all: Runs,
+}
+
+/// Runs it, with the hub's folders in `base` and in memory.
+pub(crate) fn run(base: &Path) {
+    let mut table = Table::new(
+        "Result to next job: 10,000 packages wait, 1,000 builders connected; ms, median of 5 runs (smallest to largest)",
+        &["folders", "results at once", "span", "p50", "p99", "jobs/s", "p99 < 10 ms"],
+    );
+    for (what, base) in [("disk", base), ("memory", Path::new("/dev/shm"))] {
+        on(what, base, &mut table);
+    }
+    table.print();
+}
+
+fn on(what: &str, base: &Path, table: &mut Table) {
+    let fsync_ms = one_by_one(base, 100).as_secs_f64() * 1e3;
+    println!(
+        "dispatch: on {what}, a grant with syncs of its own (fdatasync, two fsyncs) takes {fsync_ms:.2} ms"
+    );
+    let hub = Hub::start(base, |source| {
+        for number in 0..PACKAGES {
+            srpm::write(source, &format!("p{number:05}"), 64).expect("a package can be written");
+        }
+    });
+    let mut swarm = Swarm::new(&hub, BUILDERS);
+    let mut builders: Vec<Builder> = std::iter::repeat_with(Builder::default).take(BUILDERS).collect();
+    swarm.connect_and_wait(LIMIT);
+    (0..BUILDERS).for_each(|i| swarm.say(i, &FromBuilder::Ready));
+    swarm.run_until(LIMIT, "every builder to have a job", |_, news| {
+        if let Some((i, ToBuilder::Job { lease, .. })) = news {
+            builders[i].lease = Some(lease);
+        }
+        builders.iter().all(|builder| builder.lease.is_some())
+    });
+    let content = Content::new("build.log", 2_048);
+    for (at_once, results) in [(1, RESULTS), (AT_ONCE, RESULTS_AT_ONCE)] {
+        swarm.rest(&hub, LIMIT);
+        let (mut p50, mut p99): ([Runs; 3], [Runs; 3]) = Default::default();
+        let mut rate = Runs::default();
+        for run in 0..RUNS {
+            let began = Instant::now();
+            let spans = one_run(&mut swarm, &mut builders, &content, run * results, at_once, results);
+            rate.push(results as f64 / began.elapsed().as_secs_f64());
+            for (i, span) in [&spans.to_accepted, &spans.to_job, &spans.all].into_iter().enumerate() {
+                p50[i].push(span.quantile(0.5));
+                p99[i].push(span.quantile(0.99));
+            }
+        }
+        for (i, name) in ["last byte to Accepted", "Ready to Job", "last byte to Job"].into_iter().enumerate()
+        {
+            table.row([
+                what.to_owned(),
+                at_once.to_string(),
+                name.to_owned(),
+                p50[i].text(2),
+                p99[i].text(2),
+                if i == 2 { rate.text(0) } else { String::new() },
+                if i == 2 { met(p99[i].median() < EXPECTED_P99_MS) } else { String::new() },
+            ]);
+        }
+    }
+}
+
+/// `results` results beginning with builder `first`, `at_once` of them under way at any time.
+fn one_run(
+    swarm: &mut Swarm,
+    builders: &mut [Builder],
+    content: &Content,
+    first: usize,
+    at_once: usize,
+    results: usize,
+) -> Spans {
+    let mut spans = Spans::default();
+    let (mut begun, mut done) = (0, 0);
+    swarm.run_until(LIMIT, "the next job of every builder", |swarm, news| {
+        let Some((i, said)) = news else {
+            while begun < results && begun - done < at_once {
+                let i = (first + begun) % builders.len();
+                let lease = builders[i].lease.expect("it has a job");
+                content.results(lease).iter().for_each(|message| swarm.say(i, message));
+                begun += 1;
+            }
+            return done == results;
+        };
+        let builder = &mut builders[i];
+        match said {
+            ToBuilder::Want { lease, offset, .. } => {
+                builder.upload.heard(true, offset);
+                while let Some(piece) = builder.upload.next_piece(lease, content) {
+                    swarm.say(i, &piece);
+                }
+                builder.sent = Some(Instant::now());
+            }
+            ToBuilder::Accepted { .. } => {
+                let sent = builder.sent.expect("the result was sent");
+                spans.to_accepted.push(sent.elapsed().as_secs_f64() * 1e3);
+                builder.ready = Some(Instant::now());
+                swarm.say(i, &FromBuilder::Ready);
+            }
+            ToBuilder::Job { lease, .. } => {
+                let (sent, ready) = (builder.sent.take(), builder.ready.take());
+                spans.to_job.push(ready.expect("it is ready").elapsed().as_secs_f64() * 1e3);
+                spans.all.push(sent.expect("the result was sent").elapsed().as_secs_f64() * 1e3);
+                builder.lease = Some(lease);
+                done += 1;
+            }
+            ToBuilder::Ack { .. } => {}
+            other => panic!("the hub said {other:?}"),
+        }
+        false
+    });
+    spans
+}
