@@ -125,6 +125,8 @@ pub enum Msg {
     Unfit {
         /// The lease.
         lease: LeaseId,
+        /// Whether its builder got the job: then it says `Ready` itself once it has dropped it.
+        has_job: bool,
         /// In words.
         why: String,
         /// Whether its bytes are not what its own digests say: then it goes to `finished/`.

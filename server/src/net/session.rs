@@ -235,12 +235,7 @@ impl Session {
     ///
     /// # Errors
     /// Why the session must be dropped.
-    pub fn flush(
-        &mut self,
-        now: Time,
-        to: &mut impl Write,
-        scratch: &mut Vec<u8>,
-    ) -> Result<bool, End> {
+    pub fn flush(&mut self, now: Time, to: &mut impl Write, scratch: &mut Vec<u8>) -> Result<bool, End> {
         let mut budget = FLUSH_BYTES_PER_TURN;
         loop {
             let bytes = self.out.next_bytes(&mut self.channel, scratch).map_err(End::Broken)?;

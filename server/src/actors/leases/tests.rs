@@ -302,7 +302,7 @@ impl Farm {
                     // It goes to finished/ whether its end can be told or not: nothing of it was promised.
                     self.promised.remove(&lease);
                 }
-                Msg::Unfit { lease, why: "x".into(), damaged }
+                Msg::Unfit { lease, why: "x".into(), damaged, has_job: false }
             }
             _ => {
                 self.now = self.now.plus_ms(self.dice.below(GRACE_MS));

@@ -215,7 +215,7 @@ impl Leases {
                     lease.taken = true;
                 }
             }
-            Msg::Unfit { lease, why, damaged } => self.unfit(lease, why, damaged, out),
+            Msg::Unfit { lease, has_job, why, damaged } => self.unfit(lease, has_job, why, damaged, out),
             Msg::Sealing { lease, report } => self.sealing(lease, report, out),
             Msg::Unsealed { lease } => self.unsealed(now, lease, out),
             Msg::Settled { lease, outcome } => self.settled(lease, outcome, out),
@@ -308,7 +308,7 @@ impl Leases {
 
     // ---- what transfers say
 
-    fn unfit(&mut self, id: LeaseId, why: String, damaged: bool, out: &mut Vec<Effect>) {
+    fn unfit(&mut self, id: LeaseId, has_job: bool, why: String, damaged: bool, out: &mut Vec<Effect>) {
         let Some(Lease { state: State::Live { holder, adopted }, .. }) = self.leases.get(&id) else { return };
         let (holder, adopted) = (*holder, *adopted);
         self.log(out, Level::Warn, id, &format!("cannot be served: {why}"));
@@ -323,7 +323,7 @@ impl Leases {
                 Place::Finished,
                 End::Finished(Verdict::Failed),
                 false,
-                Some(session),
+                (!has_job).then_some(session),
                 out,
             );
         }
@@ -331,8 +331,8 @@ impl Leases {
             // It is not the SRPM that the builder works on: nobody's fault.
             _ if adopted => (Verdict::Released, None),
             // Its builder never got the job.
-            Holder::Here(session) => (Verdict::Infra, Some(session)),
-            Holder::Away(_) => (Verdict::Infra, None),
+            Holder::Here(session) if !has_job => (Verdict::Infra, Some(session)),
+            Holder::Here(_) | Holder::Away(_) => (Verdict::Infra, None),
         };
         self.leave(id, Place::Source, End::Returned(verdict), false, idle, out);
     }

@@ -303,11 +303,12 @@ impl Lease {
     }
 
     pub(super) fn unfit(&mut self, cx: &mut Cx<'_>, why: String, damaged: bool) {
+        let has_job = matches!(self.state, State::Building(_));
         if !matches!(self.state, State::Unfit) {
             self.go(State::Unfit);
         }
         self.log(cx, log::Level::Warn, &format!("unfit: {why}"));
-        cx.out.push(Effect::Leases(leases::Msg::Unfit { lease: self.id, why, damaged }));
+        cx.out.push(Effect::Leases(leases::Msg::Unfit { lease: self.id, has_job, why, damaged }));
     }
 
     /// The connection broke.
