@@ -21,11 +21,7 @@ impl Queue {
         let published = self.published;
         // Before any builder has registered, leases tell only of what they found at the start.
         let inherited = !self.standing.all.contains_key(&id);
-        if let Some(builder) = self.standing.all.get_mut(&id)
-            && builder.claiming.as_ref() == Some(srpm)
-        {
-            builder.claiming = None;
-        }
+        self.standing.answered(id, srpm);
         self.standing.busy(id);
         self.package(srpm).released = None;
         self.own(srpm);
@@ -43,11 +39,7 @@ impl Queue {
         why: ClaimFailure,
         out: &mut Vec<Effect>,
     ) {
-        if let Some(builder) = self.standing.all.get_mut(&id)
-            && builder.claiming.as_ref() == Some(srpm)
-        {
-            builder.claiming = None;
-        }
+        self.standing.answered(id, srpm);
         if why == ClaimFailure::NoBuilder {
             self.standing.busy(id);
         }

@@ -395,7 +395,12 @@ impl Queue {
                     log(out, log::Level::Info, format!("builder={name} drains: gets nothing more"));
                 }
             }
-            Msg::Health { builder, health } => self.on_health(builder, health, out),
+            Msg::Health { builder, health } => {
+                // Hundreds a second that say nothing new: they change nothing that is derived.
+                if !self.on_health(builder, health, out) {
+                    return;
+                }
+            }
             Msg::Granted { srpm, lease, builder } => self.on_granted(now, &srpm, lease, builder, out),
             Msg::ClaimFailed { srpm, builder, why } => self.on_claim_failed(now, &srpm, builder, why, out),
             Msg::Judge { srpm, lease, builder, report } => self.on_judge(&srpm, lease, builder, &report, out),
@@ -500,9 +505,11 @@ impl Queue {
         self.standing.up(session, info);
     }
 
-    fn on_health(&mut self, id: BuilderId, health: Health, out: &mut Vec<Effect>) {
-        let Some(builder) = self.standing.all.get_mut(&id) else { return };
-        if builder.trouble != health.trouble {
+    /// Says whether that is news.
+    fn on_health(&mut self, id: BuilderId, health: Health, out: &mut Vec<Effect>) -> bool {
+        let Some(builder) = self.standing.all.get_mut(&id) else { return false };
+        let is_news = builder.trouble != health.trouble;
+        if is_news {
             builder.trouble = health.trouble;
             let name = &builder.info.name;
             let text = match health.trouble {
@@ -518,6 +525,7 @@ impl Queue {
             let level = if health.trouble.is_some() { log::Level::Warn } else { log::Level::Info };
             log(out, level, text);
         }
+        is_news
     }
 
     fn on_charged(&mut self, srpm: &FileName, attempts: Vec<(Verdict, String)>, out: &mut Vec<Effect>) {

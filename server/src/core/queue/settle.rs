@@ -49,6 +49,7 @@ fn family(arch: &str) -> &str {
 impl Queue {
     /// Restores what is derived: holds that are over, and no idle builder beside a package it could build.
     pub(super) fn settle(&mut self, now: Time, out: &mut Vec<Effect>) {
+        debug_assert!(self.standing.is_consistent(), "what is derived follows every change");
         self.wake(now, out);
         while let Some(name) = self.promoted.pop() {
             let held = |p: &Package| matches!(p.state, State::Held(Hold::Duplicate { .. }));
@@ -108,12 +109,14 @@ impl Queue {
     /// Who gets what now: each package in order goes to the builder that has been idle longest and may
     /// have it.
     fn matches(&self, now: Time) -> Vec<(FileName, BuilderId)> {
-        let mut idle = self.standing.idle(now);
-        idle.retain(|id| self.is_for_target(*id));
+        // Idle builders are looked at only as far as somebody has to be found.
+        let mut idle = self.standing.idle(now).filter(|id| self.is_for_target(*id));
+        let mut passed: Vec<BuilderId> = Vec::new();
         let mut matched = Vec::new();
         let mut bird_is_out = self.standing.bird_is_out();
         for name in self.order.iter() {
-            if idle.is_empty() || bird_is_out {
+            passed.extend(if passed.is_empty() { idle.next() } else { None });
+            if passed.is_empty() || bird_is_out {
                 break;
             }
             let Some(package) = self.packages.get(name) else { continue };
@@ -121,13 +124,37 @@ impl Queue {
             if package.not_before.is_some_and(|at| at > now) || self.standing.is_claimed(name) {
                 continue;
             }
-            let may = self.who_may(now, package);
-            if let Some(at) = idle.iter().position(|id| may.contains(id)) {
-                matched.push((name.clone(), idle.remove(at)));
+            let mut all = None;
+            let mut may = |id: &BuilderId| self.may_have(now, package, *id, &mut all);
+            let found = match passed.iter().position(&mut may) {
+                Some(at) => Some(passed.remove(at)),
+                None => idle.by_ref().find(|id| {
+                    let fits = may(id);
+                    passed.extend((!fits).then_some(*id));
+                    fits
+                }),
+            };
+            if let Some(id) = found {
+                matched.push((name.clone(), id));
                 bird_is_out = self.standing.is_canary();
             }
         }
         matched
+    }
+
+    /// Whether an idle builder may have the package. Whom all wishes fit may, whatever others are like; only
+    /// for somebody else everybody must be looked at, once a package: `all` keeps what came out.
+    fn may_have(
+        &self,
+        now: Time,
+        package: &Package,
+        id: BuilderId,
+        all: &mut Option<Vec<BuilderId>>,
+    ) -> bool {
+        if self.standing.all.get(&id).is_some_and(|builder| fits_wishes(package, builder)) {
+            return package.past.not_on.get(&id).is_none_or(|until| *until <= now);
+        }
+        all.get_or_insert_with(|| self.who_may(now, package)).contains(&id)
     }
 
     fn is_for_target(&self, id: BuilderId) -> bool {
@@ -158,9 +185,7 @@ impl Queue {
 
     fn claim(&mut self, srpm: FileName, builder: BuilderId, out: &mut Vec<Effect>) {
         let options = self.options_for(&srpm, out);
-        if let Some(builder) = self.standing.all.get_mut(&builder) {
-            builder.claiming = Some(srpm.clone());
-        }
+        self.standing.claim(builder, &srpm);
         if self.standing.is_canary() {
             log(out, log::Level::Info, format!("pkg={srpm} goes out as the canary"));
             self.standing.bird = Some(srpm.clone());
@@ -193,16 +218,22 @@ impl Queue {
 
     /// Says once a change why idle builders get nothing.
     fn say_stuck(&mut self, now: Time, out: &mut Vec<Effect>) {
-        let idle = !self.standing.idle(now).is_empty();
-        if !idle {
+        if self.standing.idle(now).next().is_none() {
             return;
         }
-        let text = self.snapshot(now).why_nothing();
+        let text = self.groups(now).why_nothing();
         if self.said.stuck.as_ref() != Some(&text) {
             log(out, log::Level::Info, format!("nothing to lease: {text}"));
             self.said.stuck = Some(text);
         }
     }
+}
+
+/// Whether the builder meets both wishes of [`Queue::who_may`].
+fn fits_wishes(package: &Package, builder: &Builder) -> bool {
+    let header = package.srpm.as_ref();
+    header.is_none_or(|srpm| verdict::header_allows(&srpm.facts, builder.info.arch.as_str()))
+        && package.past.memory_mib.is_none_or(|tried| builder.info.memory_mib > tried)
 }
 
 /// Keeps only those that meet the wish, unless none does.

@@ -46,7 +46,9 @@ pub(super) struct Builder {
     /// Its connection.
     pub(super) link: Link,
     /// The package that leases was asked to lease to it, until leases has answered.
-    pub(super) claiming: Option<FileName>,
+    claiming: Option<FileName>,
+    /// Under which moment it is among the idle ones.
+    listed: Option<Time>,
     /// What keeps it from work, as it says.
     pub(super) trouble: Option<Trouble>,
     /// Infra or lost in a row.
@@ -67,6 +69,7 @@ impl Builder {
             info,
             link: Link::Down,
             claiming: None,
+            listed: None,
             trouble: None,
             row: 0,
             level: 0,
@@ -123,15 +126,54 @@ pub(super) struct Standing {
     canary: bool,
     /// The package that is out as a canary.
     pub(super) bird: Option<FileName>,
+    /// Who is idle, the longest first: derived, so that a message costs the same however many there are.
+    idle: BTreeSet<(Time, BuilderId)>,
+    /// Packages that leases was asked for and has not answered: derived too.
+    claimed: BTreeSet<FileName>,
 }
 
 impl Standing {
     /// A builder registered.
     pub(super) fn up(&mut self, session: SessionId, info: BuilderInfo) {
         let builder = self.all.entry(info.id).or_insert_with(|| Builder::new(info.clone()));
+        let id = info.id;
         builder.info = info;
         builder.link = Link::Up { session, idle: None, draining: false };
         builder.trouble = None;
+        self.list(id);
+    }
+
+    /// Leases is asked to lease a package to it.
+    pub(super) fn claim(&mut self, id: BuilderId, srpm: &FileName) {
+        if let Some(builder) = self.all.get_mut(&id) {
+            builder.claiming = Some(srpm.clone());
+            self.claimed.insert(srpm.clone());
+            self.list(id);
+        }
+    }
+
+    /// Leases has answered about that package.
+    pub(super) fn answered(&mut self, id: BuilderId, srpm: &FileName) {
+        if let Some(builder) = self.all.get_mut(&id)
+            && builder.claiming.as_ref() == Some(srpm)
+        {
+            builder.claiming = None;
+            self.claimed.remove(srpm);
+            self.list(id);
+        }
+    }
+
+    /// Brings a builder's place among the idle ones up to date.
+    fn list(&mut self, id: BuilderId) {
+        let Some(builder) = self.all.get_mut(&id) else { return };
+        let since = builder.idle_since();
+        if since == builder.listed {
+            return;
+        }
+        if let Some(before) = std::mem::replace(&mut builder.listed, since) {
+            self.idle.remove(&(before, id));
+        }
+        self.idle.extend(since.map(|since| (since, id)));
     }
 
     /// A builder's connection ended; with more than half of all within a minute, they vanished together.
@@ -139,6 +181,7 @@ impl Standing {
         let Some(builder) = self.all.get_mut(&id) else { return };
         builder.link = Link::Down;
         builder.down_at = Some(now);
+        self.list(id);
         let vanished =
             |b: &Builder| b.link == Link::Down && b.down_at.is_some_and(|at| now.since_ms(at) <= TOGETHER_MS);
         let gone = self.all.values().filter(|b| vanished(b)).count();
@@ -153,6 +196,7 @@ impl Standing {
         if let Some(Builder { link: Link::Up { idle, draining, .. }, .. }) = self.all.get_mut(&id) {
             *draining = false;
             idle.get_or_insert(now);
+            self.list(id);
         }
     }
 
@@ -160,15 +204,18 @@ impl Standing {
     pub(super) fn busy(&mut self, id: BuilderId) {
         if let Some(Builder { link: Link::Up { idle, .. }, .. }) = self.all.get_mut(&id) {
             *idle = None;
+            self.list(id);
         }
     }
 
     /// It takes no new job. Says whether that is news.
     pub(super) fn drain(&mut self, id: BuilderId) -> bool {
-        match self.all.get_mut(&id) {
+        let is_news = match self.all.get_mut(&id) {
             Some(Builder { link: Link::Up { draining, .. }, .. }) => !std::mem::replace(draining, true),
             _ => false,
-        }
+        };
+        self.list(id);
+        is_news
     }
 
     /// Whether `id` vanished together with most others at some time since `since`.
@@ -217,16 +264,22 @@ impl Standing {
     }
 
     /// Builders that could take something at once, the longest idle first.
-    pub(super) fn idle(&self, now: Time) -> Vec<BuilderId> {
-        let idle = self.all.iter().filter(|(_, b)| b.is_willing(now));
-        let mut idle: Vec<_> = idle.filter_map(|(id, b)| Some((b.idle_since()?, *id))).collect();
-        idle.sort_unstable();
-        idle.into_iter().map(|(_, id)| id).collect()
+    pub(super) fn idle(&self, now: Time) -> impl Iterator<Item = BuilderId> {
+        let willing = move |id: &BuilderId| self.all.get(id).is_some_and(|b| b.is_willing(now));
+        self.idle.iter().map(|(_, id)| *id).filter(willing)
+    }
+
+    /// Whether what is derived is what a look at all builders would find.
+    pub(super) fn is_consistent(&self) -> bool {
+        let idle = self.all.iter().filter_map(|(id, b)| Some((b.idle_since()?, *id)));
+        let claimed = self.all.values().filter_map(|b| b.claiming.as_ref());
+        idle.collect::<BTreeSet<_>>() == self.idle
+            && claimed.collect::<BTreeSet<_>>() == self.claimed.iter().collect()
     }
 
     /// Whether leases was asked to lease this package and has not answered.
     pub(super) fn is_claimed(&self, name: &FileName) -> bool {
-        self.all.values().any(|builder| builder.claiming.as_ref() == Some(name))
+        self.claimed.contains(name)
     }
 
     /// A name for logs.

@@ -89,15 +89,20 @@ impl Queue {
     /// Counts by state, and why nothing is leased.
     #[must_use]
     pub fn snapshot(&self, now: Time) -> Snapshot {
+        let quarantined = self.standing.all.values().filter(|b| b.quarantined_until(now).is_some());
+        Snapshot { quarantined: quarantined.count(), ..self.groups(now) }
+    }
+
+    /// As [`Queue::snapshot`], without what concerns all builders.
+    pub(super) fn groups(&self, now: Time) -> Snapshot {
         let mut all = Snapshot { blocked: self.blocked(), ..Snapshot::default() };
-        all.quarantined = self.standing.all.values().filter(|b| b.quarantined_until(now).is_some()).count();
-        let idle = self.standing.idle(now);
+        let nobody_is_idle = self.standing.idle(now).next().is_none();
         for (name, package) in &self.packages {
             match &package.state {
                 State::Gone => {}
                 State::Unusable { why } => all.unusable.add(name, || why.clone()),
                 // With no builder idle they simply wait their turn.
-                State::Waiting if idle.is_empty() => all.waiting += 1,
+                State::Waiting if nobody_is_idle => all.waiting += 1,
                 State::Waiting => all.passed_over.add(name, || self.why_not(now, package)),
                 State::Held(Hold::Deps { names, .. }) => all.deps.add(name, || names.join(", ")),
                 State::Held(Hold::Duplicate { of }) => all.duplicates.add(name, || of.to_string()),
