@@ -12,6 +12,9 @@ use moji_proto::{PublicKey, Time};
 use super::session::End;
 use crate::core::types::{BuilderId, SessionId};
 
+/// Of the room for peers that have not registered, honest ones are let in as long as one in so many places is
+/// taken: a quarter of a second of handshakes, so that a farm that comes back at once is not turned away.
+const ROOM_SHARE: usize = 4;
 /// How long an address that authenticated goes last when room is made, ms: a day, so that a board
 /// that is switched off at night still counts in the morning.
 const KNOWN_MS: u64 = 24 * 3_600 * 1_000;
@@ -71,6 +74,11 @@ impl Admission {
         let victim = self.victim(now)?;
         self.settled(victim);
         Some(victim)
+    }
+
+    /// Whether more should be let in before some of those who are here have registered.
+    pub(super) fn has_room(&self) -> bool {
+        self.pending.len() < self.pending_max.div_ceil(ROOM_SHARE)
     }
 
     /// The session registered or is over: it no longer takes room here.
@@ -179,6 +187,20 @@ mod tests {
         check(2, &[], &["fd00::1:0:0:0:1", "fd00:0:0:1::2", "10.0.0.1"], &[None, None, Some(1)]);
         check(2, &[], &["10.0.0.9", "10.0.0.1", "::ffff:10.0.0.1"], &[None, None, Some(2)]);
         check(2, &[], &["10.0.0.9", "fe80::1", "fe80::2"], &[None, None, Some(1)]);
+    }
+
+    #[test]
+    fn there_is_room_until_a_quarter_has_not_registered() {
+        let mut admission = Admission::new(8, None);
+        assert!(admission.has_room());
+        admission.arrived(Time(0), SessionId(1), ip("10.0.0.1"));
+        assert!(admission.has_room());
+        admission.arrived(Time(0), SessionId(2), ip("10.0.0.2"));
+        assert!(!admission.has_room());
+        admission.settled(SessionId(1));
+        assert!(admission.has_room());
+        // However little is allowed, the first may come.
+        assert!(Admission::new(1, None).has_room());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use moji_proto::message::ToBuilder;
@@ -37,6 +38,19 @@ pub(super) const WAKER: mio::Token = mio::Token(0);
 pub struct Inbox {
     pub(super) poll: mio::Poll,
     pub(super) commands: Receiver<Command>,
+    pub(super) woken: Woken,
+}
+
+/// Whether the reactor was woken and has not looked at its commands since: a piece of a file each would
+/// otherwise cost a system call each.
+#[derive(Clone, Default)]
+pub(super) struct Woken(Arc<AtomicBool>);
+
+impl Woken {
+    /// The reactor looks at its commands from now on: what is sent later must wake it again.
+    pub(super) fn clear(&self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
 }
 
 /// Makes a handle before there is a reactor: actors need it first.
@@ -47,7 +61,8 @@ pub fn wire() -> io::Result<(Handle, Inbox)> {
     let poll = mio::Poll::new()?;
     let waker = mio::Waker::new(poll.registry(), WAKER)?;
     let (handle, commands) = Handle::new(Arc::new(waker));
-    Ok((handle, Inbox { poll, commands }))
+    let woken = handle.woken.clone();
+    Ok((handle, Inbox { poll, commands, woken }))
 }
 
 /// Reaches the reactor from any thread.
@@ -55,6 +70,7 @@ pub fn wire() -> io::Result<(Handle, Inbox)> {
 pub struct Handle {
     commands: Sender<Command>,
     waker: Arc<mio::Waker>,
+    woken: Woken,
 }
 
 impl Handle {
@@ -62,7 +78,7 @@ impl Handle {
     #[must_use]
     pub fn new(waker: Arc<mio::Waker>) -> (Handle, Receiver<Command>) {
         let (commands, inbox) = unbounded();
-        (Handle { commands, waker }, inbox)
+        (Handle { commands, waker, woken: Woken::default() }, inbox)
     }
 
     /// Says `msg` to a builder. A session that is gone is ignored: its end was told already.
@@ -84,6 +100,7 @@ impl Handle {
     pub fn command(&self, command: Command) {
         // Only after shutdown is there no reactor; then nobody listens either.
         if self.commands.send(command).is_ok()
+            && !self.woken.0.swap(true, Ordering::SeqCst)
             && let Err(error) = self.waker.wake()
         {
             log::error!("failed to wake the reactor: {error}");

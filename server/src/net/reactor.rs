@@ -25,7 +25,7 @@ use moji_proto::{FileName, PublicKey, Time};
 use super::admission::Admission;
 use super::clones::Clones;
 use super::deadlines::Deadlines;
-use super::handle::{Command, Inbox, WAKER};
+use super::handle::{Command, Inbox, WAKER, Woken};
 use super::listen::{Reserve, raise_descriptor_limit};
 use super::session::{Clocks, End, Event, Session};
 use crate::actors::{Peers, tell};
@@ -111,11 +111,14 @@ pub struct Reactor {
     config: Config,
     poll: Poll,
     commands: Receiver<Command>,
+    woken: Woken,
     peers: Peers,
     clock: Arc<dyn Clock>,
     listeners: Vec<TcpListener>,
     reserve: Reserve,
     accept_again: Option<Time>,
+    /// Connections wait in the kernel until some of those that were accepted are through.
+    is_held: bool,
     conns: HashMap<Token, Conn>,
     /// The present session of each builder that leases were told about.
     builders: HashMap<PublicKey, SessionId>,
@@ -143,7 +146,7 @@ impl Reactor {
         peers: Peers,
         clock: Arc<dyn Clock>,
     ) -> io::Result<Reactor> {
-        let Inbox { poll, commands } = inbox;
+        let Inbox { poll, commands, woken } = inbox;
         log::debug!("open descriptors: at most {}", raise_descriptor_limit());
         let mut listeners: Vec<_> = listeners.into_iter().map(TcpListener::from_std).collect();
         for (i, listener) in listeners.iter_mut().enumerate() {
@@ -154,11 +157,13 @@ impl Reactor {
             config,
             poll,
             commands,
+            woken,
             peers,
             clock,
             listeners,
             reserve: Reserve::new(),
             accept_again: None,
+            is_held: false,
             conns: HashMap::new(),
             builders: HashMap::new(),
             admission,
@@ -188,7 +193,11 @@ impl Reactor {
             for event in &events {
                 match event.token() {
                     WAKER => {}
-                    token if self.listener(token).is_some() => self.accept(now, token.0 - 1),
+                    token if self.listener(token).is_some() => {
+                        if !self.is_held {
+                            self.accept(now, token.0 - 1);
+                        }
+                    }
                     token => self.ready(now, token, event),
                 }
             }
@@ -210,6 +219,7 @@ impl Reactor {
     }
 
     fn take_commands(&mut self, now: Time) {
+        self.woken.clear();
         for _ in 0..COMMANDS_PER_TURN {
             let Ok(command) = self.commands.try_recv() else { return };
             match command {
@@ -256,8 +266,9 @@ impl Reactor {
     }
 
     fn look_at_clocks(&mut self, now: Time) {
-        if self.accept_again.is_some_and(|at| now >= at) {
-            self.accept_again = None;
+        let is_over = self.is_held && self.admission.has_room();
+        if is_over || self.accept_again.is_some_and(|at| now >= at) {
+            (self.accept_again, self.is_held) = (None, false);
             (0..self.listeners.len()).for_each(|i| self.accept(now, i));
         }
         while let Some((at, id)) = self.deadlines.pop_due(now) {

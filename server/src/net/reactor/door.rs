@@ -48,6 +48,13 @@ impl Reactor {
                 }
             }
         }
+        if !self.admission.has_room() {
+            // Handshakes are slower than accepts: the next ones wait in the kernel, where nobody is turned
+            // away, until some are through. Whoever does not go on holds the others up this long at most.
+            self.is_held = true;
+            self.accept_again.get_or_insert(now.plus_ms(ACCEPT_PAUSE_MS));
+            return;
+        }
         // More may wait: have the poll say so again.
         let token = listener_token(i);
         if let Err(error) = self.poll.registry().reregister(&mut self.listeners[i], token, Interest::READABLE)
