@@ -3,7 +3,7 @@
 //! Owns fetching and live logs; what is said of results is in [`super::upload`].
 
 use moji_proto::Bytes;
-use moji_proto::limits::{CHUNK_BYTES_MAX, FETCH_BYTES_MAX};
+use moji_proto::limits::FETCH_BYTES_MAX;
 use moji_proto::message::{FromBuilder, Which};
 use moji_proto::refusal::RejectCode;
 
@@ -100,7 +100,7 @@ impl Lease {
         true
     }
 
-    /// Reads a piece of the SRPM, in messages.
+    /// Reads a piece of the SRPM.
     fn fetch(&mut self, offset: u64, length: u32) -> Result<(), RejectCode> {
         if !matches!(self.state, State::Building(_)) || self.about.digest.is_none() {
             return Err(RejectCode::Order);
@@ -110,13 +110,10 @@ impl Lease {
         }
         let end = self.size.min(offset.saturating_add(length.into()));
         let srpm = self.about.srpm.clone().expect("an opened lease has an SRPM");
-        let mut at = offset;
-        while at < end {
-            let length = u32::try_from((end - at).min(CHUNK_BYTES_MAX as u64)).expect("one piece");
-            self.push(Op::Read { srpm: srpm.clone(), offset: at, length }, None);
-            self.fetching += length;
-            at += u64::from(length);
-        }
+        // One operation for all of it: a worker's turn costs more than the reading of a message's piece.
+        let length = u32::try_from(end - offset).expect("at most FETCH_BYTES_MAX");
+        self.push(Op::Read { srpm, offset, length }, None);
+        self.fetching += length;
         Ok(())
     }
 }

@@ -16,6 +16,7 @@
 
 use std::collections::VecDeque;
 
+use moji_proto::limits::UPLOAD_WINDOW_BYTES;
 use moji_proto::message::ToBuilder;
 use moji_proto::refusal::RejectCode;
 use moji_proto::{Digest, FileName, LeaseId, Time};
@@ -221,8 +222,16 @@ impl Lease {
     pub(super) fn pump(&mut self, out: &mut Vec<Effect>) {
         if self.busy.is_none()
             && self.retry_at.is_none()
-            && let Some(Work { op, credit }) = self.todo.pop_front()
+            && let Some(Work { mut op, mut credit }) = self.todo.pop_front()
         {
+            // What came while a worker was busy with the file goes as one: a worker's turn costs more than
+            // the writing of a message's piece.
+            while let Some(next) = self.todo.front()
+                && continues(&op, credit, next)
+                && let Some(next) = self.todo.pop_front()
+            {
+                join(&mut op, &mut credit, next);
+            }
             self.busy = Some(Busy { credit, is_stale: false });
             out.push(Effect::Io { lease: self.id, op });
         }
@@ -411,5 +420,28 @@ impl Lease {
         {
             self.close_session(cx, RejectCode::TooSlow);
         }
+    }
+}
+
+/// Whether `next` writes on where `op` ends, for the same session.
+fn continues(op: &Op, credit: Option<Credit>, next: &Work) -> bool {
+    match (op, &next.op) {
+        (Op::Write { file, offset, bytes }, Op::Write { file: file_2, offset: offset_2, bytes: bytes_2 }) => {
+            file == file_2
+                && offset + bytes.0.len() as u64 == *offset_2
+                && (bytes.0.len() + bytes_2.0.len()) as u64 <= UPLOAD_WINDOW_BYTES
+                && credit.map(|(session, _)| session) == next.credit.map(|(session, _)| session)
+        }
+        _ => false,
+    }
+}
+
+/// Makes one write of two, which [`continues`] allowed.
+fn join(op: &mut Op, credit: &mut Option<Credit>, next: Work) {
+    if let (Op::Write { bytes, .. }, Op::Write { bytes: more, .. }) = (op, next.op) {
+        bytes.0.extend_from_slice(&more.0);
+    }
+    if let (Some((_, sum)), Some((_, more))) = (credit, next.credit) {
+        *sum += more;
     }
 }

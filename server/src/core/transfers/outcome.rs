@@ -3,9 +3,9 @@
 //! Must never promise the builder or the other actors anything before the operation that makes it
 //! true has come back.
 
-use moji_proto::limits::OPTIONS_MAX;
+use moji_proto::limits::{CHUNK_BYTES_MAX, OPTIONS_MAX};
 use moji_proto::message::{ToBuilder, Verdict};
-use moji_proto::{Digest, FileName};
+use moji_proto::{Bytes, Digest, FileName};
 
 use super::lease::{Busy, Lease, State, Work};
 use super::machine::Cx;
@@ -35,9 +35,13 @@ impl Lease {
             Done::Surveyed { logs, files } => self.surveyed(cx, logs, files),
             Done::Read { offset, bytes } => {
                 if matches!(self.state, State::Building(_)) && !is_stale {
-                    let len = u32::try_from(bytes.0.len()).expect("one piece");
+                    let len = u32::try_from(bytes.0.len()).expect("at most FETCH_BYTES_MAX");
                     self.fetching = self.fetching.saturating_sub(len);
-                    self.send(cx, ToBuilder::Data { lease: self.id(), offset, bytes });
+                    let lease = self.id();
+                    for (number, piece) in bytes.0.chunks(CHUNK_BYTES_MAX).enumerate() {
+                        let offset = offset + (number * CHUNK_BYTES_MAX) as u64;
+                        self.send(cx, ToBuilder::Data { lease, offset, bytes: Bytes(piece.to_vec()) });
+                    }
                 }
             }
             Done::Written { file, offset } => self.written(cx, file, offset),

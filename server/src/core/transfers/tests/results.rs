@@ -21,6 +21,28 @@ fn uploaded(hub: &mut Hub, built: &Built, files: Vec<(String, Vec<u8>)>) -> Buil
 }
 
 #[test]
+fn pieces_that_came_while_a_worker_was_busy_are_written_as_one() {
+    let built = build("hello", "1.0");
+    let mut hub = Hub::new();
+    hub.open(lease(1), S1, &built);
+    hub.take_sent();
+    let log: Vec<u8> = (0..200_000u32).map(|n| (n % 251) as u8).collect();
+    let mut builder = Builder::new(lease(1), S1, vec![("state.log".into(), log.clone())]);
+    builder.announce(&mut hub);
+    while builder.step(&mut hub) {}
+    assert_eq!(hub.ops.len(), 1, "one operation of a lease at a time");
+    hub.work_once();
+    let [(_, Op::Write { file: 0, offset, bytes })] = hub.ops.make_contiguous() else {
+        panic!("{:?}", hub.ops)
+    };
+    assert_eq!((*offset, &bytes.0[..]), (CHUNK_BYTES_MAX as u64, &log[CHUNK_BYTES_MAX..]));
+    hub.work();
+    // All credit is back, and the digest of the whole file was right.
+    hub.assert_even();
+    assert_eq!(hub.report().files.len(), 1);
+}
+
+#[test]
 fn result_of_real_rpms_is_committed_before_the_builder_hears_of_it() {
     let built = build("hello", "1.0");
     let mut hub = Hub::new();
