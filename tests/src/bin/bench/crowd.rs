@@ -22,13 +22,15 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 /// Runs it, with the hub's folders in `base`.
 pub(crate) fn run(base: &Path) {
-    let (mut bytes, mut idle_cpu, mut back) = <(Runs, Runs, Runs)>::default();
+    let (mut first, mut bytes, mut idle_cpu, mut back) = <(Runs, Runs, Runs, Runs)>::default();
     let (mut hub_cpu, mut own_cpu, mut failures) = <(Runs, Runs, Runs)>::default();
-    for _ in 0..RUNS {
+    for run in 1..=RUNS {
         let hub = Hub::start(base, |_| {});
         let before = hub.memory_bytes();
         let mut swarm = Swarm::new(&hub, BUILDERS);
+        let began = Instant::now();
         swarm.connect_and_wait(LIMIT);
+        first.push(began.elapsed().as_secs_f64());
         swarm.rest(&hub, LIMIT);
         let (began, cpu) = (Instant::now(), hub.cpu_s());
         swarm.run_until(LIMIT, "a while to pass", |_, _| began.elapsed() >= IDLE);
@@ -43,6 +45,7 @@ pub(crate) fn run(base: &Path) {
         hub_cpu.push(hub.cpu_s() - cpu);
         own_cpu.push(cpu_s(std::process::id()) - own);
         failures.push(swarm.failures as f64);
+        println!("crowd: run {run} of {RUNS}, {:.2} s", began.elapsed().as_secs_f64());
     }
     let mut table = Table::new(
         "10,000 builders, an address each; median of 5 runs, each with a new hub (smallest to largest)",
@@ -54,6 +57,7 @@ pub(crate) fn run(base: &Path) {
     let is_small = bytes.median() < EXPECTED_BYTES;
     row("hub memory an idle builder, bytes", bytes.text(0), "< 8,000", Some(is_small));
     row("hub CPU while idle, each pinging every 20 s, % of a core", idle_cpu.text(1), "", None);
+    row("all connect at once to a new hub, s", first.text(2), "", None);
     row("all reconnect at once, s", back.text(2), "< 4", Some(back.median() < EXPECTED_S));
     row("  hub CPU meanwhile, s", hub_cpu.text(2), "", None);
     row("  CPU of the builders meanwhile, s", own_cpu.text(2), "", None);

@@ -47,7 +47,7 @@ impl Hub {
         let text = String::from_utf8(output.stdout).expect("a token is text");
         let token = Token::parse(text.trim()).expect("moji-server prints a token");
         let log = File::create(at("log")).expect("a log");
-        let child = Command::new(program())
+        let child = bound(&program().to_string_lossy())
             .args(["source", "working", "finished", "repo"].map(at))
             .args(["--listen", "127.0.0.1:0", "--http", "off", "--state"])
             .arg(at("state"))
@@ -97,6 +97,13 @@ impl Hub {
         let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
         kib.expect("the hub runs") * 1024
     }
+}
+
+/// A command for a program that the kernel kills when this one is gone, however it ended.
+pub(crate) fn bound(program: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", program]);
+    command
 }
 
 /// Tells when a process has nothing left to do.

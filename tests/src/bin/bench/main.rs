@@ -5,6 +5,7 @@
 //! and calls it.
 
 mod builds;
+mod cpu;
 mod crowd;
 mod dispatch;
 mod grants;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::hub::cpu_s;
+use crate::hub::{bound, cpu_s};
 use crate::srpm;
 
 /// How long a server may take to open its port.
@@ -96,6 +96,11 @@ fn clients(server: &Server, bytes: f64, commands: Vec<Command>) -> Sample {
         assert!(status.success(), "{command}: {status}");
     }
     let seconds = began.elapsed().as_secs_f64();
+    // What a child of the server used counts for the server once it has waited for it.
+    let children = format!("/proc/{0}/task/{0}/children", server.0.id());
+    while began.elapsed() < READY && fs::read_to_string(&children).is_ok_and(|text| !text.is_empty()) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
     Sample { bytes, seconds, hub_cpu_s: server.cpu_s() - hub, builder_cpu_s: cpu_s(std::process::id()) - own }
 }
 
@@ -105,7 +110,7 @@ pub(crate) struct Iperf(Server);
 impl Iperf {
     pub(crate) fn start() -> Iperf {
         Iperf(Server::start(|port| {
-            let mut command = Command::new("iperf3");
+            let mut command = bound("iperf3");
             command.args(["-s", "-B", "127.0.0.1", "-p", &port.to_string()]);
             command
         }))
@@ -173,7 +178,7 @@ impl Nginx {
                     let conf = folder.join(format!("{name}.conf"));
                     fs::write(&conf, configuration(folder, name, suite, port))
                         .expect("a file can be written");
-                    let mut command = Command::new("nginx");
+                    let mut command = bound("nginx");
                     command.arg("-p").arg(folder).arg("-c").arg(conf).args(["-e", "stderr"]);
                     command
                 })
@@ -192,7 +197,16 @@ impl Nginx {
     pub(crate) fn run(&self, direction: Direction, chacha: bool) -> Sample {
         let server = if chacha { &self.chacha } else { &self.aes };
         let mut curl = Command::new("curl");
-        curl.args(["-skf", "--noproxy", "*", "--parallel", "--parallel-immediate", "--parallel-max", "64"]);
+        curl.args([
+            "-sSkf",
+            "--no-progress-meter",
+            "--noproxy",
+            "*",
+            "--parallel",
+            "--parallel-immediate",
+            "--parallel-max",
+            "64",
+        ]);
         for name in &self.names {
             match direction {
                 Direction::Download => {
@@ -241,7 +255,7 @@ impl Rsync {
         );
         fs::write(&conf, text).expect("a file can be written");
         let server = Server::start(|port| {
-            let mut command = Command::new("rsync");
+            let mut command = bound("rsync");
             command.args(["--daemon", "--no-detach", "--address=127.0.0.1", &format!("--port={port}")]);
             command.arg(format!("--config={}", conf.display()));
             command

@@ -41,6 +41,7 @@ impl Figures {
 
 /// Runs it, with all folders in `base`.
 pub(crate) fn run(base: &Path) {
+    crate::cpu::run();
     let mut table = Table::new(
         "Moving 256 MiB over loopback; median of 5 runs (smallest to largest); CPU-seconds a GB on the hub's side and on the builder's",
         &["builders", "direction", "by", "MB/s", "moji is", "CPU-s/GB hub", "CPU-s/GB builder"],

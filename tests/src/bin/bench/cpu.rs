@@ -1,0 +1,81 @@
+//! What encryption and digests alone cost a byte: the floor under every transfer.
+//!
+//! Owns that measurement: the real channel and the real digest, from memory to memory, in one thread.
+
+use std::time::Instant;
+
+use moji_proto::Hasher;
+use moji_proto::channel::{Accept, Channel, Connect, Event};
+use moji_proto::hello::{Role, Versions};
+use moji_proto::limits::CHUNK_BYTES_MAX;
+use moji_proto::secret::{Psk, SecretKey};
+
+use crate::hub::cpu_s;
+use crate::table::{Runs, Table};
+
+const RUNS: usize = 5;
+/// Pieces of one run: 256 MiB of them.
+const PIECES: usize = (256 << 20) / CHUNK_BYTES_MAX;
+
+/// Measures and prints it.
+pub(crate) fn run() {
+    let (mut out, mut input) = pair();
+    let piece = vec![7; CHUNK_BYTES_MAX];
+    let (mut seal, mut open, mut digest) = <(Runs, Runs, Runs)>::default();
+    for _ in 0..RUNS {
+        let (mut sealed, mut spent) = (Vec::new(), [0.0; 2]);
+        // A few records at a time, as they stay in the processor's cache on their way too.
+        for _ in 0..PIECES / 8 {
+            sealed.clear();
+            let began = Instant::now();
+            (0..8).for_each(|_| out.seal(&piece, &mut sealed).expect("a piece fits a record"));
+            spent[0] += began.elapsed().as_secs_f64();
+            let began = Instant::now();
+            let mut rest = &sealed[..];
+            while !rest.is_empty() {
+                let (taken, _) = input.receive(rest, &mut Vec::new()).expect("whole records");
+                rest = &rest[taken..];
+            }
+            spent[1] += began.elapsed().as_secs_f64();
+        }
+        let bytes = (PIECES / 8 * 8 * CHUNK_BYTES_MAX) as f64;
+        seal.push(spent[0] / bytes * 1e9);
+        open.push(spent[1] / bytes * 1e9);
+        let (before, mut hasher) = (cpu_s(std::process::id()), Hasher::default());
+        (0..PIECES).for_each(|_| hasher.update(&piece));
+        std::hint::black_box(hasher.finish());
+        digest.push((cpu_s(std::process::id()) - before) / (PIECES * CHUNK_BYTES_MAX) as f64 * 1e9);
+    }
+    let mut table = Table::new(
+        "What the CPU must do for every byte, from memory to memory; median of 5 runs (smallest to largest)",
+        &["what", "s/GB"],
+    );
+    for (what, runs) in
+        [("encrypt (ChaCha20-Poly1305 in records)", seal), ("decrypt", open), ("digest (BLAKE2s)", digest)]
+    {
+        table.row([what.to_owned(), runs.text(2)]);
+    }
+    table.print();
+}
+
+/// Both ends of an established channel.
+fn pair() -> (Channel, Channel) {
+    let (ours, theirs) = (SecretKey::generate(), SecretKey::generate());
+    let versions = Versions::OURS;
+    let mut to_hub = Vec::new();
+    let connect = Connect { role: Role::Builder, versions, key: &ours, psk: Psk::NONE, hub_key: None };
+    let mut builder = Channel::connect(connect, &mut to_hub);
+    let mut hub = Channel::accept(Accept {
+        versions,
+        key: &theirs,
+        builder_secrets: &[Psk::NONE],
+        operator_secrets: &[],
+    });
+    let mut to_builder = Vec::new();
+    hub.receive(&to_hub, &mut to_builder).expect("a handshake");
+    to_hub.clear();
+    builder.receive(&to_builder, &mut to_hub).expect("a handshake");
+    let (_, event) = hub.receive(&to_hub, &mut to_builder).expect("a handshake");
+    assert!(matches!(event, Some(Event::Established { .. })), "the handshake is three messages");
+    (builder, hub)
+}
