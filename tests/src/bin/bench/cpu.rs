@@ -2,8 +2,6 @@
 //!
 //! Owns that measurement: the real channel and the real digest, from memory to memory, in one thread.
 
-use std::time::Instant;
-
 use moji_proto::Hasher;
 use moji_proto::channel::{Accept, Channel, Connect, Event};
 use moji_proto::hello::{Role, Versions};
@@ -19,36 +17,26 @@ const PIECES: usize = (256 << 20) / CHUNK_BYTES_MAX;
 
 /// Measures and prints it.
 pub(crate) fn run() {
+    let (mut alone, _unheard) = pair();
     let (mut out, mut input) = pair();
     let piece = vec![7; CHUNK_BYTES_MAX];
     let (mut seal, mut open, mut digest) = <(Runs, Runs, Runs)>::default();
     for _ in 0..RUNS {
-        let (mut sealed, mut spent) = (Vec::new(), [0.0; 2]);
-        // A few records at a time, as they stay in the processor's cache on their way too.
-        for _ in 0..PIECES / 8 {
-            sealed.clear();
-            let began = Instant::now();
-            (0..8).for_each(|_| out.seal(&piece, &mut sealed).expect("a piece fits a record"));
-            spent[0] += began.elapsed().as_secs_f64();
-            let began = Instant::now();
-            let mut rest = &sealed[..];
-            while !rest.is_empty() {
-                let (taken, _) = input.receive(rest, &mut Vec::new()).expect("whole records");
-                rest = &rest[taken..];
-            }
-            spent[1] += began.elapsed().as_secs_f64();
-        }
-        let bytes = (PIECES / 8 * 8 * CHUNK_BYTES_MAX) as f64;
-        seal.push(spent[0] / bytes * 1e9);
-        open.push(spent[1] / bytes * 1e9);
-        let (before, mut hasher) = (cpu_s(std::process::id()), Hasher::default());
-        (0..PIECES).for_each(|_| hasher.update(&piece));
+        let sealed = spent(|records| alone.seal(&piece, records).expect("a piece fits a record"));
+        let both = spent(|records| {
+            out.seal(&piece, records).expect("a piece fits a record");
+            let (taken, _) = input.receive(records, &mut Vec::new()).expect("a whole record");
+            assert_eq!(taken, records.len(), "one record is one event");
+        });
+        let mut hasher = Hasher::default();
+        digest.push(spent(|_| hasher.update(&piece)));
         std::hint::black_box(hasher.finish());
-        digest.push((cpu_s(std::process::id()) - before) / (PIECES * CHUNK_BYTES_MAX) as f64 * 1e9);
+        seal.push(sealed);
+        open.push(both - sealed);
     }
     let mut table = Table::new(
         "What the CPU must do for every byte, from memory to memory; median of 5 runs (smallest to largest)",
-        &["what", "s/GB"],
+        &["what", "CPU-s/GB"],
     );
     for (what, runs) in
         [("encrypt (ChaCha20-Poly1305 in records)", seal), ("decrypt", open), ("digest (BLAKE2s)", digest)]
@@ -56,6 +44,16 @@ pub(crate) fn run() {
         table.row([what.to_owned(), runs.text(2)]);
     }
     table.print();
+}
+
+/// CPU that `step` takes for a run's pieces, seconds a GB; it may use a buffer, which is emptied each time.
+fn spent(mut step: impl FnMut(&mut Vec<u8>)) -> f64 {
+    let (before, mut buffer) = (cpu_s(std::process::id()), Vec::new());
+    for _ in 0..PIECES {
+        buffer.clear();
+        step(&mut buffer);
+    }
+    (cpu_s(std::process::id()) - before) / (PIECES * CHUNK_BYTES_MAX) as f64 * 1e9
 }
 
 /// Both ends of an established channel.
