@@ -105,6 +105,23 @@ fn stage_whose_check_ended_the_hub_twice_is_set_aside() {
 }
 
 #[test]
+fn checks_that_fail_for_another_reason_do_not_count_as_crashes() {
+    let dir = tempfile::tempdir().unwrap();
+    let folders = folders(dir.path());
+    let stage = stage_dir(&folders, lease(1));
+    fs::create_dir(&stage).unwrap();
+    let entry = Entry { name: FileName::new("build.log").unwrap(), size: 1, digest: Digest::of(b"x") };
+    let verify = || worker(&folders).run(lease(1), Op::Verify { files: vec![(0, entry.clone())] });
+    for _ in 0..3 {
+        // The file cannot be opened.
+        assert!(!matches!(verify(), Done::Verified { .. }));
+        assert!(!stage.join(".try-1").exists());
+    }
+    fs::write(stage.join("f0"), b"x").unwrap();
+    assert!(matches!(verify(), Done::Verified { defect: None, .. }));
+}
+
+#[test]
 fn newest_five_attempts_of_each_package_are_kept_also_over_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let folders = folders(dir.path());
