@@ -7,10 +7,11 @@ mod states;
 use std::net::{IpAddr, Ipv4Addr};
 
 use moji_proto::message::{Backend, Exit, Phase, Which};
-use moji_proto::{Digest, PublicKey};
+use moji_proto::{Digest, LeaseId, Line, PublicKey};
 
 use super::*;
-use crate::core::types::{Ruling, StagedFile};
+use crate::core::types::{End, Report, Ruling, Srpm, StagedFile};
+use crate::core::{leases, transfers};
 use crate::rpmfile::{Facts, Kind};
 
 /// `--retry-pause` of these tests, milliseconds.

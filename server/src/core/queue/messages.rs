@@ -1,0 +1,226 @@
+//! What the queue is told, and what it wants done.
+//!
+//! Owns the messages' shape only; what follows from them is decided beside it.
+
+use moji_proto::message::{Health, ToBuilder, Verdict};
+use moji_proto::{FileName, LeaseId, Line};
+
+use crate::core::types::{BuilderId, BuilderInfo, End, Report, SessionId, Srpm};
+use crate::core::{leases, transfers};
+
+/// What the queue is told.
+#[derive(Clone, Debug)]
+pub enum Msg {
+    /// A whole SRPM is in `source/` (also: it was there at the start, or was replaced). (watch)
+    Appeared {
+        /// Its file name.
+        srpm: FileName,
+        /// What it holds.
+        facts: Srpm,
+    },
+    /// A file that looked like an SRPM is not one, or is truncated: named once. (watch)
+    Unusable {
+        /// Its file name.
+        srpm: FileName,
+        /// Why.
+        why: String,
+    },
+    /// A file left `source/` otherwise than by a lease. (watch)
+    Vanished {
+        /// Its file name.
+        srpm: FileName,
+    },
+    /// A file appeared in `finished/` or left it (somebody moved it). (watch)
+    FinishedChanged {
+        /// Its file name.
+        srpm: FileName,
+        /// Whether it is there.
+        present: bool,
+    },
+    /// `priority.txt` as it is now, first line first. (watch)
+    Priority(Vec<String>),
+    /// `options.txt` as it is now. (watch)
+    Options(Vec<OptionRule>),
+    /// Free space of the folders' file system, bytes, and what must stay free. (shell)
+    Space {
+        /// Free.
+        free_bytes: u64,
+        /// Below this nothing is leased.
+        floor_bytes: u64,
+    },
+    /// A builder registered. (leases)
+    BuilderUp {
+        /// Its session.
+        session: SessionId,
+        /// Who it is.
+        info: BuilderInfo,
+    },
+    /// A builder's connection ended. (leases)
+    BuilderDown {
+        /// Who.
+        builder: BuilderId,
+    },
+    /// It is idle. (leases)
+    Ready {
+        /// Who.
+        builder: BuilderId,
+    },
+    /// It takes no new job. (leases)
+    Draining {
+        /// Who.
+        builder: BuilderId,
+    },
+    /// How it is. (leases)
+    Health {
+        /// Who.
+        builder: BuilderId,
+        /// How.
+        health: Health,
+    },
+    /// The package is leased: by a `Claim`, by adoption of an expired lease, or since before the restart. (leases)
+    Granted {
+        /// The package.
+        srpm: FileName,
+        /// The lease.
+        lease: LeaseId,
+        /// Who holds it.
+        builder: BuilderId,
+    },
+    /// A `Claim` came to nothing. (leases)
+    ClaimFailed {
+        /// The package.
+        srpm: FileName,
+        /// For whom it was.
+        builder: BuilderId,
+        /// Why.
+        why: ClaimFailure,
+    },
+    /// What is to become of this sealed result? Answered with a ruling to transfers. (leases)
+    Judge {
+        /// The package.
+        srpm: FileName,
+        /// The lease.
+        lease: LeaseId,
+        /// Who built it.
+        builder: BuilderId,
+        /// The result.
+        report: Report,
+    },
+    /// The lease is over and the SRPM lies where `end` says. (leases)
+    Ended {
+        /// The package.
+        srpm: FileName,
+        /// The lease.
+        lease: LeaseId,
+        /// Who held it.
+        builder: BuilderId,
+        /// How it ended.
+        end: End,
+    },
+    /// The repository's index changed: what waits for capabilities may go on. (repo)
+    Published,
+    /// What a source package has published, from `repo/` at the start. (recovery)
+    Known {
+        /// Name of the source package.
+        source: String,
+        /// Names of its binary packages.
+        binaries: Vec<String>,
+    },
+    /// Attempts already charged to a package before the restart, with their reasons. (history)
+    Charged {
+        /// The package.
+        srpm: FileName,
+        /// Verdict and reason of each.
+        attempts: Vec<(Verdict, String)>,
+    },
+    /// The architecture of what is in the repository, remembered from an earlier run. (history)
+    Target {
+        /// rpm's name of it.
+        arch: String,
+    },
+    /// Which architectures each listed builder may build for; none named means any. (main)
+    Listed(Vec<(BuilderId, Vec<String>)>),
+    /// A sync failed: nothing is leased until a restart. (shells)
+    StopLeasing {
+        /// Why.
+        why: String,
+    },
+    /// Time passed. (shell)
+    Tick,
+}
+
+/// Why a claim came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimFailure {
+    /// The file was no longer in `source/`.
+    NoSuchFile,
+    /// A lease for it lives already.
+    Leased,
+    /// The builder is no longer connected or no longer idle.
+    NoBuilder,
+}
+
+/// One line of `options.txt`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OptionRule {
+    /// Matches SRPM file names (`*`, `?`, `[…]`), with or without `.src.rpm`.
+    pub glob: String,
+    /// mock options, checked against the allow-list.
+    pub words: Vec<Line>,
+}
+
+/// What the queue wants done.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Tell leases (`Claim`, `Retire`).
+    Leases(leases::Msg),
+    /// Tell transfers (`Ruling`).
+    Transfers(transfers::Msg),
+    /// Say this to a builder (`Drain`, `Undrain`).
+    Send(SessionId, ToBuilder),
+    /// Remember this; never waited for.
+    History(Note),
+    /// A state change an operator reads about.
+    Log(log::Level, String),
+}
+
+/// What the history is told.
+#[derive(Clone, Debug)]
+pub enum Note {
+    /// An attempt began.
+    Began {
+        /// The package.
+        srpm: FileName,
+        /// The lease.
+        lease: LeaseId,
+        /// Who builds it.
+        builder: BuilderId,
+    },
+    /// An attempt ended.
+    Ended {
+        /// The package.
+        srpm: FileName,
+        /// The lease.
+        lease: LeaseId,
+        /// What the hub ruled.
+        verdict: Verdict,
+        /// In words.
+        reason: String,
+        /// Whether it used up one of the package's attempts.
+        charged: bool,
+        /// Build time, seconds, if the builder told.
+        seconds: Option<u32>,
+    },
+    /// A builder registered.
+    Builder(BuilderInfo),
+    /// The package starts afresh: what was charged before no longer counts.
+    Afresh {
+        /// The package.
+        srpm: FileName,
+    },
+    /// The first accepted build fixed the architecture of the repository.
+    Target {
+        /// rpm's name of it.
+        arch: String,
+    },
+}
