@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,7 +10,7 @@ use moji_proto::message::Backend;
 use moji_proto::{Digest, FileName, Line, PublicKey};
 
 use crate::core::types::BuilderInfo;
-use crate::disk::{Disk, File, Folders, Stat};
+use crate::disk::{Disk, File, Folders, Real, Stat};
 
 /// What fails at the moment.
 #[derive(Debug, Default)]
@@ -48,110 +47,84 @@ impl Faults {
     }
 }
 
-/// The machine's disk with faults.
+/// The machine's disk with faults: [`Real`] does the work.
 pub(crate) struct TestDisk(pub(crate) Arc<Faults>);
 
-struct TestFile(fs::File, Arc<Faults>);
+struct TestFile(Box<dyn File>, Arc<Faults>);
 
 impl File for TestFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mut done = 0;
-        while done < buf.len() {
-            match FileExt::read_at(&self.0, &mut buf[done..], offset + done as u64)? {
-                0 => break,
-                n => done += n,
-            }
-        }
-        Ok(done)
+        self.0.read_at(buf, offset)
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
         self.1.write()?;
-        self.0.write_all_at(buf, offset)
+        self.0.write_at(buf, offset)
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        self.0.len()
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.0.truncate(len)
     }
 
     fn sync(&self) -> io::Result<()> {
         self.1.sync()?;
-        self.0.sync_data()
+        self.0.sync()
     }
 }
 
 impl TestDisk {
-    fn file(&self, options: &fs::OpenOptions, path: &Path) -> io::Result<Box<dyn File>> {
-        Ok(Box::new(TestFile(options.open(path)?, self.0.clone())))
+    fn file(&self, opened: io::Result<Box<dyn File>>) -> io::Result<Box<dyn File>> {
+        Ok(Box::new(TestFile(opened?, self.0.clone())))
     }
 }
 
 impl Disk for TestDisk {
     fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        self.file(fs::OpenOptions::new().read(true), path)
+        self.file(Real.open(path))
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn File>> {
         self.0.write()?;
-        self.file(fs::OpenOptions::new().read(true).write(true).create_new(true), path)
+        self.file(Real.create(path))
     }
 
     fn open_write(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        let no_follow = nix::fcntl::OFlag::O_NOFOLLOW.bits();
-        let mut options = fs::OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).custom_flags(no_follow);
-        self.file(&options, path)
+        self.file(Real.open_write(path))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.0.write()?;
-        fs::rename(from, to)
+        Real.rename(from, to)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         self.0.sync()?;
-        fs::File::open(path)?.sync_all()
+        Real.sync_dir(path)
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         self.0.write()?;
-        fs::create_dir(path)
+        Real.create_dir(path)
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        fs::remove_file(path)
+        Real.remove_file(path)
     }
 
     fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
-        match fs::remove_dir_all(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed,
-        }
+        Real.remove_dir_all(path)
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
-        let mut names = fs::read_dir(path)?
-            .map(|entry| entry.map(|entry| PathBuf::from(entry.file_name())))
-            .collect::<io::Result<Vec<_>>>()?;
-        names.sort();
-        Ok(names)
+        Real.list(path)
     }
 
     fn stat(&self, path: &Path) -> io::Result<Option<Stat>> {
-        match fs::metadata(path) {
-            Ok(meta) => Ok(Some(Stat {
-                len: meta.len(),
-                is_dir: meta.is_dir(),
-                modified_ns: u64::try_from(meta.mtime_nsec()).unwrap_or(0),
-                inode: meta.ino(),
-            })),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        Real.stat(path)
     }
 
     fn space(&self, _: &Path) -> io::Result<(u64, u64)> {
