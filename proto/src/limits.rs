@@ -39,6 +39,13 @@ pub const REPOS_MAX: u8 = 8;
 /// Most files in one result on the wire; the hub's own limit may be lower.
 pub const FILES_MAX: u32 = 16_384;
 
+/// Rows of an answer that the hub sends an operator unasked; pieces of logs make that 2 MiB at most.
+pub const OPERATOR_ROWS: u16 = 64;
+/// Rows that an operator may grant beyond those that are on their way.
+pub const OPERATOR_ROWS_MAX: u32 = 1_024;
+/// Most words with one change.
+pub const WORDS_MAX: u8 = 64;
+
 /// How often a builder says `Ping`, milliseconds.
 pub const PING_EVERY_MS: u64 = 20_000;
 /// Silence after which either side takes the connection for dead, milliseconds.

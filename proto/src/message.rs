@@ -14,8 +14,13 @@ use crate::ids::{Digest, LeaseId};
 use crate::text::{FileName, Line};
 
 pub use codec::{DecodeError, Message};
+pub use operator::{
+    AttemptRow, BuilderRow, BuilderState, EventKind, EventRow, FarmRow, FromOperator, NameOf, NoCode, Order,
+    PackageRow, PackageState, ToOperator, Topic,
+};
 
 mod codec;
+mod operator;
 #[cfg(test)]
 pub(crate) mod samples;
 #[cfg(test)]
@@ -438,25 +443,6 @@ pub enum ToBuilder {
         why: RejectedWhy,
     },
     /// You broke the protocol, or this hub does not want you; the session ends here.
-    Reject {
-        /// What was wrong.
-        code: crate::refusal::RejectCode,
-    },
-}
-
-/// What an operator's command says to the hub.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum FromOperator {
-    /// Are you there?
-    Ping,
-}
-
-/// What the hub says to an operator's command.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ToOperator {
-    /// Answer to `Ping`.
-    Pong,
-    /// You broke the protocol; the session ends here.
     Reject {
         /// What was wrong.
         code: crate::refusal::RejectCode,

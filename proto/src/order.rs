@@ -16,6 +16,10 @@ use crate::limits::{EVIDENCE_MAX, FETCH_BYTES_MAX, FILES_MAX, HELD_MAX};
 use crate::message::FromBuilder;
 use crate::refusal::RejectCode;
 
+pub use operator::OperatorOrder;
+
+pub mod operator;
+
 /// Where a builder's session is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {

@@ -20,6 +20,7 @@ use signal_hook::iterator::Signals;
 use crate::actors::{self, Inboxes, Peers};
 use crate::cli::{Run, exit};
 use crate::clock::{self, Clock};
+use crate::core::desk::Desk;
 use crate::core::{leases, queue, repo, transfers};
 use crate::disk::{Disk, Folders, Real};
 use crate::folders::{self, FolderError};
@@ -256,6 +257,7 @@ impl Hub {
             queue: queue_in,
             transfers: transfers_in,
             repo: repo_in,
+            desk: desk_in,
             history: history_in,
         } = inboxes;
         let mut threads = vec![history.start(history_in, stopped.clone(), clock.clone())];
@@ -285,6 +287,13 @@ impl Hub {
         threads.push(start_queue(options, queue_in, &stopped, &clock, &peers, &folders, disk.clone()));
         threads.push(start_leases(
             options, past, journal, welcome, leases_in, &stopped, &clock, &peers, &folders, disk,
+        ));
+        threads.push(actors::desk::start(
+            Desk::default(),
+            desk_in,
+            stopped.clone(),
+            clock.clone(),
+            peers.clone(),
         ));
         let (watch, watch_thread) = watch::start(
             watch::Setup {

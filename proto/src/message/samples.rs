@@ -6,6 +6,10 @@
 use super::*;
 use crate::refusal::RejectCode;
 
+pub(crate) use operator::{from_operator, to_operator};
+
+mod operator;
+
 fn lease() -> LeaseId {
     LeaseId { incarnation: 1_764_000_000, counter: 300 }
 }
@@ -123,12 +127,4 @@ pub(crate) fn to_builder() -> Vec<ToBuilder> {
         ToBuilder::Rejected { lease, why: RejectedWhy::Foreign },
         ToBuilder::Reject { code: RejectCode::Replaced },
     ]
-}
-
-pub(crate) fn from_operator() -> Vec<FromOperator> {
-    vec![FromOperator::Ping]
-}
-
-pub(crate) fn to_operator() -> Vec<ToOperator> {
-    vec![ToOperator::Pong, ToOperator::Reject { code: RejectCode::Unknown }]
 }

@@ -125,6 +125,35 @@ fn the_numbers_inside_messages_do_not_change() {
         Verdict::Lost,
         Verdict::Released,
     ]);
+    numbers(&PackageState::ALL);
+    numbers(&BuilderState::ALL);
+    numbers(&EventKind::ALL);
+    numbers(&[NameOf::Package, NameOf::Builder, NameOf::Result]);
+    numbers(&[Topic::Evidence, Topic::Option, Topic::File, Topic::Wants]);
+    numbers(&[
+        NoCode::NotFound,
+        NoCode::Ambiguous,
+        NoCode::Refused,
+        NoCode::BadInput,
+        NoCode::Later,
+        NoCode::Failed,
+    ]);
+    numbers(&[
+        Order::Retry { verdict: None },
+        Order::Cancel,
+        Order::First,
+        Order::Last,
+        Order::Clear,
+        Order::Options,
+        Order::Accept,
+        Order::Refuse,
+        Order::Retract { delete: false },
+        Order::Drain { exit: false },
+        Order::Resume,
+        Order::Quarantine,
+        Order::Release,
+        Order::Approve,
+    ]);
     numbers(&[Trouble::Clock, Trouble::Disk]);
     numbers(&[ReleaseWhy::Stopped, ReleaseWhy::ShimDied, ReleaseWhy::BadSrpm, ReleaseWhy::Disk]);
     numbers(&[

@@ -13,11 +13,13 @@
 //! | leases | queue, transfers, watch | live leases, files in the folders |
 //! | transfers | reactor | as leases |
 //! | transfers | leases, queue, workers | live leases; a session's pieces as above |
-//! | queue | leases, watch, repo | builders, live leases, files in the folders |
+//! | desk | reactor, queue, transfers | operators' requests, which run one at a time a session; live logs as above |
+//! | queue | leases, watch, repo, desk | builders, live leases, files in the folders |
 //! | repo | transfers | results committed while one index is made |
 //! | reactor | all | Data by what builders fetched (256 KiB a lease), the rest by what they said |
 //! | history | queue | attempts; SQLite takes thousands a second |
 
+pub mod desk;
 pub mod leases;
 pub mod queue;
 pub mod repo;
@@ -44,6 +46,8 @@ pub struct Peers {
     pub transfers: Sender<core::transfers::Msg>,
     /// To repo.
     pub repo: Sender<core::repo::Msg>,
+    /// To the desk.
+    pub desk: Sender<core::desk::Msg>,
     /// To the history.
     pub history: Sender<core::queue::Note>,
     /// To builders.
@@ -60,6 +64,8 @@ pub struct Inboxes {
     pub transfers: Receiver<core::transfers::Msg>,
     /// Of repo.
     pub repo: Receiver<core::repo::Msg>,
+    /// Of the desk.
+    pub desk: Receiver<core::desk::Msg>,
     /// Of the history.
     pub history: Receiver<core::queue::Note>,
 }
@@ -71,14 +77,16 @@ pub fn channels(net: net::Handle) -> (Peers, Inboxes) {
     let (queue, queue_in) = unbounded();
     let (transfers, transfers_in) = unbounded();
     let (repo, repo_in) = unbounded();
+    let (desk, desk_in) = unbounded();
     let (history, history_in) = unbounded();
     (
-        Peers { leases, queue, transfers, repo, history, net },
+        Peers { leases, queue, transfers, repo, desk, history, net },
         Inboxes {
             leases: leases_in,
             queue: queue_in,
             transfers: transfers_in,
             repo: repo_in,
+            desk: desk_in,
             history: history_in,
         },
     )

@@ -23,12 +23,14 @@
 
 use moji_proto::Time;
 
+pub mod desk;
 pub mod intake;
 pub mod leases;
 pub mod queue;
 pub mod repo;
 pub mod transfers;
 pub mod types;
+pub mod view;
 
 /// A pure state machine that an actor runs.
 pub trait Core {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use moji_proto::message::ToBuilder;
+use moji_proto::message::{ToBuilder, ToOperator};
 use moji_proto::refusal::RejectCode;
 
 use super::Secrets;
@@ -19,6 +19,8 @@ use crate::core::types::{BuilderId, SessionId};
 pub enum Command {
     /// Say this to a builder.
     Send(SessionId, ToBuilder),
+    /// Say this to an operator.
+    Answer(SessionId, ToOperator),
     /// End a session with this code.
     Close(SessionId, RejectCode),
     /// So many bytes of this session's messages are dealt with.
@@ -84,6 +86,11 @@ impl Handle {
     /// Says `msg` to a builder. A session that is gone is ignored: its end was told already.
     pub fn send(&self, session: SessionId, msg: ToBuilder) {
         self.command(Command::Send(session, msg));
+    }
+
+    /// Says `msg` to an operator. A session that is gone is ignored: its end was told already.
+    pub fn answer(&self, session: SessionId, msg: ToOperator) {
+        self.command(Command::Answer(session, msg));
     }
 
     /// Ends a session.

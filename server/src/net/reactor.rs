@@ -30,8 +30,8 @@ use super::listen::{Reserve, raise_descriptor_limit};
 use super::session::{Clocks, End, Event, Session};
 use crate::actors::{Peers, tell};
 use crate::clock::Clock;
-use crate::core::leases;
 use crate::core::types::{BuilderId, SessionId};
+use crate::core::{desk, leases};
 
 mod door;
 
@@ -230,6 +230,13 @@ impl Reactor {
                         self.on_event(now, id, event);
                     }
                 }
+                Command::Answer(id, message) => {
+                    let event = self.conn(id).and_then(|conn| conn.session.answer(now, message));
+                    self.mark(id);
+                    if let Some(event) = event {
+                        self.on_event(now, id, event);
+                    }
+                }
                 Command::Close(id, code) => self.reject(now, id, code),
                 Command::Consumed(id, bytes) => {
                     if let Some(conn) = self.conn(id) {
@@ -344,6 +351,7 @@ impl Reactor {
         match event {
             Event::Leases(msg) => tell(&self.peers.leases, msg),
             Event::Transfers(msg) => tell(&self.peers.transfers, msg),
+            Event::Desk(msg) => tell(&self.peers.desk, msg),
             Event::Established { peer, role } => self.on_established(now, id, peer, role),
             Event::Registered { info, held } => self.on_registered(now, id, info, held),
             Event::Ended(end) => self.left(now, id, end),
@@ -364,7 +372,10 @@ impl Reactor {
         let addr = conn.addr;
         match std::mem::replace(&mut conn.standing, Standing::Left) {
             Standing::Left => {}
-            Standing::Operator => log::debug!("operator addr={addr} disconnected: {end}"),
+            Standing::Operator => {
+                log::debug!("operator addr={addr} disconnected: {end}");
+                tell(&self.peers.desk, desk::Msg::Disconnected { session: id });
+            }
             Standing::Builder { key, name } => {
                 log::info!("builder={name} key={} addr={addr} disconnected: {end}", key.fingerprint());
                 if self.builders.get(&key) == Some(&id) {

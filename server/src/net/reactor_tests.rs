@@ -281,6 +281,7 @@ fn secrets_can_change_and_without_any_loopback_is_served() {
         let mut client = Client::open(hub.addr, role, 1, Psk::NONE);
         match role {
             Role::Operator => {
+                client.say(&hail());
                 client.say(&FromOperator::Ping);
                 assert_eq!(client.hear(), Some(ToOperator::Pong));
             }
@@ -463,12 +464,18 @@ fn a_large_transfer_arrives_whole_and_in_order() {
     }
 }
 
+fn hail() -> FromOperator {
+    let line = Line::lossy;
+    FromOperator::Hail { user: line("wolf"), host: line("desk"), version: FileName::new("0.1.0").unwrap() }
+}
+
 #[test]
 fn a_shutdown_is_told_to_all_and_closes_the_port() {
     let mut hub = Hub::start(config());
     let (mut client, session) = hub.builder(1, 1);
     let mut stranger = patient(StdStream::connect(hub.addr).unwrap());
     let mut operator = Client::open(hub.addr, Role::Operator, 2, psk(2));
+    operator.say(&hail());
     operator.say(&FromOperator::Ping);
     assert_eq!(operator.hear(), Some(ToOperator::Pong));
     hub.handle.command(Command::Shutdown);

@@ -18,14 +18,14 @@ use moji_proto::channel::{Accept, Channel, ChannelError, Event as ChannelEvent};
 use moji_proto::hello::Role;
 use moji_proto::limits::{HANDSHAKE_MAX_MS, PARTIAL_RECORD_MAX_MS, SILENCE_MAX_MS};
 use moji_proto::message::{FromBuilder, FromOperator, Message, ToBuilder, ToOperator};
-use moji_proto::order::Order;
+use moji_proto::order::{OperatorOrder, Order};
 use moji_proto::refusal::{Refusal, RejectCode};
 use moji_proto::{PublicKey, Time};
 
 use super::SESSION_BACKLOG_BYTES;
 use super::outbox::{Outbox, Outgoing, Overflow};
 use crate::core::types::{BuilderInfo, HeldLease, SessionId};
-use crate::core::{leases, transfers};
+use crate::core::{desk, leases, transfers};
 
 /// Written to one session before others get their turn, bytes: a few milliseconds of encryption.
 const FLUSH_BYTES_PER_TURN: usize = 256 * 1024;
@@ -115,6 +115,8 @@ pub enum Event {
     Leases(leases::Msg),
     /// For transfers.
     Transfers(transfers::Msg),
+    /// For the desk.
+    Desk(desk::Msg),
     /// The session is closing, or is to be dropped if nothing is left to write.
     Ended(End),
 }
@@ -124,7 +126,7 @@ enum Stage {
     Greeted { peer: PublicKey },
     Reporting { info: BuilderInfo, held: Vec<HeldLease>, left: u8 },
     Serving,
-    Operator,
+    Operator(OperatorOrder),
     Closing { by: Time },
 }
 
@@ -199,12 +201,21 @@ impl Session {
         self.queue(now, Outgoing::Builder(message))
     }
 
+    /// Queues a message for an operator. Ignored if the session is closing.
+    pub fn answer(&mut self, now: Time, message: ToOperator) -> Option<Event> {
+        let Stage::Operator(order) = &mut self.stage else { return None };
+        if matches!(message, ToOperator::End { .. }) {
+            order.ended();
+        }
+        self.queue(now, Outgoing::Operator(message))
+    }
+
     /// Ends the session with a reason inside the channel; before there is one, without.
     pub fn reject(&mut self, now: Time, code: RejectCode) {
         match self.stage {
             Stage::Closing { .. } => return,
             Stage::Handshake => {}
-            Stage::Operator => self.out.push_last(Outgoing::Operator(ToOperator::Reject { code })),
+            Stage::Operator(_) => self.out.push_last(Outgoing::Operator(ToOperator::Reject { code })),
             Stage::Greeted { .. } | Stage::Reporting { .. } | Stage::Serving => {
                 self.out.push_last(Outgoing::Builder(ToBuilder::Reject { code }));
             }
@@ -285,7 +296,7 @@ impl Session {
             Stage::Closing { by } => return by,
             Stage::Handshake => return self.since.plus_ms(self.clocks.handshake_ms),
             Stage::Greeted { .. } | Stage::Reporting { .. } => self.since.plus_ms(self.clocks.handshake_ms),
-            Stage::Serving | Stage::Operator => Time(u64::MAX),
+            Stage::Serving | Stage::Operator(_) => Time(u64::MAX),
         };
         let mut by = by.min(self.stalled.map_or(by, |since| since.plus_ms(self.clocks.silence_ms)));
         if !self.is_paused() {
@@ -360,16 +371,13 @@ impl Session {
                 self.since = now;
                 self.stage = match role {
                     Role::Builder => Stage::Greeted { peer },
-                    Role::Operator => Stage::Operator,
+                    Role::Operator => Stage::Operator(OperatorOrder::default()),
                 };
                 Some(Event::Established { peer, role })
             }
             ChannelEvent::Record(bytes) => {
-                if matches!(self.stage, Stage::Operator) {
-                    return match FromOperator::decode(&bytes) {
-                        Ok(FromOperator::Ping) => self.queue(now, Outgoing::Operator(ToOperator::Pong)),
-                        Err(error) => Some(self.rejected(now, error.into())),
-                    };
+                if matches!(self.stage, Stage::Operator(_)) {
+                    return self.operator(now, &bytes);
                 }
                 let message = match FromBuilder::decode(&bytes) {
                     Ok(message) => message,
@@ -382,6 +390,26 @@ impl Session {
             }
             ChannelEvent::Refused(_) => unreachable!("only an initiator is refused"),
         }
+    }
+
+    /// Takes what an operator said.
+    fn operator(&mut self, now: Time, bytes: &[u8]) -> Option<Event> {
+        let Stage::Operator(order) = &mut self.stage else { unreachable!("the caller looked") };
+        let message = match FromOperator::decode(bytes) {
+            Ok(message) => message,
+            Err(error) => return Some(self.rejected(now, error.into())),
+        };
+        if let Err(code) = order.admit(&message) {
+            return Some(self.rejected(now, code));
+        }
+        match message {
+            FromOperator::Ping => return self.queue(now, Outgoing::Operator(ToOperator::Pong)),
+            FromOperator::Data { ref bytes, .. } => {
+                self.backlog = self.backlog.saturating_add(bytes.0.len() as u32);
+            }
+            _ => {}
+        }
+        Some(Event::Desk(desk::Msg::FromOperator { session: self.id, msg: message }))
     }
 
     /// Routes a message that may come now.

@@ -196,6 +196,7 @@ fn routed(event: &Event) -> &'static str {
         Event::Leases(leases::Msg::Health { .. }) => "health",
         Event::Leases(_) => "leases",
         Event::Transfers(_) => "transfers",
+        Event::Desk(_) => "desk",
         Event::Ended(_) => "ended",
     }
 }
@@ -347,15 +348,56 @@ fn records_that_are_no_message_are_rejected_with_their_own_code() {
     }
 }
 
+fn hail() -> FromOperator {
+    FromOperator::Hail {
+        user: Line::lossy("wolf"),
+        host: Line::lossy("desk"),
+        version: FileName::new("0.1.0").unwrap(),
+    }
+}
+
 #[test]
-fn an_operator_has_ping_and_pong_and_nothing_else() {
+fn an_operator_hails_and_then_asks_one_thing_after_the_other() {
     let mut pair = Pair::established(Role::Operator);
+    for message in [hail(), FromOperator::Status] {
+        let sealed = pair.sealed(&message);
+        let events = pair.give(&sealed);
+        assert!(
+            matches!(&events[..], [Event::Desk(desk::Msg::FromOperator { msg, .. })] if *msg == message),
+            "{events:?}"
+        );
+    }
     let ping = pair.sealed(&FromOperator::Ping);
     assert!(pair.give(&ping).is_empty());
     assert_eq!(pair.hear::<ToOperator>(), [ToOperator::Pong]);
-    let events = pair.say(&FromBuilder::Ready);
-    assert!(matches!(events[..], [Event::Ended(End::Rejected(RejectCode::Unknown))]), "{events:?}");
-    assert_eq!(pair.hear::<ToOperator>(), [ToOperator::Reject { code: RejectCode::Unknown }]);
+    let now = pair.now;
+    assert!(pair.session.answer(now, ToOperator::End { rows: 0 }).is_none());
+    assert_eq!(pair.hear::<ToOperator>(), [ToOperator::End { rows: 0 }]);
+    for message in [FromOperator::Status, FromOperator::Status] {
+        let sealed = pair.sealed(&message);
+        let events = pair.give(&sealed);
+        match pair.session.is_closing() {
+            false => assert!(matches!(events[..], [Event::Desk(_)]), "{events:?}"),
+            true => {
+                assert!(matches!(events[..], [Event::Ended(End::Rejected(RejectCode::Order))]), "{events:?}");
+            }
+        }
+    }
+    assert_eq!(pair.hear::<ToOperator>(), [ToOperator::Reject { code: RejectCode::Order }]);
+}
+
+#[test]
+fn an_operator_who_does_not_hail_first_or_speaks_as_a_builder_is_rejected() {
+    for (bytes, want) in
+        [(vec![3], RejectCode::Order), (vec![0], RejectCode::Order), (vec![15], RejectCode::Unknown)]
+    {
+        let mut pair = Pair::established(Role::Operator);
+        let mut input = Vec::new();
+        pair.client.seal(&bytes, &mut input).unwrap();
+        let events = pair.give(&input);
+        assert!(matches!(events[..], [Event::Ended(End::Rejected(code))] if code == want), "{events:?}");
+        assert_eq!(pair.hear::<ToOperator>(), [ToOperator::Reject { code: want }]);
+    }
 }
 
 /// Nothing happens a millisecond before `after_ms`, and then `end`.

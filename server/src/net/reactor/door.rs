@@ -15,8 +15,8 @@ use moji_proto::{PublicKey, Time};
 
 use super::{ACCEPT_PAUSE_MS, Conn, Reactor, Secrets, Standing, listener_token, token};
 use crate::actors::tell;
-use crate::core::leases;
 use crate::core::types::{BuilderInfo, HeldLease, SessionId};
+use crate::core::{desk, leases};
 use crate::net::admission::is_private;
 use crate::net::clones::Host;
 use crate::net::listen::{Accepted, farewell};
@@ -143,6 +143,7 @@ impl Reactor {
                 log::debug!("operator key={} addr={} connected", key.fingerprint(), conn.addr);
                 self.admission.settled(id);
                 self.admission.authenticated(now, peer);
+                tell(&self.peers.desk, desk::Msg::Connected { session: id, peer });
             }
         }
     }
@@ -155,6 +156,9 @@ impl Reactor {
             if self.admission.may_complain(now, addr.ip(), End::Rejected(code)) {
                 log::warn!("key={key} addr={addr} rejected: {code}");
             }
+        }
+        if let (RejectCode::NotListed, Some(peer)) = (code, self.conn(id).map(|conn| conn.addr.ip())) {
+            tell(&self.peers.desk, desk::Msg::Unlisted { key, peer });
         }
         self.reject(now, id, code);
     }

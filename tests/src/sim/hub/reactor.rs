@@ -127,7 +127,7 @@ impl Hub {
                 }
             }
             Event::Transfers(msg) => self.tell_transfers(msg),
-            Event::Established { .. } => {}
+            Event::Desk(_) | Event::Established { .. } => {}
             Event::Registered { info, held } => {
                 let key = info.id;
                 if let Some(old) = self.builders.get(&key).copied() {

@@ -1,0 +1,140 @@
+//! One value of every message between operator and hub.
+
+use super::*;
+use crate::ids::PublicKey;
+
+pub(crate) fn from_operator() -> Vec<FromOperator> {
+    let line = Line::lossy;
+    vec![
+        FromOperator::Ping,
+        FromOperator::Hail { user: line("wolf"), host: line("desk"), version: name("0.1.0") },
+        FromOperator::More { rows: 300 },
+        FromOperator::Status,
+        FromOperator::List { pattern: line("zlib*"), state: Some(PackageState::Failed) },
+        FromOperator::Show { package: line("zlib") },
+        FromOperator::Builders { pattern: line("") },
+        FromOperator::History { pattern: line("zlib"), rows: 100 },
+        FromOperator::Log {
+            package: line("zlib"),
+            which: Which::Build,
+            attempt: 0,
+            offset: 128,
+            follow: true,
+        },
+        FromOperator::Events { pattern: line(""), after: 1 << 50, current: true },
+        FromOperator::Submit {
+            name: name("zlib-1.3-1.src.rpm"),
+            size: 1 << 20,
+            digest: Digest::of(b"srpm"),
+            first: true,
+            options: 2,
+        },
+        FromOperator::Data { offset: 32_512, bytes: Bytes(vec![1, 2, 3]) },
+        FromOperator::Change {
+            order: Order::Retry { verdict: Some(Verdict::Failed) },
+            target: line("*"),
+            words: 0,
+        },
+        FromOperator::Word { word: line("--nocheck") },
+        FromOperator::Names { prefix: line("zl"), of: NameOf::Package },
+    ]
+}
+
+pub(crate) fn to_operator() -> Vec<ToOperator> {
+    let line = Line::lossy;
+    let lease = lease();
+    let srpm = || name("zlib-1.3-1.src.rpm");
+    vec![
+        ToOperator::Pong,
+        ToOperator::Reject { code: RejectCode::Unknown },
+        ToOperator::Farm(FarmRow {
+            unix_s: 1_764_000_000,
+            up_s: 3_600,
+            version: name("0.1.0"),
+            target: line("armv5tel"),
+            packages: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, u32::MAX],
+            builders: [1, 2, 3, 4, 5, 6, 7, 8, 9],
+            free_bytes: 1 << 40,
+            floor_bytes: 2 << 30,
+            blocked: line("a canary is out"),
+            idle: line(""),
+            rpms: 300,
+        }),
+        ToOperator::Package(PackageRow {
+            srpm: srpm(),
+            nevr: line("zlib-1.3-1"),
+            state: PackageState::Building,
+            why: line(""),
+            age_s: 61,
+            size: 1_234_567,
+            priority: 1,
+            charged: 2,
+            lease: Some(lease),
+            builder: Some(name("board7")),
+            phase: Some(Phase::Build),
+            phase_age_s: 30,
+            line: line("gcc -O2 -c inflate.c"),
+            place: line(""),
+        }),
+        ToOperator::Attempt(AttemptRow {
+            number: 1,
+            lease,
+            builder: line("board7"),
+            began_unix_s: 1_764_000_000,
+            ended_unix_s: 1_764_000_900,
+            seconds: 890,
+            verdict: Some(Verdict::Memory),
+            reason: line("out of memory"),
+            charged: true,
+            place: line("attempts/1764000000-300"),
+        }),
+        ToOperator::Builder(BuilderRow {
+            name: line("board7"),
+            key: PublicKey([7; 32]),
+            peer: line("10.0.0.7"),
+            state: BuilderState::Quarantined,
+            why: line("3 infra in a row"),
+            until_s: 300,
+            age_s: 4_000,
+            arch: line("armv5tel"),
+            version: line("0.1.0"),
+            cfg: line("fedora-42-armv5tel"),
+            backend: Backend::Mock,
+            cpus: 1,
+            memory_mib: 128,
+            health: Health::default(),
+            srpm: None,
+            phase: None,
+            faults: 3,
+            built: 70,
+            failed: 3,
+        }),
+        ToOperator::Event(EventRow {
+            seq: 1_764_000_000_000_001,
+            unix_ms: 1_764_000_000_123,
+            kind: EventKind::Ended,
+            srpm: Some(srpm()),
+            lease: Some(lease),
+            builder: Some(name("board7")),
+            verdict: Some(Verdict::Success),
+            phase: None,
+            state: Some(PackageState::Success),
+            who: line("wolf@desk (10.0.0.1)"),
+            text: line("published"),
+        }),
+        ToOperator::Text { topic: Topic::Evidence, line: line("build.log: error: x") },
+        ToOperator::Name { name: line("zlib-1.3-1") },
+        ToOperator::LogOf { srpm: srpm(), attempt: 2, lease, live: true },
+        ToOperator::Log { offset: 300, bytes: Bytes(b"checking for gcc\n".to_vec()) },
+        ToOperator::LogEnd { verdict: Some(Verdict::Failed), reason: line("exit 1") },
+        ToOperator::Want { offset: 65_024 },
+        ToOperator::Ack { offset: 97_536 },
+        ToOperator::Changed { target: line("zlib-1.3-1.src.rpm"), text: line("starts afresh") },
+        ToOperator::No {
+            code: NoCode::NotFound,
+            target: line("zlob"),
+            text: line("no package is called zlob"),
+        },
+        ToOperator::End { rows: 1 },
+    ]
+}
