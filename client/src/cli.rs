@@ -3,10 +3,10 @@
 //! Owns the options, `--help` and the exit code. Everything it starts is elsewhere.
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
 use log::LevelFilter;
 use moji_proto::limits::LINE_BYTES_MAX;
 use moji_proto::message::Backend;
@@ -17,6 +17,7 @@ use nix::sys::signal::SigSet;
 use crate::core::Config;
 use crate::exit::{self, Failure};
 use crate::launch::Tools;
+use crate::options::{Opt, Said, Syntax, Words};
 use crate::shell::Dial;
 use crate::state::{CLIENT, DAEMON, StateFolder};
 use crate::{control, daemon, logger, proc, settings, shell, shim};
@@ -49,96 +50,129 @@ Exit codes:
   8  disable, stop, status: no client runs on this state folder
 Without --once, what a hub may mend (5 to 7) is logged and tried again, after a minute at most.";
 
-/// moji's builder: takes source RPMs from a hub, builds them with mock, sends back what came out.
-#[derive(Parser, Debug)]
-#[command(name = "moji-client", version, after_help = AFTER_HELP, max_term_width = 100,
-    args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+static SYNTAX: Syntax = Syntax {
+    program: "moji-client",
+    version: env!("CARGO_PKG_VERSION"),
+    about: "moji's builder: takes source RPMs from a hub, builds them with mock, sends back what came out",
+    verbs: &[
+        (DISABLE, "Finish the current build, upload it, then end; returns at once"),
+        (STOP, "Stop now and wait until it is done (at most 15 s on a PC)"),
+        (STATUS, "Print one line: what the client does"),
+    ],
+    operands: &[
+        ("HUB", "The hub: HOST or HOST:PORT (default port 6789)"),
+        ("MOCK_CONFIG", "What 'mock -r' takes: a name or the path of a .cfg file"),
+        ("[PASSWORD]", "The secret, or @FILE that holds it\n('ps' shows a secret that stands here)"),
+    ],
+    options: &[
+        Opt::value("password-file", "FILE", "File that holds the secret"),
+        Opt::value(
+            "hub-key",
+            "HEX",
+            "The hub's public key\n[default: the token's, or the first one seen is kept]",
+        ),
+        Opt::value("name", "NAME", "Name of this builder [default: the host name]"),
+        Opt::value(
+            "arch",
+            "ARCH",
+            "rpm architecture it builds for\n[default: the configuration's target_arch, or this machine's]",
+        ),
+        Opt::value("mock", "PROGRAM", "Program with mock's command line [default: mock]"),
+        Opt::value(
+            "mock-user",
+            "USER",
+            "User to run builds as, in group mock\n[default: moji as root, otherwise the caller];\n\
+             'root' keeps root and sets SUDO_UID to a member of group mock",
+        ),
+        Opt::value(
+            "backend",
+            "mock|rpmbuild",
+            "'mock', or 'rpmbuild' to build on this very system,\nfor boards too small for dnf [default: mock]",
+        ),
+        Opt::value("rpmbuild-timeout", "SECONDS", "End a build after this long, seconds"),
+        Opt {
+            with_verb: true,
+            ..Opt::value("state", "DIR", "Folder for keys, jobs and results; one for each client")
+        },
+        Opt::value("min-free", "MIB", "Take no job below this much free disk, MiB [default: 2048]"),
+        Opt::flag("once", "Build one package, then exit"),
+        Opt::flag("daemon", "Run in the background; restart when killed"),
+        Opt::flag("syslog", "Log to syslog instead of stderr"),
+        Opt::value("log-level", "LEVEL", "error, warn, info or debug [default: info]"),
+        Opt { short: Some('v'), ..Opt::flag("verbose", "As --log-level debug") },
+        // The parent of a daemon; the client of such a parent; that client after a crash: a drain goes on.
+        Opt::flag("supervise", ""),
+        Opt::flag("worker", ""),
+        Opt::flag("restarted", ""),
+    ],
+    after: AFTER_HELP,
+};
+const DISABLE: &str = "disable";
+const STOP: &str = "stop";
+const STATUS: &str = "status";
+/// Free disk below which no job is taken unless told otherwise, MiB: a small chroot and a build in it.
+const MIN_FREE_DEFAULT_MIB: u32 = 2048;
+
+/// What the words of [`SYNTAX`] mean.
+#[derive(Debug)]
 struct Args {
-    #[command(subcommand)]
-    verb: Option<Verb>,
-
-    /// The hub: HOST or HOST:PORT (default port 6789)
-    #[arg(required = true)]
-    hub: Option<String>,
-    /// What 'mock -r' takes: a name or the path of a .cfg file
-    #[arg(required = true)]
-    mock_config: Option<String>,
-    /// The secret, or @FILE that holds it ('ps' shows a secret that stands here)
+    hub: String,
+    mock_config: String,
     password: Option<String>,
-
-    /// File that holds the secret
-    #[arg(long, value_name = "FILE", conflicts_with = "password")]
     password_file: Option<PathBuf>,
-    /// The hub's public key; otherwise the token's, or the first one seen is kept
-    #[arg(long, value_name = "HEX")]
     hub_key: Option<String>,
-    /// Name of this builder [default: the host name]
-    #[arg(long)]
     name: Option<String>,
-    /// rpm architecture it builds for [default: the configuration's target_arch, or this machine's]
-    #[arg(long)]
     arch: Option<String>,
-    /// Program with mock's command line [default: mock]
-    #[arg(long, value_name = "PROGRAM")]
     mock: Option<String>,
-    /// User to run builds as, in group mock [default: moji as root, otherwise the caller];
-    /// 'root' keeps root and sets SUDO_UID to a member of group mock
-    #[arg(long, value_name = "USER")]
     mock_user: Option<String>,
-    /// 'mock', or 'rpmbuild' to build on this very system, for boards too small for dnf
-    #[arg(long, value_name = "mock|rpmbuild", default_value = "mock", value_parser = parse_backend)]
     backend: Backend,
-    /// End a build after this long, seconds
-    #[arg(long, value_name = "SECONDS")]
     rpmbuild_timeout: Option<u64>,
-    /// Folder for keys, jobs and results; one for each client
-    #[arg(long, value_name = "DIR", global = true)]
-    state: Option<PathBuf>,
-    /// Take no job below this much free disk, MiB
-    #[arg(long, value_name = "MIB", default_value_t = 2048)]
     min_free: u32,
-    /// Build one package, then exit
-    #[arg(long)]
     once: bool,
-    /// Run in the background; restart when killed
-    #[arg(long)]
     daemon: bool,
-    /// Log to syslog instead of stderr
-    #[arg(long)]
     syslog: bool,
-    /// error, warn, info or debug
-    #[arg(long, value_name = "LEVEL", default_value = "info")]
     log_level: LevelFilter,
-    /// As --log-level debug
-    #[arg(short, long)]
-    verbose: bool,
-
-    /// The parent of a daemon.
-    #[arg(long, hide = true)]
     supervise: bool,
-    /// The client of such a parent.
-    #[arg(long, hide = true)]
     worker: bool,
-    /// That client after a crash: a drain goes on.
-    #[arg(long, hide = true)]
     restarted: bool,
 }
 
-#[derive(Subcommand, Debug)]
-enum Verb {
-    /// Finish the current build, upload it, then end; returns at once
-    Disable,
-    /// Stop now and wait until it is done (at most 15 s on a PC)
-    Stop,
-    /// Print one line: what the client does
-    Status,
+impl Args {
+    fn new(words: &mut Words) -> Result<Args, String> {
+        let level = words.value("log-level")?.unwrap_or(LevelFilter::Info);
+        let args = Args {
+            hub: words.next()?.unwrap_or_default(),
+            mock_config: words.next()?.unwrap_or_default(),
+            password: words.next()?,
+            password_file: words.raw("password-file").map(PathBuf::from),
+            hub_key: words.value("hub-key")?,
+            name: words.value("name")?,
+            arch: words.value("arch")?,
+            mock: words.value("mock")?,
+            mock_user: words.value("mock-user")?,
+            backend: backend(words.value("backend")?)?,
+            rpmbuild_timeout: words.value("rpmbuild-timeout")?,
+            min_free: words.value("min-free")?.unwrap_or(MIN_FREE_DEFAULT_MIB),
+            once: words.raw("once").is_some(),
+            daemon: words.raw("daemon").is_some(),
+            syslog: words.raw("syslog").is_some(),
+            log_level: if words.raw("verbose").is_some() { LevelFilter::Debug } else { level },
+            supervise: words.raw("supervise").is_some(),
+            worker: words.raw("worker").is_some(),
+            restarted: words.raw("restarted").is_some(),
+        };
+        if args.password.is_some() && args.password_file.is_some() {
+            return Err("the argument '[PASSWORD]' cannot be used with '--password-file <FILE>'".to_owned());
+        }
+        Ok(args)
+    }
 }
 
-fn parse_backend(text: &str) -> Result<Backend, String> {
-    match text {
-        "mock" => Ok(Backend::Mock),
-        "rpmbuild" => Ok(Backend::Rpmbuild),
-        _ => Err("it is 'mock' or 'rpmbuild'".to_owned()),
+fn backend(text: Option<String>) -> Result<Backend, String> {
+    match text.as_deref() {
+        None | Some("mock") => Ok(Backend::Mock),
+        Some("rpmbuild") => Ok(Backend::Rpmbuild),
+        Some(text) => Err(format!("invalid value '{text}' for '--backend': it is 'mock' or 'rpmbuild'")),
     }
 }
 
@@ -151,15 +185,36 @@ pub fn main() -> ExitCode {
     if let Some(code) = hidden(&args) {
         return code;
     }
-    let parsed = match Args::try_parse_from(&args) {
-        Ok(parsed) => parsed,
-        Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::OK });
+    let mut words = match SYNTAX.read(&args[1..]) {
+        Ok(Said::Words(words)) => words,
+        Ok(Said::Text(text)) => {
+            // Whoever closes the pipe early has read enough.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            return ExitCode::from(exit::OK);
         }
+        Err(wrong) => return usage_error(&wrong),
     };
-    let syslog = parsed.syslog;
-    match run(parsed, &args[1..]) {
+    let state = words.raw("state").map(PathBuf::from);
+    if let Some(verb) = words.verb() {
+        return ended(control(verb, state), false);
+    }
+    match Args::new(&mut words) {
+        Ok(parsed) => {
+            let syslog = parsed.syslog;
+            ended(run(&parsed, state, &args[1..]), syslog)
+        }
+        Err(wrong) => usage_error(&wrong),
+    }
+}
+
+fn usage_error(wrong: &str) -> ExitCode {
+    eprintln!("error: {wrong}\n\n{}\nFor more information, try '--help'.", SYNTAX.usage());
+    ExitCode::from(exit::USAGE)
+}
+
+/// Says why it ended, unless it ended well.
+fn ended(result: Result<u8, Failure>, syslog: bool) -> ExitCode {
+    match result {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             // With --syslog it may be that nobody reads stderr.
@@ -196,22 +251,23 @@ fn hidden(args: &[OsString]) -> Option<ExitCode> {
     }
 }
 
-fn run(args: Args, words: &[OsString]) -> Result<u8, Failure> {
-    let path = match &args.state {
-        Some(path) => path.clone(),
-        None => StateFolder::default_path()?,
-    };
-    if let Some(verb) = &args.verb {
-        let state = StateFolder(path);
-        match verb {
-            Verb::Disable => control::disable(&state)?,
-            Verb::Stop => control::stop(&state)?,
-            Verb::Status => control::status(&state)?,
-        }
-        return Ok(exit::OK);
+fn folder(state: Option<PathBuf>) -> Result<PathBuf, Failure> {
+    state.map_or_else(StateFolder::default_path, Ok)
+}
+
+fn control(verb: &str, state: Option<PathBuf>) -> Result<u8, Failure> {
+    let state = StateFolder(folder(state)?);
+    match verb {
+        DISABLE => control::disable(&state)?,
+        STOP => control::stop(&state)?,
+        _ => control::status(&state)?,
     }
-    let level = if args.verbose { LevelFilter::Debug } else { args.log_level };
-    logger::start(args.syslog, level)?;
+    Ok(exit::OK)
+}
+
+fn run(args: &Args, state: Option<PathBuf>, words: &[OsString]) -> Result<u8, Failure> {
+    let path = folder(state)?;
+    logger::start(args.syslog, args.log_level)?;
     let state = StateFolder::create(&path)?;
     let words = &own_words(words);
     if args.supervise {
@@ -221,7 +277,7 @@ fn run(args: Args, words: &[OsString]) -> Result<u8, Failure> {
     let lock = state.lock(CLIENT)?;
     if args.daemon && !args.worker {
         drop(state.lock(DAEMON)?);
-        prepare(&args, &state)?;
+        prepare(args, &state)?;
         drop(lock);
         return daemon::detach(words)
             .map(|()| exit::OK)
@@ -234,13 +290,13 @@ fn run(args: Args, words: &[OsString]) -> Result<u8, Failure> {
         })?;
     }
     shim::set_oom_score(shim::OOM_SCORE_PROTECTED);
-    let (config, tools, dial) = prepare(&args, &state)?;
+    let (config, tools, dial) = prepare(args, &state)?;
     log::info!(
         "builder {} ({}) for {}, hub {}, state {}",
         config.name,
         dial.key.public(),
         config.arch,
-        args.hub.as_deref().unwrap_or_default(),
+        args.hub,
         state.0.display()
     );
     shell::run(config, tools, state, dial)
@@ -254,7 +310,7 @@ fn own_words(words: &[OsString]) -> Vec<OsString> {
 
 /// Checks everything and puts it together.
 fn prepare(args: &Args, state: &StateFolder) -> Result<(Config, Tools, Dial), Failure> {
-    let (host, port) = settings::parse_hub(args.hub.as_deref().unwrap_or_default())?;
+    let (host, port) = settings::parse_hub(&args.hub)?;
     let (tools, cfg_path) = tools(args, state)?;
     let dial = dial(args, state, &host, port)?;
     let usage = |text: String| Failure::new(exit::USAGE, text);
@@ -284,7 +340,7 @@ fn prepare(args: &Args, state: &StateFolder) -> Result<(Config, Tools, Dial), Fa
 }
 
 fn tools(args: &Args, state: &StateFolder) -> Result<(Tools, Option<PathBuf>), Failure> {
-    let (cfg, cfg_path) = settings::mock_config(args.mock_config.as_deref().unwrap_or_default());
+    let (cfg, cfg_path) = settings::mock_config(&args.mock_config);
     let program = settings::program(args.mock.as_deref(), args.backend)?;
     let (user, sudo, home) = settings::user(args.mock_user.as_deref(), args.backend)?;
     settings::reachable(state, user.as_ref())?;
@@ -330,22 +386,58 @@ fn dial(args: &Args, state: &StateFolder, host: &str, port: u16) -> Result<Dial,
 mod tests {
     use super::*;
 
+    fn parse(words: &[&str]) -> Result<Args, String> {
+        let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+        let Said::Words(mut words) = SYNTAX.read(&words)? else { panic!("no words") };
+        words.raw("state");
+        let args = Args::new(&mut words)?;
+        assert!(words.left().is_empty(), "nobody reads {:?}", words.left());
+        Ok(args)
+    }
+
     #[test]
-    fn the_command_line_is_sound_and_its_old_forms_work() {
-        use clap::CommandFactory;
-        Args::command().debug_assert();
-        let parse = |words: &[&str]| Args::try_parse_from(std::iter::once(&"moji-client").chain(words));
+    fn the_old_forms_of_the_command_line_work() {
         let plain = parse(&["hub:1", "mini", "@secret"]).unwrap();
         assert_eq!(
-            (plain.hub.as_deref(), plain.mock_config.as_deref(), plain.password.as_deref()),
-            (Some("hub:1"), Some("mini"), Some("@secret"))
+            (&*plain.hub, &*plain.mock_config, plain.password.as_deref()),
+            ("hub:1", "mini", Some("@secret"))
         );
-        assert!(matches!(parse(&["disable"]).unwrap().verb, Some(Verb::Disable)));
-        assert_eq!(parse(&["stop", "--state", "/s"]).unwrap().state, Some("/s".into()));
-        for wrong in
-            [&["hub"][..], &[], &["hub", "cfg", "p", "--password-file", "f"], &["hub", "cfg", "--backend=x"]]
-        {
+        assert_eq!((plain.min_free, plain.log_level), (2048, LevelFilter::Info));
+        assert_eq!((plain.backend, plain.once || plain.daemon || plain.syslog), (Backend::Mock, false));
+        for wrong in [
+            &["hub"][..],
+            &[],
+            &["hub", "cfg", "p", "--password-file", "f"],
+            &["hub", "cfg", "--backend=x"],
+            &["hub", "cfg", "--log-level=x"],
+            &["hub", "cfg", "--min-free=x"],
+        ] {
             assert!(parse(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn every_option_of_the_table_is_read_and_changes_what_is_done() {
+        let without = format!("{:?}", parse(&["hub", "cfg"]).unwrap());
+        for option in SYNTAX.options.iter().filter(|option| option.name != "state") {
+            let value = match option.value {
+                "" => String::new(),
+                "mock|rpmbuild" => "=rpmbuild".to_owned(),
+                "LEVEL" => "=warn".to_owned(),
+                _ => "=7".to_owned(),
+            };
+            let with = parse(&["hub", "cfg", &format!("--{}{value}", option.name)]).unwrap();
+            assert_ne!(format!("{with:?}"), without, "--{} changes nothing", option.name);
+        }
+    }
+
+    #[test]
+    fn help_fits_a_terminal_and_its_columns() {
+        for line in SYNTAX.help().lines() {
+            assert!(line.len() <= 100, "{line}");
+            // Between an option and its explanation there are two spaces at least.
+            let option = line.strip_prefix("      --").or_else(|| line.strip_prefix("  -v, --"));
+            assert!(option.is_none_or(|rest| rest.contains("  ")), "{line}");
         }
     }
 }

@@ -8,7 +8,7 @@
 //! | [`shim`] | one build, waited for in a process of its own |
 //! | [`launch`] | what is run for a job, and the layout of its folder |
 //! | [`state`] | the state folder |
-//! | [`settings`], [`cli`] | the command line and what must be right before the start |
+//! | `options`, [`settings`], [`cli`] | the command line and what must be right before the start |
 //! | [`control`], [`daemon`] | `disable`, `stop`, `status`; the parent of `--daemon` |
 //! | [`proc`], [`files`], [`logger`], [`exit`] | `/proc`, durable files, log lines, exit codes |
 
@@ -21,6 +21,7 @@ pub mod exit;
 pub mod files;
 pub mod launch;
 pub mod logger;
+mod options;
 pub mod proc;
 pub mod settings;
 pub mod shell;
