@@ -8,7 +8,10 @@
 //! second try would always fail. Each further secret therefore gets a responder of its own, played
 //! forward to the same point with the same ephemeral key: four multiplications on the curve.
 
-use snow::params::{CipherChoice, DHChoice, HashChoice};
+use snow::params::{
+    BaseChoice, CipherChoice, DHChoice, HandshakeChoice, HandshakeModifier, HandshakeModifierList,
+    HandshakePattern, HashChoice, NoiseParams,
+};
 use snow::resolvers::{CryptoResolver, DefaultResolver};
 use snow::types::{Cipher, Dh, Hash, Random};
 use snow::{HandshakeState, TransportState};
@@ -20,8 +23,11 @@ use crate::secret::{Psk, SecretKey};
 
 /// Frozen until release 1.0 and beyond: a peer with another one reads noise.
 const PATTERN: &str = "Noise_XXpsk3_25519_ChaChaPoly_BLAKE2s";
+const DH: DHChoice = DHChoice::Curve25519;
+const CIPHER: CipherChoice = CipherChoice::ChaChaPoly;
+const HASH: HashChoice = HashChoice::Blake2s;
 /// Where `psk3` puts the shared secret: at the end of the third message.
-const PSK_AT: usize = 3;
+const PSK_AT: u8 = 3;
 
 /// First message: ephemeral key, tag of the empty payload.
 pub(super) const FIRST_BYTES: usize = 32 + 16;
@@ -46,7 +52,7 @@ impl Call {
         ephemeral: &[u8; 32],
     ) -> (Call, [u8; FIRST_BYTES]) {
         let mut state = start(key, hello, ephemeral, true);
-        state.set_psk(PSK_AT, psk.as_bytes()).expect("a secret has 32 bytes");
+        state.set_psk(PSK_AT.into(), psk.as_bytes()).expect("a secret has 32 bytes");
         let mut first = [0; FIRST_BYTES];
         write(&mut state, &[], &mut first);
         (Call(state), first)
@@ -114,7 +120,7 @@ impl Answer {
             if i > 0 {
                 (state, _) = answer(&key, &hello, &first, &welcome, &ephemeral)?;
             }
-            state.set_psk(PSK_AT, secret.as_bytes()).expect("a secret has 32 bytes");
+            state.set_psk(PSK_AT.into(), secret.as_bytes()).expect("a secret has 32 bytes");
             let read = state.read_message(third, &mut []);
             // The static key comes before the secret: if even that did not decrypt, none will fit.
             let peer = peer(&state).ok_or(Damaged)?;
@@ -142,14 +148,20 @@ fn answer(
 }
 
 fn start(key: &SecretKey, hello: &[u8; HELLO_BYTES], ephemeral: &[u8; 32], calls: bool) -> HandshakeState {
-    let params = PATTERN.parse().expect("the pattern's name is known");
     let resolver = Box::new(Ephemeral(Zeroizing::new(*ephemeral)));
-    let builder = snow::Builder::with_resolver(params, resolver)
+    let builder = snow::Builder::with_resolver(params(), resolver)
         .local_private_key(key.as_bytes())
         .and_then(|builder| builder.prologue(hello))
         .expect("each is set once");
     let state = if calls { builder.build_initiator() } else { builder.build_responder() };
     state.expect("snow is built with these primitives")
+}
+
+/// What [`PATTERN`] says. Not parsed: with the primitives it might name, that was 7 kB of the client.
+fn params() -> NoiseParams {
+    let modifiers = HandshakeModifierList { list: vec![HandshakeModifier::Psk(PSK_AT)] };
+    let handshake = HandshakeChoice { pattern: HandshakePattern::XX, modifiers };
+    NoiseParams::new(PATTERN.to_owned(), BaseChoice::Noise, handshake, DH, CIPHER, HASH)
 }
 
 fn write(state: &mut HandshakeState, payload: &[u8], message: &mut [u8]) {
@@ -162,7 +174,7 @@ fn peer(state: &HandshakeState) -> Option<PublicKey> {
 }
 
 /// `snow`'s own primitives, with one given ephemeral secret as all its randomness: a handshake
-/// draws nothing else.
+/// draws nothing else. Answers for the primitives above only, by name, so that the linker can leave out the rest.
 struct Ephemeral(Zeroizing<[u8; 32]>);
 
 impl CryptoResolver for Ephemeral {
@@ -171,15 +183,15 @@ impl CryptoResolver for Ephemeral {
     }
 
     fn resolve_dh(&self, choice: &DHChoice) -> Option<Box<dyn Dh>> {
-        DefaultResolver.resolve_dh(choice)
+        if *choice == DH { DefaultResolver.resolve_dh(&DH) } else { None }
     }
 
     fn resolve_hash(&self, choice: &HashChoice) -> Option<Box<dyn Hash>> {
-        DefaultResolver.resolve_hash(choice)
+        if *choice == HASH { DefaultResolver.resolve_hash(&HASH) } else { None }
     }
 
     fn resolve_cipher(&self, choice: &CipherChoice) -> Option<Box<dyn Cipher>> {
-        DefaultResolver.resolve_cipher(choice)
+        if *choice == CIPHER { DefaultResolver.resolve_cipher(&CIPHER) } else { None }
     }
 }
 
@@ -190,5 +202,15 @@ impl Random for Ephemeral {
         }
         dest.copy_from_slice(&*self.0);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parameters_are_what_the_pattern_says() {
+        assert_eq!(params(), PATTERN.parse().unwrap());
     }
 }
