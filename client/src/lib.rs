@@ -11,6 +11,7 @@
 //! | `options`, [`settings`], [`cli`] | the command line and what must be right before the start |
 //! | [`control`], [`daemon`] | `disable`, `stop`, `status`; the parent of `--daemon` |
 //! | [`proc`], [`files`], [`logger`], [`exit`] | `/proc`, durable files, log lines, exit codes |
+//! | [`jobmap`] | a small ordered map by lease |
 
 pub mod cli;
 pub mod control;
@@ -19,6 +20,7 @@ pub mod daemon;
 pub mod effects;
 pub mod exit;
 pub mod files;
+pub mod jobmap;
 pub mod launch;
 pub mod logger;
 mod options;

@@ -3,7 +3,6 @@
 //! Owns the reading of `/proc`. Everything here is a look at one moment: a process may be gone a
 //! moment later, which every caller must take for "not there".
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -92,32 +91,37 @@ pub struct Belongs<'a> {
 /// All processes of a build that run now, except this one and the `ancestors`.
 #[must_use]
 pub fn of_build(belongs: &Belongs<'_>) -> Vec<i32> {
-    let mut parents: BTreeMap<i32, i32> = BTreeMap::new();
-    for pid in pids() {
+    let mut pids = pids();
+    pids.sort_unstable();
+    // Each with its parent; by number, to be searched.
+    let mut parents: Vec<(i32, i32)> = Vec::new();
+    for pid in pids {
         if let Some(stat) = Stat::of(pid)
             && !stat.dead
         {
-            parents.insert(pid, stat.parent);
+            parents.push((pid, stat.parent));
         }
     }
+    let parent_of =
+        |pid: i32| parents.binary_search_by_key(&pid, |(pid, _)| *pid).ok().map(|at| parents[at].1);
     let own = std::process::id() as i32;
-    let ancestors: BTreeSet<i32> = belongs.ancestors.iter().copied().collect();
+    let ancestors = belongs.ancestors;
     let descends = |pid: i32| {
         let mut at = pid;
         // A chain is never longer than there are processes; the bound is for a table that changed
         // while it was read.
         for _ in 0..=parents.len() {
-            match parents.get(&at) {
-                Some(parent) if ancestors.contains(parent) => return true,
-                Some(&parent) => at = parent,
+            match parent_of(at) {
+                Some(parent) if ancestors.contains(&parent) => return true,
+                Some(parent) => at = parent,
                 None => return false,
             }
         }
         false
     };
     parents
-        .keys()
-        .copied()
+        .iter()
+        .map(|(pid, _)| *pid)
         .filter(|&pid| pid != own && !ancestors.contains(&pid))
         .filter(|&pid| {
             descends(pid)

@@ -172,11 +172,11 @@ impl Builder {
     /// True for a lease that this process let go of but the hub may not know yet.
     pub(super) fn is_past(&self, lease: LeaseId) -> bool {
         self.released.iter().any(|released| released.lease == lease)
-            || self.jobs.get(&lease).is_some_and(|job| matches!(job.stage, Stage::Ending))
+            || self.jobs.get(lease).is_some_and(|job| matches!(job.stage, Stage::Ending))
     }
 
     fn job_option(&mut self, lease: LeaseId, word: moji_proto::Line, out: &mut Vec<Effect>) -> bool {
-        match self.jobs.get_mut(&lease) {
+        match self.jobs.get_mut(lease) {
             Some(Job { record, stage: Stage::Options(options), .. }) if options.left > 0 => {
                 record.options.push(word);
                 options.left -= 1;
@@ -189,16 +189,16 @@ impl Builder {
 
     /// Begins the job if nothing of it is missing.
     pub(super) fn job_complete(&mut self, lease: LeaseId, out: &mut Vec<Effect>) {
-        let Some(job) = self.jobs.get_mut(&lease) else { return };
+        let Some(job) = self.jobs.get_mut(lease) else { return };
         if !matches!(job.stage, Stage::Options(Options { left: 0 })) {
             return;
         }
         if self.mode != Mode::Serving {
             self.release(lease, ReleaseWhy::Stopped, out);
-            self.jobs.remove(&lease);
+            self.jobs.remove(lease);
         } else if self.trouble.is_some() {
             self.release(lease, ReleaseWhy::Disk, out);
-            self.jobs.remove(&lease);
+            self.jobs.remove(lease);
         } else {
             job.stage = Job::fetching();
             out.push(Effect::StoreJob(job.record.clone()));
@@ -208,7 +208,7 @@ impl Builder {
 
     /// Asks for the next piece of the SRPM, or goes on when there is none.
     fn fetch(&mut self, lease: LeaseId, out: &mut Vec<Effect>) {
-        let Some(job) = self.jobs.get_mut(&lease) else { return };
+        let Some(job) = self.jobs.get_mut(lease) else { return };
         let Stage::Fetching { got, asked, .. } = &mut job.stage else { return };
         if *got < *asked || !job.live {
             return;
@@ -224,7 +224,7 @@ impl Builder {
     }
 
     fn srpm_piece(&mut self, lease: LeaseId, offset: u64, bytes: Bytes, out: &mut Vec<Effect>) -> bool {
-        let Some(job) = self.jobs.get_mut(&lease) else { return self.is_past(lease) };
+        let Some(job) = self.jobs.get_mut(lease) else { return self.is_past(lease) };
         let srpm = job.record.srpm.clone();
         let Stage::Fetching { got, asked, hasher, .. } = &mut job.stage else {
             return self.is_past(lease);
@@ -244,7 +244,7 @@ impl Builder {
     #[inline(never)]
     fn fetched(&mut self, lease: LeaseId, out: &mut Vec<Effect>) {
         let repos = self.repo_urls();
-        let Some(job) = self.jobs.get_mut(&lease) else { return };
+        let Some(job) = self.jobs.get_mut(lease) else { return };
         let Stage::Fetching { hasher, tries, .. } = &job.stage else { return };
         let (right, tries) = (hasher.clone().finish() == job.record.digest, *tries + 1);
         if right {
@@ -264,7 +264,7 @@ impl Builder {
     }
 
     pub(super) fn job_failed(&mut self, lease: LeaseId, why: &str, out: &mut Vec<Effect>) {
-        let Some(job) = self.jobs.get(&lease) else { return };
+        let Some(job) = self.jobs.get(lease) else { return };
         if matches!(job.stage, Stage::Ending) {
             // The effect after the one that failed failed too: it is given back already.
             return;
@@ -280,7 +280,7 @@ impl Builder {
             self.send_release(lease, out);
             return;
         }
-        let Some(job) = self.jobs.get_mut(&lease) else { return };
+        let Some(job) = self.jobs.get_mut(lease) else { return };
         job.live = true;
         job.logs = logs;
         match &job.stage {
@@ -295,7 +295,7 @@ impl Builder {
 
     pub(super) fn log_grown(&mut self, lease: LeaseId, which: Which, size: u64, out: &mut Vec<Effect>) {
         let registered = self.link.is_registered();
-        let Some(job) = self.jobs.get_mut(&lease) else { return };
+        let Some(job) = self.jobs.get_mut(lease) else { return };
         if !registered || !job.live || !matches!(job.stage, Stage::Building { .. }) {
             return;
         }
@@ -310,7 +310,7 @@ impl Builder {
 
     pub(super) fn phase_seen(&mut self, lease: LeaseId, seen: Phase, out: &mut Vec<Effect>) {
         let registered = self.link.is_registered();
-        let Some(job) = self.jobs.get_mut(&lease) else { return };
+        let Some(job) = self.jobs.get_mut(lease) else { return };
         if let Stage::Building { phase } = &mut job.stage
             && *phase != seen
         {
@@ -323,7 +323,7 @@ impl Builder {
 
     #[inline(never)]
     pub(super) fn ended(&mut self, lease: LeaseId, summary: Summary, out: &mut Vec<Effect>) {
-        let Some(job) = self.jobs.get_mut(&lease) else { return };
+        let Some(job) = self.jobs.get_mut(lease) else { return };
         if !matches!(job.stage, Stage::Building { .. }) {
             return;
         }
@@ -342,7 +342,7 @@ impl Builder {
     }
 
     fn say_results(&mut self, lease: LeaseId, out: &mut Vec<Effect>) {
-        let Some(Job { stage: Stage::Finished { summary, .. }, .. }) = self.jobs.get(&lease) else { return };
+        let Some(Job { stage: Stage::Finished { summary, .. }, .. }) = self.jobs.get(lease) else { return };
         out.push(Effect::Send(FromBuilder::Results {
             lease,
             exit: summary.exit,
@@ -364,7 +364,7 @@ impl Builder {
     }
 
     fn wanted(&mut self, lease: LeaseId, file: u32, offset: u64, out: &mut Vec<Effect>) -> bool {
-        match self.jobs.get_mut(&lease) {
+        match self.jobs.get_mut(lease) {
             Some(Job { stage: Stage::Finished { summary, upload }, live: true, .. }) => {
                 if !upload.want(&summary.files, file, offset) {
                     return false;
@@ -377,7 +377,7 @@ impl Builder {
     }
 
     fn acked(&mut self, lease: LeaseId, file: u32, offset: u64, out: &mut Vec<Effect>) -> bool {
-        match self.jobs.get_mut(&lease) {
+        match self.jobs.get_mut(lease) {
             Some(Job { stage: Stage::Finished { upload, .. }, live: true, .. }) => {
                 upload.ack(file, offset);
                 self.pump(lease, out);
@@ -389,7 +389,7 @@ impl Builder {
 
     /// Sends what the window has room for.
     fn pump(&mut self, lease: LeaseId, out: &mut Vec<Effect>) {
-        let Some(Job { stage: Stage::Finished { summary, upload }, .. }) = self.jobs.get_mut(&lease) else {
+        let Some(Job { stage: Stage::Finished { summary, upload }, .. }) = self.jobs.get_mut(lease) else {
             return;
         };
         while let Some(piece) = upload.next_piece(&summary.files) {
@@ -405,14 +405,14 @@ impl Builder {
 
     pub(super) fn shim_died(&mut self, lease: LeaseId, out: &mut Vec<Effect>) {
         let building = |job: &Job| matches!(job.stage, Stage::Building { .. });
-        if self.jobs.get(&lease).is_some_and(building) {
+        if self.jobs.get(lease).is_some_and(building) {
             self.release(lease, ReleaseWhy::ShimDied, out);
             self.end(lease, true, out);
         }
     }
 
     pub(super) fn spool_broken(&mut self, lease: LeaseId, why: &str, out: &mut Vec<Effect>) {
-        let Some(job) = self.jobs.get(&lease) else { return };
+        let Some(job) = self.jobs.get(lease) else { return };
         if matches!(job.stage, Stage::Finished { .. }) {
             let text = format!("pkg={} lease={lease} the spool is broken: {why}", job.record.srpm);
             out.push(Effect::Log(Level::Error, text));
@@ -429,7 +429,7 @@ impl Builder {
         code: Option<u8>,
         out: &mut Vec<Effect>,
     ) -> bool {
-        let Some(job) = self.jobs.get(&lease) else { return self.is_past(lease) || code.is_none() };
+        let Some(job) = self.jobs.get(lease) else { return self.is_past(lease) || code.is_none() };
         if matches!(job.stage, Stage::Ending) {
             return true;
         }
@@ -440,7 +440,7 @@ impl Builder {
         }
         match job.stage {
             Stage::Options(_) => {
-                self.jobs.remove(&lease);
+                self.jobs.remove(lease);
             }
             Stage::Building { .. } => self.end(lease, true, out),
             _ => self.forget(lease, out),
@@ -450,7 +450,7 @@ impl Builder {
 
     /// Kills what runs of the job.
     pub(super) fn end(&mut self, lease: LeaseId, clean: bool, out: &mut Vec<Effect>) {
-        if let Some(job) = self.jobs.get_mut(&lease) {
+        if let Some(job) = self.jobs.get_mut(lease) {
             job.stage = Stage::Ending;
             out.push(Effect::Kill { lease, clean });
         }
@@ -458,7 +458,7 @@ impl Builder {
 
     /// Deletes a job of which nothing runs.
     pub(super) fn forget(&mut self, lease: LeaseId, out: &mut Vec<Effect>) {
-        self.jobs.remove(&lease);
+        self.jobs.remove(lease);
         out.push(Effect::Forget { lease });
     }
 }

@@ -2,8 +2,6 @@
 //!
 //! Owns back-off, pings, silence and what was said in this session. Never decides about jobs.
 
-use std::collections::BTreeSet;
-
 use moji_proto::limits::{HANDSHAKE_MAX_MS, PING_EVERY_MS, SILENCE_MAX_MS};
 use moji_proto::message::{FromBuilder, Health};
 use moji_proto::{LeaseId, Line, Time};
@@ -54,7 +52,7 @@ pub(super) struct Session {
     /// Port of the hub's HTTP service.
     pub(super) http_port: u16,
     /// Leases whose `Held` has no answer yet.
-    pub(super) unanswered: BTreeSet<LeaseId>,
+    pub(super) unanswered: Vec<LeaseId>,
     /// `Ready` was said and no job came since.
     pub(super) ready: bool,
     /// The hub wants no `Ready` for now.
@@ -201,7 +199,7 @@ impl Link {
     }
 
     /// A new session at `now`.
-    pub(super) fn open(&mut self, now: Time, unanswered: BTreeSet<LeaseId>) {
+    pub(super) fn open(&mut self, now: Time, unanswered: Vec<LeaseId>) {
         self.state = State::Registering(Box::new(Session {
             heard: now,
             ping_every_ms: PING_EVERY_MS,

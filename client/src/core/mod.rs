@@ -30,13 +30,12 @@ mod upload;
 #[cfg(test)]
 mod scenarios;
 
-use std::collections::BTreeMap;
-
+use moji_proto::Time;
 use moji_proto::limits::CLOCK_SKEW_MAX_S;
 use moji_proto::message::{FromBuilder, Health, ReleaseWhy, Trouble};
-use moji_proto::{LeaseId, Time};
 
 use crate::exit;
+use crate::jobmap::JobMap;
 pub use job::{Found, FoundStage};
 use job::{Job, Stage};
 use link::{Link, State};
@@ -70,7 +69,7 @@ pub struct Builder {
     mode: Mode,
     link: Link,
     began: Time,
-    jobs: BTreeMap<LeaseId, Job>,
+    jobs: JobMap<Job>,
     released: Vec<Released>,
     measured: Measured,
     trouble: Option<Trouble>,
@@ -88,7 +87,7 @@ impl Builder {
             mode: Mode::Serving,
             link,
             began: Time(0),
-            jobs: BTreeMap::new(),
+            jobs: JobMap::default(),
             released: Vec::new(),
             measured: Measured::default(),
             trouble: None,
@@ -118,7 +117,7 @@ impl Builder {
             Event::ShimDied { lease } => self.shim_died(lease, out),
             Event::SpoolBroken { lease, why } => self.spool_broken(lease, &why, out),
             Event::Killed { lease } => {
-                self.jobs.remove(&lease);
+                self.jobs.remove(lease);
             }
             Event::Drain => self.drain(out),
             Event::Stop => self.stop(out),

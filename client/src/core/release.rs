@@ -29,7 +29,7 @@ pub struct Released {
 impl Builder {
     /// Gives the lease of a job back: stored, then sent if there is somebody to hear it.
     pub(super) fn release(&mut self, lease: LeaseId, why: ReleaseWhy, out: &mut Vec<Effect>) {
-        let Some(job) = self.jobs.get(&lease) else { return };
+        let Some(job) = self.jobs.get(lease) else { return };
         let live = job.live;
         let released =
             Released { lease, srpm: job.record.srpm.clone(), digest: job.record.digest, why, pinged: None };
@@ -90,12 +90,12 @@ impl Builder {
         }
         self.mode = super::Mode::Stopping;
         self.link.quiet();
-        let leases: Vec<LeaseId> = self.jobs.keys().copied().collect();
+        let leases: Vec<LeaseId> = self.jobs.iter().map(|(lease, _)| lease).collect();
         for lease in leases {
-            match self.jobs[&lease].stage {
+            match self.jobs[lease].stage {
                 Stage::Options(_) => {
                     self.release(lease, ReleaseWhy::Stopped, out);
-                    self.jobs.remove(&lease);
+                    self.jobs.remove(lease);
                 }
                 Stage::Fetching { .. } => {
                     self.release(lease, ReleaseWhy::Stopped, out);

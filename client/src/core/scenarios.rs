@@ -2,7 +2,7 @@
 
 use moji_proto::message::{Backend, Exit, Phase, ToBuilder, Verdict, Which};
 use moji_proto::refusal::RejectCode;
-use moji_proto::{Bytes, Digest, FileName, Hasher, Line};
+use moji_proto::{Bytes, Digest, FileName, Hasher, LeaseId, Line};
 
 use super::*;
 
@@ -171,7 +171,7 @@ impl Script {
     /// Sends all pieces that are asked for.
     fn fetch(&mut self, counter: u32) -> &mut Script {
         let srpm = srpm();
-        while let Stage::Fetching { got, asked, .. } = self.builder.jobs[&lease(counter)].stage {
+        while let Stage::Fetching { got, asked, .. } = self.builder.jobs[lease(counter)].stage {
             let end = asked.min(got + 32_000);
             self.data(counter, got, &srpm[got as usize..end as usize]);
         }

@@ -3,8 +3,6 @@
 //! Owns who is allowed to say what in which state of the link; whatever comes at the wrong moment
 //! ends the session, as the hub does with us.
 
-use std::collections::BTreeSet;
-
 use moji_proto::limits::{HELD_MAX, PING_EVERY_MS, SILENCE_MAX_MS};
 use moji_proto::message::{FromBuilder, Phase, ToBuilder};
 use moji_proto::refusal::RejectCode;
@@ -39,13 +37,14 @@ impl Builder {
             held.push(held_message(released.lease, &released.srpm, released.digest, Phase::Fetch));
         }
         held.truncate(usize::from(HELD_MAX));
-        let unanswered: BTreeSet<LeaseId> = held
-            .iter()
-            .filter_map(|message| match message {
-                FromBuilder::Held { lease, .. } => Some(*lease),
-                _ => None,
-            })
-            .collect();
+        let mut unanswered: Vec<LeaseId> = Vec::new();
+        for message in &held {
+            if let FromBuilder::Held { lease, .. } = message
+                && !unanswered.contains(lease)
+            {
+                unanswered.push(*lease);
+            }
+        }
         let config = &self.config;
         out.push(Effect::Send(FromBuilder::Register {
             name: config.name.clone(),
@@ -110,8 +109,8 @@ impl Builder {
         }
         // A job whose options did not all come was never begun; the hub's lease times out or is
         // offered again.
-        self.jobs.retain(|_, job| !matches!(job.stage, Stage::Options(_)));
-        for job in self.jobs.values_mut() {
+        self.jobs.retain(|job| !matches!(job.stage, Stage::Options(_)));
+        for (_, job) in self.jobs.iter_mut() {
             job.lose_session();
         }
     }
@@ -212,13 +211,14 @@ impl Builder {
 
     /// Takes one answer to a `Held` off the list; false if none was due.
     fn answered(&mut self, now: Time, lease: LeaseId, out: &mut Vec<Effect>) -> bool {
-        let due = self
-            .link
-            .session()
-            .is_some_and(|session| session.repos_left == Some(0) && session.unanswered.remove(&lease));
+        let due =
+            self.link.session().filter(|session| session.repos_left == Some(0)).is_some_and(|session| {
+                let at = session.unanswered.iter().position(|due| *due == lease);
+                at.map(|at| session.unanswered.swap_remove(at)).is_some()
+            });
         if !due {
             // `Done` and `Gone` may also come later, when something ended behind our back.
-            let known = self.link.is_up() && (self.jobs.contains_key(&lease) || self.is_past(lease));
+            let known = self.link.is_up() && (self.jobs.get(lease).is_some() || self.is_past(lease));
             if !known {
                 self.fault(now, "answered for a lease that was not asked about", out);
             }

@@ -7,7 +7,6 @@
 //! Term ──mock gone, or 10 s──▶ Sweep ──nothing left, or 3 s──▶ Clean 0 ──▶ Clean 1 ──▶ done
 //! ```
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::process::Child;
@@ -20,6 +19,7 @@ use nix::unistd::Pid;
 
 use crate::core::{Event, JobRecord};
 use crate::files;
+use crate::jobmap::JobMap;
 use crate::launch::{JobFolder, Launch, MARKER, Tools};
 use crate::proc::{self, Belongs, Process};
 use crate::shim;
@@ -68,7 +68,7 @@ struct Killing {
 pub(super) struct ChildrenSet {
     state: StateFolder,
     tools: Tools,
-    running: BTreeMap<LeaseId, Running>,
+    running: JobMap<Running>,
     killing: Vec<Killing>,
     /// Children that only have to be reaped.
     ending: Vec<Child>,
@@ -82,7 +82,7 @@ impl ChildrenSet {
         ChildrenSet {
             state,
             tools,
-            running: BTreeMap::new(),
+            running: JobMap::default(),
             killing: Vec::new(),
             ending: Vec::new(),
             look_at: Time(0),
@@ -116,7 +116,7 @@ impl ChildrenSet {
             return;
         }
         let folder = self.state.job(lease);
-        if let Some(running) = self.running.remove(&lease) {
+        if let Some(running) = self.running.remove(lease) {
             self.ending.extend(running.child);
         }
         let Ok(launch) = folder.launch() else {
@@ -165,16 +165,16 @@ impl ChildrenSet {
         if now >= self.look_at && !self.running.is_empty() {
             self.look_at = now.plus_ms(LOOK_EVERY_MS);
             let mut over = Vec::new();
-            for (lease, running) in &mut self.running {
-                let (seen, ended) = running.look(*lease, room);
+            for (lease, running) in self.running.iter_mut() {
+                let (seen, ended) = running.look(lease, room);
                 events.extend(seen);
                 if let Some(ended) = ended {
                     events.extend([ended]);
-                    over.push(*lease);
+                    over.push(lease);
                 }
             }
             for lease in over {
-                let running = self.running.remove(&lease);
+                let running = self.running.remove(lease);
                 self.ending.extend(running.and_then(|running| running.child));
             }
         }
