@@ -113,7 +113,12 @@ enum State {
     Over,
 }
 
+/// An acceptor's step. Called by a pointer that only [`Channel::accept`] leads to, so that the linker leaves the hub's
+/// half of the handshake out of the client.
+type Step<S> = fn(&mut Channel, Box<S>, &mut Vec<u8>) -> Result<Option<Event>, ChannelError>;
+
 struct Waiting {
+    step: Step<Waiting>,
     versions: Versions,
     key: SecretKey,
     builder_secrets: Vec<Psk>,
@@ -121,6 +126,7 @@ struct Waiting {
 }
 
 struct Answered {
+    step: Step<Answered>,
     noise: Answer,
     secrets: Vec<Psk>,
     role: Role,
@@ -163,6 +169,7 @@ impl Channel {
     #[must_use]
     pub fn accept(accept: Accept<'_>) -> Channel {
         let waiting = Waiting {
+            step: Channel::receive_first,
             versions: accept.versions,
             key: accept.key.clone(),
             builder_secrets: accept.builder_secrets.to_vec(),
@@ -331,8 +338,8 @@ impl Channel {
         };
         let taken = self.fill(input, want);
         let event = match std::mem::replace(&mut self.state, State::Over) {
-            State::Waiting(waiting) => self.receive_first(waiting, out)?,
-            State::Answered(answered) => self.receive_third(answered)?,
+            State::Waiting(waiting) => (waiting.step)(self, waiting, out)?,
+            State::Answered(answered) => (answered.step)(self, answered, out)?,
             State::Calling(calling) => self.receive_second(calling, out)?,
             State::Open(_) | State::Over => unreachable!("the caller matched the state"),
         };
@@ -354,7 +361,7 @@ impl Channel {
             self.state = State::Waiting(waiting);
             return Ok(None);
         };
-        let Waiting { versions: ours, key, builder_secrets, operator_secrets } = *waiting;
+        let Waiting { versions: ours, key, builder_secrets, operator_secrets, .. } = *waiting;
         let chosen = choose(ours, theirs);
         let welcome = Welcome { chosen: chosen.unwrap_or(0), versions: ours }.to_bytes();
         let (noise, second) = Answer::new(key, hello, first, &welcome, || *fresh())?;
@@ -367,7 +374,8 @@ impl Channel {
             Role::Operator => operator_secrets,
         };
         self.buffer.clear();
-        self.state = State::Answered(Box::new(Answered { noise, secrets, role, version }));
+        let answered = Answered { step: Channel::receive_third, noise, secrets, role, version };
+        self.state = State::Answered(Box::new(answered));
         Ok(None)
     }
 
@@ -407,12 +415,16 @@ impl Channel {
     }
 
     /// The acceptor has a part of the third message.
-    fn receive_third(&mut self, answered: Box<Answered>) -> Result<Option<Event>, ChannelError> {
+    fn receive_third(
+        &mut self,
+        answered: Box<Answered>,
+        _: &mut Vec<u8>,
+    ) -> Result<Option<Event>, ChannelError> {
         let Ok(third) = <&[u8; THIRD_BYTES]>::try_from(&self.buffer[..]) else {
             self.state = State::Answered(answered);
             return Ok(None);
         };
-        let Answered { noise, secrets, role, version } = *answered;
+        let Answered { noise, secrets, role, version, .. } = *answered;
         let (noise, peer, secret) = noise.read_third(third, &secrets)?.ok_or(ChannelError::WrongSecret)?;
         self.buffer.clear();
         self.state = State::Open(Box::new(Open { noise, refusable: false }));

@@ -9,6 +9,7 @@
 
 pub mod bytes;
 pub mod channel;
+mod curve;
 pub mod hello;
 pub mod ids;
 pub mod limits;

@@ -6,10 +6,10 @@
 use std::fmt;
 
 use argon2::{Algorithm, Argon2, Params};
-use snow::params::DHChoice;
 use snow::resolvers::{CryptoResolver as _, DefaultResolver};
 use zeroize::Zeroize as _;
 
+use crate::curve;
 use crate::ids::PublicKey;
 
 /// A passphrase with fewer characters than this is worth a warning.
@@ -82,11 +82,7 @@ impl SecretKey {
     /// The public key that belongs to it. Costs a multiplication on the curve: keep the result.
     #[must_use]
     pub fn public(&self) -> PublicKey {
-        let mut dh = DefaultResolver.resolve_dh(&DHChoice::Curve25519).expect("snow has use-curve25519");
-        dh.set(&self.0);
-        let mut public = [0; 32];
-        public.copy_from_slice(dh.pubkey());
-        PublicKey(public)
+        PublicKey(curve::public(&self.0))
     }
 }
 
