@@ -10,9 +10,9 @@
 //! |---|---|
 //! | `options.rs` | what a seed draws |
 //! | `world.rs` | time, events, faults, the two phases |
-//! | `hub.rs` | the shells of the hub's cores and its reactor |
+//! | `hub.rs`, `hub/` | the shells of the hub's cores, its start, watch and reactor |
 //! | `board.rs` | a board: state folder, mock, socket |
-//! | `disk.rs` | the hub's disk with a volatile and a durable view |
+//! | `disk.rs`, `disk/` | the hub's disk with a volatile and a durable view |
 //! | `pipe.rs` | one direction of a connection |
 //! | `check.rs` | what must hold after every step |
 //! | `planted.rs` | bugs that must be found |

@@ -1,0 +1,231 @@
+//! The shells of the hub's actors: leases, queue, transfers, repo.
+//!
+//! Owns who is told what, and where the checker listens. Any effect may be the last one before a crash.
+
+use super::*;
+
+impl Hub {
+    pub(super) fn run_leases(&mut self, world: &mut World, now: Time) {
+        let count = world.dice.within(1, BATCH_MAX) as usize;
+        let batch: Vec<leases::Msg> = (0..count).filter_map(|_| self.for_leases.pop_front()).collect();
+        self.handle_leases(world, now, batch);
+    }
+
+    pub(super) fn handle_leases(&mut self, world: &mut World, now: Time, batch: Vec<leases::Msg>) {
+        let mut msgs = batch;
+        msgs.retain(|msg| match msg {
+            // What a forged ruling came to is not for leases, which know better.
+            leases::Msg::Settled { lease, .. } | leases::Msg::Unsealed { lease } => {
+                !self.forged.contains(lease)
+            }
+            _ => true,
+        });
+        let effects = self.store.run(&mut self.leases, now, msgs);
+        for effect in effects {
+            if world.dies() {
+                return;
+            }
+            self.leases_effect(world, effect, false);
+        }
+    }
+
+    pub(super) fn leases_effect(&mut self, world: &mut World, effect: leases::Effect, found: bool) {
+        match effect {
+            leases::Effect::Welcome(session) => {
+                let registered = ToBuilder::Registered {
+                    time_unix_s: self.clock.unix_s(),
+                    ping_s: 20,
+                    http_port: 6780,
+                    repos: 1,
+                };
+                self.command(Command::Send(session, registered));
+                self.command(Command::Send(session, ToBuilder::Repo { place: Line::lossy("/repo") }));
+            }
+            leases::Effect::Log(_, text) => world.say(|| format!("leases: {text}")),
+            leases::Effect::Send(session, msg) => {
+                if let ToBuilder::Done { lease } = msg {
+                    world.check.done(&world.disk, lease);
+                }
+                if let ToBuilder::Gone { lease } = msg
+                    && world.planted == Some(Planted::AcceptStale)
+                    && let Some((held, builder)) = self.reported.remove(&lease)
+                {
+                    let HeldLease { lease, srpm, digest, phase } = held;
+                    let options = Vec::new();
+                    return self.tell_transfers(transfers::Msg::Adopt {
+                        lease,
+                        session,
+                        builder,
+                        srpm,
+                        digest,
+                        phase,
+                        options,
+                    });
+                }
+                self.command(Command::Send(session, msg));
+            }
+            leases::Effect::Close(session, code) => self.command(Command::Close(session, code)),
+            leases::Effect::Queue(msg) => self.leases_to_queue(world, msg, found),
+            leases::Effect::Transfers(msg) => self.leases_to_transfers(world, msg),
+            leases::Effect::Journal(_)
+            | leases::Effect::JournalLater(_)
+            | leases::Effect::Move { .. }
+            | leases::Effect::Inspect { .. } => unreachable!("the store ran it"),
+        }
+    }
+
+    pub(super) fn leases_to_queue(&mut self, world: &mut World, msg: queue::Msg, found: bool) {
+        match &msg {
+            queue::Msg::Granted { srpm, lease, builder } => {
+                self.srpms.insert(*lease, srpm.clone());
+                world.check.granted(*lease, srpm, *builder, found);
+            }
+            queue::Msg::Ended { lease, end, .. } => {
+                world.check.ended(*lease);
+                let returned = matches!(end, LeaseEnd::Returned(_));
+                if returned && world.planted == Some(Planted::ForgetRequeue) && world.dice.chance(500_000) {
+                    return;
+                }
+            }
+            queue::Msg::StopLeasing { .. } => self.stopped = true,
+            _ => {}
+        }
+        self.tell_queue(msg);
+    }
+
+    pub(super) fn leases_to_transfers(&mut self, world: &mut World, msg: transfers::Msg) {
+        match &msg {
+            transfers::Msg::Open { lease, .. } => world.check.opened(*lease),
+            transfers::Msg::Adopt { lease, builder, .. } => world.check.adopted(*lease, builder.id),
+            transfers::Msg::Stale { lease } if world.planted == Some(Planted::AcceptStale) => {
+                self.forged.push(*lease);
+                let ruling = Ruling::Publish { held: None };
+                return self.tell_transfers(transfers::Msg::Ruling { lease: *lease, ruling });
+            }
+            _ => {}
+        }
+        self.tell_transfers(msg);
+    }
+
+    pub(super) fn run_queue(&mut self, world: &mut World, now: Time) {
+        if self.looked_ms.is_none_or(|at| now.0 - at >= SPACE_EVERY_MS) {
+            self.looked_ms = Some(now.0);
+            if let Ok((free_bytes, total)) = world.disk.space(Path::new("repo")) {
+                let floor_bytes = queue::space_floor(total);
+                self.handle_queue(world, now, queue::Msg::Space { free_bytes, floor_bytes });
+            }
+        }
+        if !world.dying
+            && let Some(msg) = self.for_queue.pop_front()
+        {
+            self.handle_queue(world, now, msg);
+        }
+    }
+
+    pub(super) fn handle_queue(&mut self, world: &mut World, now: Time, msg: queue::Msg) {
+        let mut out = Vec::new();
+        self.queue.handle(now, msg, &mut out);
+        for effect in out {
+            if world.dies() {
+                return;
+            }
+            match effect {
+                queue::Effect::Leases(msg) => self.tell_leases(msg),
+                queue::Effect::Transfers(msg) => self.tell_transfers(msg),
+                queue::Effect::Send(session, msg) => self.command(Command::Send(session, msg)),
+                queue::Effect::History(note) => {
+                    if let Note::Ended { srpm, lease, verdict, charged, .. } = &note {
+                        world.check.verdict(srpm, *lease, *verdict, *charged, now.0);
+                    }
+                    world.memory.note(&note);
+                }
+                queue::Effect::Log(_, text) => world.say(|| format!("queue: {text}")),
+            }
+        }
+    }
+
+    pub(super) fn handle_transfers(&mut self, world: &mut World, now: Time, msg: transfers::Msg) {
+        if let transfers::Msg::Done { lease, done: Done::Committed(outcome) } = &msg {
+            let srpm = self.srpms.get(lease).cloned();
+            world.check.committed(&world.disk, *lease, srpm, outcome);
+        }
+        let mut out = Vec::new();
+        self.transfers.handle(now, msg, &mut out);
+        for effect in out {
+            if world.dies() {
+                return;
+            }
+            match effect {
+                transfers::Effect::Io { lease, op } => {
+                    if let Op::Commit(sealed) = &op {
+                        world.check.commits(lease, sealed.about.builder.as_ref().map(|b| b.id));
+                    }
+                    let slow = world.chance(20_000);
+                    let ms = if slow { world.dice.within(1_000, 20_000) } else { world.dice.below(6) };
+                    world.hub_after(ms, |run| Ev::Io(run, lease, Box::new(op)));
+                }
+                transfers::Effect::Send(session, msg) => {
+                    let to = self.conns.get(&session).and_then(|conn| conn.builder);
+                    match &msg {
+                        ToBuilder::Job { lease, .. } => world.check.job(*lease, to),
+                        ToBuilder::Accepted { lease, .. } => world.check.accepted(&world.disk, *lease, to),
+                        _ => {}
+                    }
+                    self.command(Command::Send(session, msg));
+                }
+                transfers::Effect::Consumed(session, bytes) => {
+                    self.command(Command::Consumed(session, bytes))
+                }
+                transfers::Effect::Close(session, code) => self.command(Command::Close(session, code)),
+                transfers::Effect::Leases(msg) => self.tell_leases(msg),
+                transfers::Effect::Queue(msg) => {
+                    self.stopped |= matches!(msg, queue::Msg::StopLeasing { .. });
+                    self.tell_queue(msg);
+                }
+                transfers::Effect::Repo(msg) => self.tell_repo(msg),
+                transfers::Effect::Log(_, text) => world.say(|| format!("transfers: {text}")),
+            }
+        }
+    }
+
+    /// A worker does an operation.
+    pub(in crate::sim) fn io(&mut self, world: &mut World, lease: LeaseId, op: Op) {
+        self.tick_clock(world);
+        let done = self.worker.run(lease, op);
+        if !world.dies() {
+            self.tell_transfers(transfers::Msg::Done { lease, done });
+        }
+    }
+
+    pub(super) fn handle_repo(&mut self, world: &mut World, now: Time, msg: repo::Msg) {
+        let mut out = Vec::new();
+        self.repo.handle(now, msg, &mut out);
+        for effect in out {
+            if world.dies() {
+                return;
+            }
+            match effect {
+                repo::Effect::Index(paths) => {
+                    let ms = world.dice.within(10, 3_000);
+                    world.hub_after(ms, |run| Ev::Index(run, paths));
+                }
+                repo::Effect::Sweep => {
+                    let _ = self.indexer.sweep();
+                }
+                repo::Effect::Queue(msg) => self.tell_queue(msg),
+                repo::Effect::Log(_, text) => world.say(|| format!("repo: {text}")),
+            }
+        }
+    }
+
+    /// The indexer makes an index.
+    pub(in crate::sim) fn index(&mut self, world: &mut World, paths: &[String]) {
+        self.tick_clock(world);
+        let fails = world.chance(world.opt.index_fails);
+        *self.index_fails.lock().unwrap_or_else(PoisonError::into_inner) = fails;
+        let made = self.indexer.publish(paths).map_err(|error| error.to_string());
+        if !world.dies() {
+            self.tell_repo(repo::Msg::Indexed(made));
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The start of a hub over what its disk holds, as the daemon's own does it.
+//!
+//! Owns the order of recovery, history and the first look at the folders. Decides nothing.
+
+use super::*;
+
+impl Hub {
+    /// Starts a hub over what the disk holds, as `run.rs` does. None if it could not start.
+    pub(in crate::sim) fn start(world: &mut World, unix_off_s: i64) -> Option<Hub> {
+        let clock = Arc::new(SimClock::default());
+        let now_unix = unix(world.now_ms, unix_off_s);
+        clock.set(0, now_unix);
+        let disk: Arc<dyn Disk> = Arc::new(world.disk.clone());
+        let Recovered { mut past, results, journal } = match recover(&disk, &world.folders, now_unix) {
+            Ok(recovered) => recovered,
+            Err(error) => {
+                world.say(|| format!("hub: failed to put the folders right: {error}"));
+                return None;
+            }
+        };
+        if world.disk.is_off() {
+            return None;
+        }
+        if world.planted == Some(Planted::ReuseId) {
+            past.incarnation = UNIX_S;
+        }
+        let index_fails = Arc::new(Mutex::new(false));
+        let program = FakeCreaterepo { disk: world.disk.clone(), fails: index_fails.clone() };
+        let work = world.folders.state.join("index");
+        let mut indexer =
+            Indexer::new(disk.clone(), clock.clone(), Box::new(program), world.folders.repo.clone(), work);
+        if indexer.ensure_exists().is_err() || world.disk.is_off() {
+            return None;
+        }
+        let limits = transfers::Limits::default();
+        let queue_config = queue::Config {
+            attempts: 5,
+            retry_pause_ms: world.opt.retry_pause_ms,
+            target: None,
+            started: Time(0),
+        };
+        let mut first = Vec::new();
+        let config = leases::Config { grace_ms: world.opt.grace_ms };
+        let leases = Leases::new(config, past, Time(0), &mut first);
+        let mut in_order: Vec<_> = results.iter().collect();
+        in_order.sort_by_key(|found| (found.result.committed_unix_s, found.folder.len()));
+        let published = in_order.into_iter().filter_map(published).collect();
+        let mut hub = Hub {
+            started_ms: world.now_ms,
+            unix_off_s,
+            leases,
+            store: Store::new(disk.clone(), world.folders.clone(), journal),
+            queue: Queue::new(queue_config),
+            transfers: Transfers::new(limits),
+            repo: Repo::new(published),
+            intake: Intake::new(intake::TRUNCATED_AFTER_MS),
+            worker: Worker::new(disk, clock.clone(), world.folders.clone()),
+            indexer,
+            index_fails,
+            clock,
+            for_leases: VecDeque::new(),
+            for_queue: VecDeque::new(),
+            for_transfers: VecDeque::new(),
+            for_repo: VecDeque::new(),
+            for_net: VecDeque::new(),
+            order: VecDeque::new(),
+            conns: BTreeMap::new(),
+            by_conn: BTreeMap::new(),
+            builders: BTreeMap::new(),
+            last_session: 0,
+            looked_ms: None,
+            armed_ms: None,
+            stopped: false,
+            reported: BTreeMap::new(),
+            forged: Vec::new(),
+            srpms: BTreeMap::new(),
+        };
+        hub.remember(world, &results);
+        world.check.hub_started();
+        world.check.after_recovery(&world.disk);
+        for effect in first {
+            hub.leases_effect(world, effect, true);
+        }
+        let _ = world.disk.take_changes();
+        hub.intake(world, intake::Msg::Rescan);
+        Some(hub)
+    }
+
+    pub(super) fn remember(&mut self, world: &World, results: &[moji_server::recovery::RepoResult]) {
+        for (srpm, attempts) in &world.memory.charged {
+            self.tell_queue(queue::Msg::Charged { srpm: srpm.clone(), attempts: attempts.clone() });
+        }
+        if let Some(arch) = world.memory.target.clone() {
+            self.tell_queue(queue::Msg::Target { arch });
+        }
+        for found in results {
+            let result = &found.result;
+            if result.verdict == Verdict::Success.as_str() && result.held.is_none() {
+                let binaries = result.files.iter().filter(|file| !file.is_source);
+                let binaries = binaries.filter_map(|file| file.package.clone()).collect();
+                self.tell_queue(queue::Msg::Known { source: result.source.clone(), binaries });
+            }
+        }
+    }
+}
+
+fn published(found: &moji_server::recovery::RepoResult) -> Option<repo::Published> {
+    let result = &found.result;
+    if result.verdict != Verdict::Success.as_str() || result.held.is_some() {
+        return None;
+    }
+    let rpms = result.files.iter().filter(|file| file.package.is_some());
+    let rpms = rpms.filter_map(|file| FileName::new(file.name.clone()).ok()).collect();
+    Some(repo::Published { folder: found.folder.clone(), rpms })
+}
