@@ -12,7 +12,7 @@ use moji_client::effects::{Children, Clock, Link, PieceOf, Store, World};
 use moji_proto::channel::Channel;
 use moji_proto::message::{Backend, FromBuilder, Message as _, Which};
 use moji_proto::secret::SecretKey;
-use moji_proto::{Bytes, Digest, FileName, LeaseId, Line, Time};
+use moji_proto::{Bytes, Digest, FileName, LeaseId, Line, PublicKey, Time};
 
 use super::dice::Dice;
 
@@ -108,6 +108,8 @@ pub(super) struct Around {
 pub(super) struct Board {
     /// Its key.
     pub(super) key: SecretKey,
+    /// The public half of it.
+    pub(super) public: PublicKey,
     /// Memory, MiB.
     pub(super) memory_mib: u32,
     /// The client, while it runs.
@@ -131,8 +133,10 @@ impl Board {
         // Not the first byte: its low bits do not count in a Curve25519 key.
         let mut key = [7; 32];
         key[8..16].copy_from_slice(&(number as u64 + 1).to_le_bytes());
+        let key = SecretKey::from_bytes(key);
         Board {
-            key: SecretKey::from_bytes(key),
+            public: key.public(),
+            key,
             memory_mib,
             core: None,
             around: Around {

@@ -270,9 +270,9 @@ impl Checker {
             serde_json::from_slice(&bytes).map_err(|error| format!("repo/{folder}: {error}"))?;
         let mut files = BTreeMap::from([("result.json".to_owned(), Digest::of(&bytes))]);
         for file in &json.files {
-            let bytes = read(&file.name).ok_or_else(|| missing(&file.name))?;
-            let digest = Digest::of(&bytes);
-            if bytes.len() as u64 != file.size || digest.to_string() != file.digest {
+            let path = format!("repo/{folder}/{}", file.name);
+            let (size, digest) = disk.fingerprint(&path, durable).ok_or_else(|| missing(&file.name))?;
+            if size != file.size || digest.to_string() != file.digest {
                 return Err(format!("repo/{folder}/{} is not what result.json says", file.name));
             }
             files.insert(file.name.clone(), digest);

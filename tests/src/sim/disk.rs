@@ -11,6 +11,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use moji_proto::Digest;
 use moji_server::disk::{Disk, File, Folders, Stat};
 
 use super::dice::Dice;
@@ -26,11 +27,59 @@ enum Node {
 
 type Names = BTreeMap<String, Node>;
 
+/// What a power cut leaves of a file that was changed since its last sync.
+#[derive(Debug)]
+enum Durable {
+    /// So many bytes of what programs see: the rest was appended.
+    Front(usize),
+    /// These.
+    Bytes(Vec<u8>),
+}
+
 #[derive(Debug, Default)]
 struct Content {
     now: Vec<u8>,
     /// What a power cut leaves; None while it equals `now`.
-    durable: Option<Vec<u8>>,
+    durable: Option<Durable>,
+    /// Digest of `now`, once somebody asked for it.
+    digest: Option<Digest>,
+}
+
+impl Content {
+    fn new(now: Vec<u8>) -> Content {
+        Content { now, durable: None, digest: None }
+    }
+
+    /// The bytes to be changed, from `at` on only.
+    fn change(&mut self, at: usize) -> &mut Vec<u8> {
+        self.digest = None;
+        match self.durable {
+            None if at >= self.now.len() => self.durable = Some(Durable::Front(self.now.len())),
+            None => self.durable = Some(Durable::Bytes(self.now.clone())),
+            Some(Durable::Front(front)) if at < front => {
+                self.durable = Some(Durable::Bytes(self.now[..front].to_vec()));
+            }
+            Some(_) => {}
+        }
+        &mut self.now
+    }
+
+    fn durable(&self) -> &[u8] {
+        match &self.durable {
+            None => &self.now,
+            Some(Durable::Front(front)) => &self.now[..*front],
+            Some(Durable::Bytes(bytes)) => bytes,
+        }
+    }
+
+    /// Length and digest of what programs see, or of what a power cut leaves.
+    fn fingerprint(&mut self, durable: bool) -> (u64, Digest) {
+        if durable && self.durable.is_some() {
+            let bytes = self.durable();
+            return (bytes.len() as u64, Digest::of(bytes));
+        }
+        (self.now.len() as u64, *self.digest.get_or_insert_with(|| Digest::of(&self.now)))
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -234,6 +234,16 @@ impl Options {
     }
 }
 
+/// Length of a file: mostly a piece, now and then a few, seldom more than a window.
+fn bytes(d: &mut Dice) -> usize {
+    let (low, high) = match d.below(100) {
+        0..=1 => (300_000, 500_000),
+        2..=11 => (30_000, 100_000),
+        _ => (1, 3_000),
+    };
+    d.within(low, high) as usize
+}
+
 fn package(d: &mut Dice, i: usize, count: usize, faults_ms: u64) -> Package {
     let other = d.below(count as u64) as usize;
     let nature = match d.below(20) {
@@ -248,8 +258,8 @@ fn package(d: &mut Dice, i: usize, count: usize, faults_ms: u64) -> Package {
     };
     Package {
         nature,
-        payload_bytes: if d.chance(100_000) { 400_000 } else { d.within(1, 3_000) as usize },
-        log_bytes: if d.chance(100_000) { 500_000 } else { d.within(1, 3_000) as usize },
+        payload_bytes: bytes(d),
+        log_bytes: bytes(d),
         dropped_ms: if d.chance(600_000) { 0 } else { d.below(faults_ms) },
         build_ms: *d.pick(&[500, 5_000, 30_000, 120_000]),
     }

@@ -5,13 +5,14 @@
 //! belongs.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use moji_client::core::{Effect, Event, ResultFile, Summary};
 use moji_client::effects::perform;
 use moji_proto::channel::{self, Channel, Connect};
 use moji_proto::hello::{Role, Versions};
 use moji_proto::message::{Backend, Exit, Message as _, Phase, ToBuilder, Which};
-use moji_proto::{Digest, FileName, LeaseId, Line, Time};
+use moji_proto::{Digest, FileName, LeaseId, Line, PublicKey, Time};
 use moji_server::core::transfers::Op;
 use moji_server::disk::Folders;
 use moji_server::net::session::End;
@@ -142,6 +143,9 @@ pub struct Stats {
     pub last_build_ms: u64,
 }
 
+/// Files that mock left.
+type Made = Rc<Vec<(ResultFile, Vec<u8>)>>;
+
 /// A simulated farm.
 pub(super) struct World {
     /// What was drawn.
@@ -157,6 +161,8 @@ pub(super) struct World {
     /// Where things are on it.
     pub(super) folders: Folders,
     hub: Option<Hub>,
+    /// The public half of its key.
+    hub_key: PublicKey,
     /// Which run of the hub it is.
     pub(super) hub_gen: u32,
     /// The hub dies of the present event.
@@ -176,7 +182,10 @@ pub(super) struct World {
     /// Taken out of the folders by people, to be put back.
     pocket: Vec<usize>,
     dropped: Vec<bool>,
-    srpms: Vec<Vec<u8>>,
+    /// Each package's SRPM and its digest.
+    srpms: Vec<(Vec<u8>, Digest)>,
+    /// What mock leaves of a package that builds, or does not.
+    made: BTreeMap<(usize, bool), Made>,
     faults_on: bool,
     healed_ms: u64,
     /// The bug that is planted.
@@ -208,7 +217,12 @@ impl World {
         let boards: Vec<Board> =
             boards.map(|(i, memory)| Board::new(i, *memory, Dice::new(dice.bits()))).collect();
         let srpms = opt.packages.iter().enumerate();
-        let srpms = srpms.map(|(i, p)| rpm::source(&format!("p{i}"), 1, p.payload_bytes)).collect();
+        let srpms = srpms.map(|(i, p)| {
+            let bytes = rpm::source(&format!("p{i}"), 1, p.payload_bytes);
+            let digest = Digest::of(&bytes);
+            (bytes, digest)
+        });
+        let srpms = srpms.collect();
         let mut world = World {
             attempts: vec![0; boards.len()],
             dropped: vec![false; opt.packages.len()],
@@ -219,6 +233,7 @@ impl World {
             disk,
             folders,
             hub: None,
+            hub_key: hub::key().public(),
             hub_gen: 0,
             dying: false,
             hub_off_s: 0,
@@ -231,6 +246,7 @@ impl World {
             memory: Memory::default(),
             pocket: Vec::new(),
             srpms,
+            made: BTreeMap::new(),
             faults_on: opt.faults_ms > 0,
             healed_ms: 0,
             planted,

@@ -17,12 +17,12 @@ impl File for Open {
         let mut state = self.disk.call(true)?;
         state.guard(&self.path);
         let content = &mut state.contents[self.content];
-        content.durable.get_or_insert_with(|| content.now.clone());
         let end = offset as usize + buf.len();
-        if content.now.len() < end {
-            content.now.resize(end, 0);
+        let now = content.change(offset as usize);
+        if now.len() < end {
+            now.resize(end, 0);
         }
-        content.now[offset as usize..end].copy_from_slice(buf);
+        now[offset as usize..end].copy_from_slice(buf);
         Ok(())
     }
 
@@ -34,8 +34,7 @@ impl File for Open {
         let mut state = self.disk.call(false)?;
         state.guard(&self.path);
         let content = &mut state.contents[self.content];
-        content.durable.get_or_insert_with(|| content.now.clone());
-        content.now.resize(len as usize, 0);
+        content.change(len as usize).resize(len as usize, 0);
         Ok(())
     }
 
@@ -65,7 +64,7 @@ impl Disk for SimDisk {
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn File>> {
         let node = self.add(path, |state| {
-            state.contents.push(Content { now: Vec::new(), durable: None });
+            state.contents.push(Content::new(Vec::new()));
             Node::File(state.contents.len() - 1)
         })?;
         let Node::File(content) = node else { return Err(ErrorKind::IsADirectory.into()) };

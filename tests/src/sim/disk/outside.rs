@@ -42,7 +42,7 @@ impl SimDisk {
                 Some((_, Late::Names(upto))) => state.commit(upto),
                 Some((_, Late::Bytes(content, bytes))) => {
                     let content = &mut state.contents[content];
-                    content.durable = (content.now != bytes).then_some(bytes);
+                    content.durable = (content.now != bytes).then_some(Durable::Bytes(bytes));
                 }
                 None => {}
             }
@@ -68,19 +68,24 @@ impl SimDisk {
         state.names = state.durable.clone();
         for content in &mut state.contents {
             let Some(durable) = content.durable.take() else { continue };
-            if content.now.starts_with(&durable) {
-                let extra = (content.now.len() - durable.len()) as u64;
-                content.now.truncate(durable.len() + dice.below(extra + 1) as usize);
-            } else {
-                content.now = durable;
-            }
+            content.digest = None;
+            let front = match durable {
+                Durable::Bytes(bytes) if content.now.starts_with(&bytes) => bytes.len(),
+                Durable::Bytes(bytes) => {
+                    content.now = bytes;
+                    continue;
+                }
+                Durable::Front(front) => front,
+            };
+            let extra = (content.now.len() - front) as u64;
+            content.now.truncate(front + dice.below(extra + 1) as usize);
         }
     }
 
     /// Puts a durable file there, as somebody outside does; says its inode.
     pub(in crate::sim) fn put(&self, path: &str, bytes: &[u8]) -> u64 {
         let mut state = self.lock();
-        state.contents.push(Content { now: bytes.to_vec(), durable: None });
+        state.contents.push(Content::new(bytes.to_vec()));
         let node = Node::File(state.contents.len() - 1);
         state.outside(Op::Add(path.to_owned(), node));
         state.contents.len() as u64
@@ -133,9 +138,20 @@ impl SimDisk {
     pub(in crate::sim) fn durable_bytes(&self, path: &str) -> Option<Vec<u8>> {
         let state = self.lock();
         match state.durable.get(path) {
+            Some(Node::File(content)) => Some(state.contents[*content].durable().to_vec()),
+            _ => None,
+        }
+    }
+
+    /// Length and digest of a file as programs see it, or as a power cut would leave it at the worst.
+    #[must_use]
+    pub(in crate::sim) fn fingerprint(&self, path: &str, durable: bool) -> Option<(u64, Digest)> {
+        let mut state = self.lock();
+        let names = if durable { &state.durable } else { &state.names };
+        match names.get(path) {
             Some(Node::File(content)) => {
-                let content = &state.contents[*content];
-                Some(content.durable.as_ref().unwrap_or(&content.now).clone())
+                let content = *content;
+                Some(state.contents[content].fingerprint(durable))
             }
             _ => None,
         }

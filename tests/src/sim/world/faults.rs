@@ -14,8 +14,7 @@ impl World {
         let name = srpm_name(package);
         self.say(|| format!("somebody drops {name}"));
         self.check.absent.remove(&name);
-        let bytes = self.srpms[package].clone();
-        self.disk.put(&format!("source/{name}"), &bytes);
+        self.disk.put(&format!("source/{name}"), &self.srpms[package].0);
         self.tell_watch();
     }
 

@@ -9,10 +9,11 @@ impl World {
         let it = &self.boards[board];
         let Some(job) = it.around.folder.jobs.get(&lease) else { return };
         let package = number_of(&job.record.srpm);
-        let right = Digest::of(&job.srpm) == job.record.digest;
+        let (bytes, digest) = &self.srpms[package];
+        let right = job.srpm == *bytes && job.record.digest == *digest;
         let others = it.around.folder.jobs.iter().filter(|(id, job)| **id != lease && job.running.is_some());
         let others = others.count();
-        self.check.started(lease, it.key.public(), others, right);
+        self.check.started(lease, it.public, others, right);
         let ms = self.opt.packages[package].build_ms;
         // Boards differ, unless the farm is a model of which the build times are given.
         let ms = if self.opt.faults_ms > 0 { ms / 2 + self.dice.below(ms + 1) } else { ms };
@@ -63,31 +64,14 @@ impl World {
             }
             _ => (0, Vec::new()),
         };
-        let mut files = vec![(file_name("build.log"), vec![b'l'; plan.log_bytes])];
-        if code == 0 {
-            let (name, source) = match plan.nature {
-                Nature::Foreign => ("evil".to_owned(), rpm::source("evil", 1, 9)),
-                _ => (format!("p{package}"), self.srpms[package].clone()),
-            };
-            let mut binary = rpm::binary(&name, &name, 1, plan.payload_bytes);
-            if plan.nature == Nature::Damaged {
-                binary.iter_mut().rev().take(1).for_each(|byte| *byte ^= 1);
-            }
-            files.push((file_name(&format!("{name}-1-1.src.rpm")), source));
-            files.push((file_name(&format!("{name}-1-1.noarch.rpm")), binary));
-        }
-        let listed = files.iter().map(|(name, bytes)| ResultFile {
-            name: name.clone(),
-            size: bytes.len() as u64,
-            digest: Digest::of(bytes),
-        });
+        let made = self.results(package, code == 0);
         let summary = Summary {
             exit: Exit::Code(code),
             phase: Phase::Build,
             backend: Backend::Mock,
             seconds: 1,
             oom_kills: 0,
-            files: listed.collect(),
+            files: made.iter().map(|(file, _)| file.clone()).collect(),
             evidence,
         };
         self.say(|| format!("board{board} lease={lease} mock ends with {code}, lost {lost}"));
@@ -97,7 +81,7 @@ impl World {
         if lost {
             around.events.push_back(Event::ShimDied { lease });
         } else {
-            job.results = files.into_iter().collect();
+            job.results = made.iter().map(|(file, bytes)| (file.name.clone(), bytes.clone())).collect();
             job.summary = Some(summary.clone());
             around.events.push_back(Event::Ended { lease, summary });
         }
@@ -106,6 +90,34 @@ impl World {
             self.boards[board].around.events.clear();
         }
         self.board_run(board);
+    }
+
+    /// What mock leaves of a package: the same every time.
+    fn results(&mut self, package: usize, good: bool) -> Made {
+        if let Some(made) = self.made.get(&(package, good)) {
+            return made.clone();
+        }
+        let plan = &self.opt.packages[package];
+        let mut files = vec![(file_name("build.log"), vec![b'l'; plan.log_bytes])];
+        if good {
+            let (name, source) = match plan.nature {
+                Nature::Foreign => ("evil".to_owned(), rpm::source("evil", 1, 9)),
+                _ => (format!("p{package}"), self.srpms[package].0.clone()),
+            };
+            let mut binary = rpm::binary(&name, &name, 1, plan.payload_bytes);
+            if plan.nature == Nature::Damaged {
+                binary.iter_mut().rev().take(1).for_each(|byte| *byte ^= 1);
+            }
+            files.push((file_name(&format!("{name}-1-1.src.rpm")), source));
+            files.push((file_name(&format!("{name}-1-1.noarch.rpm")), binary));
+        }
+        let listed = |(name, bytes): (FileName, Vec<u8>)| {
+            let digest = Digest::of(&bytes);
+            (ResultFile { name, size: bytes.len() as u64, digest }, bytes)
+        };
+        let made: Made = Rc::new(files.into_iter().map(listed).collect());
+        self.made.insert((package, good), made.clone());
+        made
     }
 
     pub(super) fn killed(&mut self, board: usize, run: u32, lease: LeaseId, clean: bool) {

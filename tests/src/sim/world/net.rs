@@ -116,7 +116,7 @@ impl World {
             versions: Versions::OURS,
             key: &it.key,
             psk: hub::psk(),
-            hub_key: Some(hub::key().public()),
+            hub_key: Some(self.hub_key),
         };
         it.around.out.clear();
         let channel = Channel::connect(dial, &mut it.around.out);
