@@ -13,7 +13,7 @@ use moji_proto::{Digest, Hasher, LeaseId};
 
 use super::commit::result_json;
 use super::{READ_BYTES, Trouble, Worker, live_dir, synced, wrote};
-use crate::core::transfers::{About, Placed};
+use crate::core::transfers::{About, Done, Placed};
 use crate::disk::{Disk, File};
 use crate::result_json::{self as json_file, ResultFile, ResultJson};
 
@@ -114,7 +114,7 @@ impl Worker {
 
     /// The lease ended without a result: keeps what was followed of its logs, if anything, and drops the
     /// stage. Logs that there is no room for are lost: the stage makes room.
-    pub(super) fn discard(&self, lease: LeaseId, about: &About, why: &str) {
+    pub(super) fn discard(&self, lease: LeaseId, about: &About, why: &str) -> Done {
         let live = live_dir(&self.folders, lease);
         let heard = |which: Which| self.disk.stat(&live.join(which.file_name())).ok().flatten();
         if Which::ALL.into_iter().any(|which| heard(which).is_some_and(|stat| stat.len > 0)) {
@@ -125,7 +125,7 @@ impl Worker {
                 log::warn!("lease={lease} its logs are lost: {why}");
             }
         }
-        self.drop_stage(lease);
+        self.drop_stage(lease)
     }
 
     /// Drops all but the newest attempts of the package that `lease` was of.

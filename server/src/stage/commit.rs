@@ -25,7 +25,8 @@ fn words(ruling: &Ruling) -> (Verdict, &str, Option<&String>) {
 }
 
 impl Worker {
-    /// Carries out a ruling. `Committed` and `Kept` are true after a power cut too.
+    /// Carries out a ruling. `Committed` and `Kept` are true after a power cut too; the stage of what was
+    /// kept is still there.
     pub(super) fn commit(&self, lease: LeaseId, sealed: &Sealed) -> Result<Outcome, Trouble> {
         let (verdict, reason, held) = words(&sealed.ruling);
         let mut json = result_json(lease, &sealed.about, Some(&sealed.manifest), verdict.as_str(), reason);
@@ -37,7 +38,6 @@ impl Worker {
         json.evidence.extend(dropped);
         if matches!(sealed.ruling, Ruling::Return { .. }) {
             self.keep_attempt(lease, json, &sealed.placed)?;
-            self.drop_stage(lease);
             return Ok(Outcome::Kept { verdict });
         }
         self.gather(lease, sealed, &mut json)?;

@@ -123,14 +123,8 @@ impl Worker {
             Op::Finish { file, size, digest } => self.finish(lease, *file, *size, *digest),
             Op::Verify { files } => self.verify(lease, files),
             Op::Commit(sealed) => self.commit(lease, sealed).map(Done::Committed),
-            Op::Discard { about, why } => {
-                self.discard(lease, about, why);
-                Ok(Done::Gone)
-            }
-            Op::Drop => {
-                self.drop_stage(lease);
-                Ok(Done::Gone)
-            }
+            Op::Discard { about, why } => Ok(self.discard(lease, about, why)),
+            Op::Drop => Ok(self.drop_stage(lease)),
         }
     }
 
@@ -263,11 +257,12 @@ impl Worker {
         }
     }
 
-    /// Removes a stage. Failing costs space only, and the next start tries again.
-    fn drop_stage(&self, lease: LeaseId) {
+    /// Removes a stage. Failing costs space only.
+    fn drop_stage(&self, lease: LeaseId) -> Done {
         let stage = self.stage(lease);
-        if let Err(error) = self.disk.remove_dir_all(&stage) {
-            log::warn!("lease={lease} failed to remove {}: {error}", stage.display());
+        match self.disk.remove_dir_all(&stage) {
+            Ok(()) => Done::Gone,
+            Err(error) => Done::Left(format!("failed to remove {}: {error}", stage.display())),
         }
     }
 }

@@ -19,6 +19,8 @@ pub(crate) struct Faults {
     pub(crate) full: AtomicBool,
     /// Syncing fails with EIO.
     pub(crate) sync: AtomicBool,
+    /// Removing stages fails with EIO.
+    pub(crate) remove: AtomicBool,
     /// So many calls that change something succeed, then all fail with ENOSPC; `u64::MAX` for never.
     pub(crate) full_after: AtomicU64,
 }
@@ -116,6 +118,10 @@ impl Disk for TestDisk {
     }
 
     fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        let is_stage = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".stage-"));
+        if is_stage && self.0.remove.load(Ordering::Relaxed) {
+            return Err(io::Error::from_raw_os_error(nix::errno::Errno::EIO as i32));
+        }
         Real.remove_dir_all(path)
     }
 

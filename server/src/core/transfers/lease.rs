@@ -7,7 +7,9 @@
 //!    Unfit                                                               │          ▼
 //!                      too large, or damaged three times: Verifying ◀────┘       Sealed
 //!                                                                                   │ Ruling
-//!   any ──Close, Stale──▶ Closing ──▶ Over ◀────────────────────────────────── Committing
+//!   any ──Close, Stale──▶ Closing ──▶ Over ◀─────────────────published────── Committing
+//!                            ▲ └─┘ the stage cannot be removed yet             │
+//!                            └──────────────────kept as an attempt─────────────┘
 //!   a write or sync failed ──▶ Spoiled (until the restart)
 //! ```
 //!
@@ -265,6 +267,8 @@ impl Lease {
     pub(super) fn adopt(&mut self, cx: &mut Cx<'_>, adoption: Adoption) {
         if let State::Closing(again) = &mut self.state {
             *again = Some(Box::new(adoption));
+            // It does not wait for a stage that could not be removed.
+            self.retry_at = None;
             return;
         }
         self.detach();
@@ -290,6 +294,12 @@ impl Lease {
             }
             _ => self.welcome_back(cx, digest),
         }
+    }
+
+    /// The builder is back with a lease whose result was settled; only its stage is still to go.
+    pub(super) fn settled_again(&mut self, session: SessionId) {
+        self.session = Some(session);
+        self.last = Some(session);
     }
 
     /// Says `Adopted`, if the builder works on the SRPM that is there.

@@ -102,6 +102,13 @@ impl Transfers {
                     out.push(Effect::Send(session, answer.clone()));
                     return;
                 }
+                if let Some(known) = self.leases.get_mut(&lease)
+                    && let Some(answer) = known.settled.clone()
+                {
+                    known.settled_again(session);
+                    out.push(Effect::Send(session, answer));
+                    return;
+                }
                 let about = About {
                     srpm: Some(srpm),
                     builder: Some(builder),

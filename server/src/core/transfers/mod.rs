@@ -319,6 +319,8 @@ pub enum Done {
     Committed(Outcome),
     /// Of `Discard` and `Drop`.
     Gone,
+    /// Of `Discard` and `Drop`: the stage cannot be removed now.
+    Left(String),
     /// The system is short of something (space, descriptors): nothing was lost, try this again later.
     Later {
         /// What was to be done.

@@ -18,6 +18,10 @@ use crate::rpmfile::Nevra;
 /// sees it go on at once, and a full disk is not hammered.
 const RETRY_MS: u64 = 5_000;
 
+/// Pause before a stage that could not be removed is tried again, milliseconds: nobody waits for it, and an
+/// error of a disk that stays is told once a minute.
+const DROP_AGAIN_MS: u64 = 60_000;
+
 impl Lease {
     /// What became of the operation that was with a worker.
     pub(super) fn done(&mut self, cx: &mut Cx<'_>, done: Done) {
@@ -49,6 +53,7 @@ impl Lease {
             Done::Verified { placed, dropped, defect } => self.verified(cx, placed, dropped, defect),
             Done::Committed(outcome) => self.committed(cx, outcome),
             Done::Gone => self.dropped(),
+            Done::Left(why) => self.left(cx, &why),
             Done::Failed(why) => self.failed(cx, why),
             Done::Damaged(why) => self.unfit(cx, why, true),
             Done::Broken(why) => self.broken(cx, &why),
@@ -203,6 +208,7 @@ impl Lease {
             Outcome::Committed { .. } => ToBuilder::Done { lease },
             Outcome::Kept { .. } => ToBuilder::Gone { lease },
         });
+        let kept = matches!(outcome, Outcome::Kept { .. });
         let answer = match ruling {
             Ruling::Publish { held } => {
                 if let (None, Outcome::Committed { folder, .. }) = (held, outcome) {
@@ -216,7 +222,26 @@ impl Lease {
             Ruling::Reject { why, .. } => ToBuilder::Rejected { lease, why },
         };
         self.send(cx, answer);
-        self.go(State::Over);
+        if kept {
+            self.push(Op::Drop, None);
+            self.go(State::Closing(None));
+        } else {
+            self.go(State::Over);
+        }
+    }
+
+    /// The stage cannot be removed. It costs space only, so a builder that is back does not wait for it.
+    fn left(&mut self, cx: &mut Cx<'_>, why: &str) {
+        match self.state {
+            State::Closing(None) => {
+                let seconds = DROP_AGAIN_MS / 1_000;
+                self.log(cx, log::Level::Warn, &format!("{why}; trying again every {seconds} s"));
+                self.push(Op::Drop, None);
+                self.retry_at = Some(cx.now.plus_ms(DROP_AGAIN_MS));
+            }
+            State::Closing(Some(_)) => self.dropped(),
+            _ => self.log(cx, log::Level::Warn, &format!("{why}; the next start tries again")),
+        }
     }
 
     /// The stage is gone.

@@ -461,3 +461,50 @@ fn builder_that_comes_back_just_as_its_result_is_settled_is_answered() {
         assert_eq!(hub.closed, []);
     }
 }
+
+#[test]
+fn stage_that_cannot_be_removed_is_removed_as_soon_as_it_can() {
+    // Simulation, seeds 3077, 7951 and 8029: it stayed until the next restart.
+    let built = build("hello", "1.0");
+    for returned in [false, true] {
+        let mut hub = Hub::new();
+        let mut builder = begun(&mut hub, &built);
+        builder.announce(&mut hub);
+        builder.upload(&mut hub);
+        hub.faults.remove.store(true, Ordering::Relaxed);
+        if returned {
+            hub.rule(lease(1), Ruling::Return { verdict: Verdict::Infra, reason: "x".into() });
+        } else {
+            hub.tell(Msg::Close { lease: lease(1), why: "expired".into() });
+        }
+        hub.work();
+        for _ in 0..2 {
+            assert_eq!(hub.list("working").len(), 2, "{:?}", hub.list("working"));
+            hub.wait();
+            hub.work();
+        }
+        hub.faults.remove.store(false, Ordering::Relaxed);
+        hub.wait();
+        hub.work();
+        assert_eq!(hub.list("working"), [built.source.0.as_str()]);
+        assert_eq!(hub.core.deadline(), None);
+    }
+}
+
+#[test]
+fn builder_that_comes_back_does_not_wait_for_a_stage_that_cannot_be_removed() {
+    let built = build("hello", "1.0");
+    let mut hub = Hub::new();
+    begun(&mut hub, &built);
+    hub.hear(
+        S1,
+        FromBuilder::Log { lease: lease(1), which: Which::Build, offset: 0, bytes: Bytes(vec![b'x']) },
+    );
+    hub.work();
+    hub.faults.remove.store(true, Ordering::Relaxed);
+    hub.tell(Msg::Close { lease: lease(1), why: "expired".into() });
+    hub.work();
+    hub.take_sent();
+    hub.adopt(lease(1), S2, &built);
+    assert!(matches!(hub.take_sent()[..], [ToBuilder::Adopted { .. }]));
+}
