@@ -188,6 +188,11 @@ impl Link {
             .map_or(0, |(hub_s, at)| (hub_s.saturating_add(now.since_ms(at) / 1000)).abs_diff(unix_s))
     }
 
+    /// For how long the hub's clock has not been heard in this session, milliseconds.
+    pub(super) fn knows_clock_for(&self, now: Time) -> u64 {
+        self.hub_clock.filter(|_| self.is_up()).map_or(0, |(_, at)| now.since_ms(at))
+    }
+
     pub(super) fn deadline(&self) -> Option<Time> {
         match &self.state {
             State::Down { retry_at } => *retry_at,

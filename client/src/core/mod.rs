@@ -48,6 +48,10 @@ const FAREWELL_MAX_MS: u64 = 1_500;
 /// How long `--once` tries to reach the hub before it gives up, milliseconds.
 const ONCE_REACH_MAX_MS: u64 = 10_000;
 
+/// How long an idle builder whose clock is off waits before it connects again to hear the hub's,
+/// milliseconds: it may be the hub's clock that was wrong and was put right, and only `Registered` tells it.
+const CLOCK_AGAIN_MS: u64 = 600_000;
+
 /// What the builder is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
@@ -255,6 +259,12 @@ impl Builder {
                 self.ping(out);
             }
             _ => {}
+        }
+        if trouble == Some(Trouble::Clock)
+            && self.jobs.is_empty()
+            && self.link.knows_clock_for(now) >= CLOCK_AGAIN_MS
+        {
+            self.fault(now, "asking for its clock again", out);
         }
     }
 

@@ -497,6 +497,35 @@ fn a_clock_a_day_off_takes_no_work_until_it_is_right() {
 }
 
 #[test]
+fn a_hub_whose_clock_was_put_right_gets_its_builder_back_without_a_restart() {
+    let mut script = Script::new(config());
+    // The board is right and the hub is two days behind, up to now.
+    script.measured.unix_s = HUB_S + 2 * CLOCK_SKEW_MAX_S;
+    script.begin(vec![], vec![]);
+    script.connect();
+    assert!(!script.said().contains(&FromBuilder::Ready));
+    for _ in 0..CLOCK_AGAIN_MS / 20_000 {
+        script.pass(20_000).pong();
+    }
+    script.pass(2_000);
+    assert_eq!(script.did().iter().filter(|did| **did == Effect::Connect).count(), 1);
+    script.on(Event::Connected);
+    let time_unix_s = script.measured.unix_s;
+    script.hear(ToBuilder::Registered { time_unix_s, ping_s: 20, http_port: 6780, repos: 0 });
+    assert!(script.said().contains(&FromBuilder::Ready));
+}
+
+#[test]
+fn a_builder_that_builds_does_not_leave_to_ask_for_the_clock() {
+    let mut script = Script::in_stage("building");
+    script.measured.unix_s = HUB_S + 2 * CLOCK_SKEW_MAX_S;
+    for _ in 0..2 * CLOCK_AGAIN_MS / 20_000 {
+        script.pass(20_000).pong();
+    }
+    assert!(!script.did().contains(&Effect::Disconnect));
+}
+
+#[test]
 fn a_full_disk_takes_no_work_and_gives_a_job_back_that_came_all_the_same() {
     let mut script = Script::ready();
     script.measured.disk_free_mib = 100;

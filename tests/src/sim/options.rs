@@ -236,9 +236,9 @@ impl Options {
 
 /// Length of a file: mostly a piece, now and then a few, seldom more than a window.
 fn bytes(d: &mut Dice) -> usize {
-    let (low, high) = match d.below(100) {
-        0..=1 => (300_000, 500_000),
-        2..=11 => (30_000, 100_000),
+    let (low, high) = match d.below(1_000) {
+        0..=4 => (300_000, 500_000),
+        5..=59 => (30_000, 100_000),
         _ => (1, 3_000),
     };
     d.within(low, high) as usize
