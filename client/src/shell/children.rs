@@ -337,3 +337,42 @@ pub(super) fn forget(folder: &JobFolder) {
         log::error!("failed to delete {}: {error}", folder.0.display());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use moji_proto::message::Backend;
+    use moji_proto::{Digest, FileName};
+
+    #[test]
+    fn a_build_does_not_start_from_an_srpm_whose_last_piece_was_not_stored() {
+        // Simulation, seed 285: the disk was full at the last piece, and mock got a cut SRPM.
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateFolder::create(&dir.path().join("state")).unwrap();
+        let tools = Tools {
+            backend: Backend::Mock,
+            program: "/bin/true".to_owned(),
+            cfg: "mini".to_owned(),
+            user: None,
+            sudo: None,
+            home: "/".to_owned(),
+            timeout_s: None,
+            chroots: None,
+            has_addrepo: true,
+        };
+        let record = JobRecord {
+            lease: LeaseId { incarnation: 17, counter: 1 },
+            srpm: FileName::new("a-1-1.src.rpm").unwrap(),
+            size: 9,
+            digest: Digest::of(b"123456789"),
+            options: Vec::new(),
+        };
+        let folder = state.job(record.lease);
+        fs::create_dir_all(folder.entry("srpm")).unwrap();
+        fs::write(folder.entry("srpm").join(&record.srpm), "123456").unwrap();
+        let mut children = ChildrenSet::new(state, tools);
+        let error = children.start(&record, &[]).unwrap_err();
+        assert_eq!(error.to_string(), "the SRPM has 6 of 9 bytes");
+        assert!(children.running.is_empty() && !folder.entry("launch").exists());
+    }
+}

@@ -204,6 +204,24 @@ fn a_builder_gets_a_job_only_after_it_said_ready_again() {
 }
 
 #[test]
+fn a_builder_that_got_a_job_of_an_unreadable_srpm_is_idle_once_it_says_ready_again() {
+    // Simulation, seed 2753: the next job reached it before it had dropped the first.
+    for damaged in [false, true] {
+        for has_job in [false, true] {
+            let mut bench = Bench::in_state("live");
+            bench.say(Msg::Unfit { lease: id(1), why: "x".into(), damaged, has_job });
+            bench.moved(true);
+            let want = if has_job { "NoBuilder" } else { "grant Source>Working" };
+            assert_eq!(bench.claim(1), want, "damaged {damaged}, has the job {has_job}");
+            if has_job {
+                bench.say(Msg::Ready { session: SessionId(1) });
+                assert_eq!(bench.claim(1), "grant Source>Working");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_claim_for_a_file_that_is_gone_leaves_the_builder_idle() {
     let mut bench = Bench::in_state("arriving");
     assert_eq!(bench.moved(false), "final NoSuchFile");

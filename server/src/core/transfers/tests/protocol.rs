@@ -79,6 +79,21 @@ fn srpm_that_is_none_or_gone_or_another_is_unfit() {
 }
 
 #[test]
+fn job_whose_srpm_turns_out_unreadable_is_cancelled_and_leases_hear_that_its_builder_had_it() {
+    // Simulation, seed 2753.
+    let built = build("hello", "1.0");
+    let mut hub = Hub::new();
+    hub.open(lease(1), S1, &built);
+    hub.take_sent();
+    fs::remove_file(hub.folders.working.join(&built.source.0)).unwrap();
+    hub.hear(S1, fetch(0, 1));
+    hub.work();
+    assert_eq!(hub.take_sent(), [ToBuilder::Cancel { lease: lease(1) }]);
+    let last = hub.leases.last();
+    assert!(matches!(last, Some(leases::Msg::Unfit { has_job: true, .. })), "{last:?}");
+}
+
+#[test]
 fn srpm_is_sent_in_pieces_from_any_offset() {
     let built = build("hello", "1.0");
     let bytes = &built.source.1;
