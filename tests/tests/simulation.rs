@@ -1,51 +1,59 @@
-//! Simulated farms, as CI runs them: many seeds without a fault found, and every planted bug found.
+//! Simulated farms within `cargo test`: some seeds without a fault found, every planted bug found, a modelled farm.
 //!
-//! Owns how many. `cargo run --release -p moji-tests --bin sim -- --seeds 0..10000` runs more.
+//! Owns how many. `tests/run` runs many more of them in the profile that is made for it.
 
-use moji_tests::sim::{Failure, Options, Planted, farm, run_all};
+use moji_tests::sim::farm::{self, Plan};
+use moji_tests::sim::{Planted, run_all};
 
-/// So many take a minute in a debug build on two shared cores.
+/// So many take half a minute in a debug build on two shared cores.
 const SEEDS: u64 = 600;
 /// A planted bug must be found within so many seeds.
 const PLANTED_SEEDS: u64 = 1_000;
 /// Threads of a CI machine.
 const THREADS: usize = 2;
 
-fn list(failures: &[Failure]) -> String {
-    let line = |failure: &Failure| {
-        format!(
-            "seed {}: {}\n  replay: cargo run -p moji-tests --bin sim -- --seed {} --trace\n",
-            failure.seed, failure.what, failure.seed
-        )
-    };
-    failures.iter().map(line).collect()
-}
-
 #[test]
 fn whatever_happens_no_result_is_lost_and_every_package_gets_where_it_belongs() {
-    let (ran, failures) = run_all(0, SEEDS, THREADS, None, false);
-    assert!(failures.is_empty(), "{} of {ran} seeds failed:\n{}", failures.len(), list(&failures));
-    assert_eq!(ran, SEEDS);
+    let summary = run_all(0, SEEDS, THREADS, None, false);
+    let line = |failure: &moji_tests::sim::Failure| {
+        format!("seed {}: {}\n  replay: {}\n", failure.seed, failure.what, failure.replay(None))
+    };
+    let failures: String = summary.failures.iter().map(line).collect();
+    assert!(failures.is_empty(), "{} of {} seeds failed:\n{failures}", summary.failures.len(), summary.ran);
+    assert_eq!(summary.ran, SEEDS);
 }
 
 #[test]
 fn every_planted_bug_is_found() {
     for planted in Planted::ALL {
-        let (ran, failures) = run_all(0, PLANTED_SEEDS, THREADS, Some(planted), true);
-        assert!(!failures.is_empty(), "{} was not found by {ran} seeds", planted.name());
-        println!("{}: found after {ran} seeds: {}", planted.name(), failures[0].what);
+        let summary = run_all(0, PLANTED_SEEDS, THREADS, Some(planted), true);
+        let (name, ran) = (planted.name(), summary.ran);
+        let failure =
+            summary.failures.first().unwrap_or_else(|| panic!("{name} was not found by {ran} seeds"));
+        println!("{name}: found after {ran} seeds: {}", failure.what);
     }
 }
 
 #[test]
-fn a_modelled_farm_keeps_its_boards_busy_and_builds_everything_once() {
-    let (boards, packages) = (20, 400);
-    let times = Options::build_times(1, packages);
-    let stats = farm(1, boards, &times).unwrap_or_else(|failure| panic!("{}", failure.what));
-    assert_eq!(stats.builds, packages as u64);
-    // No order can be better than the mean load, and whoever is never idle while something waits is at
-    // most the longest build behind it (Graham, 1966); a minute is for moving bytes.
-    let mean = times.iter().sum::<u64>() / boards as u64;
-    let bound = mean + times.iter().max().expect("there are packages") + 60_000;
-    assert!((mean..bound).contains(&stats.last_build_ms), "{} of {mean} to {bound} ms", stats.last_build_ms);
+fn a_modelled_farm_keeps_its_boards_busy_and_builds_everything() {
+    let plan = Plan::draw(1, 20, 400);
+    let figures = farm::run(&plan).unwrap_or_else(|failure| panic!("{}", failure.what));
+    assert_eq!(figures.verdicts.values().sum::<usize>(), 400, "{:?}", figures.verdicts);
+    assert!(figures.builds >= 400);
+    // No order can be better than all boards busy to the end, and whoever is never idle while something waits
+    // is at most the longest build behind it (Graham, 1966); a minute is for moving bytes.
+    let mean = figures.busy_ms.iter().sum::<u64>() / plan.boards.len() as u64;
+    let longest = figures.all.iter().filter_map(|build| Some(build.ended_ms? - build.began_ms)).max();
+    let bound = mean + longest.expect("something was built") + 60_000;
+    let last = figures.last_build_ms;
+    assert!((mean..bound).contains(&last), "{last} of {mean} to {bound} ms");
+}
+
+#[test]
+fn a_farm_that_is_stopped_early_says_what_it_came_to_by_then() {
+    let plan = Plan { stop_ms: Some(3_600_000), ..Plan::draw(1, 5, 400) };
+    let figures = farm::run(&plan).unwrap_or_else(|failure| panic!("{}", failure.what));
+    assert_eq!(figures.virtual_ms, 3_600_000);
+    assert!(figures.verdicts.values().sum::<usize>() < 400);
+    assert!(figures.busy_ms.iter().all(|busy| *busy <= figures.last_build_ms), "{:?}", figures.busy_ms);
 }

@@ -1,63 +1,120 @@
 //! `sim`: runs simulated farms from seeds.
 //!
-//! Owns the command line only.
-//!
-//! ```text
-//! sim --seed N [--trace] [--planted NAME]     one farm; prints what was drawn first
-//! sim --seeds A..B [--planted NAME]           all of them on two threads; exits 1 if one fails
-//! sim --planted NAME                          seeds from 0 until one finds it, at most 1,000
-//! sim --farm BOARDS PACKAGES [--seed N]       a farm without faults: how long it takes
-//! ```
+//! Owns the command line only; see [`HELP`].
 
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::Instant;
 
-use moji_tests::sim::{Options, Planted, farm, run, run_all};
+use moji_tests::sim::farm::{self, Plan};
+use moji_tests::sim::{Options, Planted, run, run_all};
 
-/// Threads for many seeds: what a CI machine has.
-const THREADS: usize = 2;
 /// A planted bug is found within so many seeds.
 const PLANTED_SEEDS: u64 = 1_000;
+/// Threads, unless something else is said: what a CI machine has.
+const THREADS: usize = 2;
+/// Something was found wrong.
+const WRONG: u8 = 1;
+/// The command line is wrong.
+const USAGE: u8 = 2;
 
+const HELP: &str = "\
+Runs simulated farms: the real cores of hub and builders over a simulated network, clock and disk.
+
+usage: sim --seeds A..B [--threads N]         all seeds from A to before B
+       sim --seed N [--trace]                 one seed; prints what was drawn first
+       sim --planted NAME|all                 whether a planted bug is found within 1000 seeds
+       sim --farm BOARDS PACKAGES [--seed N] [--hours H]
+                                              a farm without faults, and its figures
+
+  --seed N        the seed (with --farm: of boards and build times; 0 if it is not said)
+  --seeds A..B    many seeds
+  --threads N     threads for many seeds (2)
+  --trace         print what happens
+  --planted NAME  plant this bug in the simulator's shells; also with --seed and --seeds
+  --farm B P      B boards, P packages
+  --hours H       stop the farm after H virtual hours
+  --help          this text
+
+example: sim --seeds 0..10000
+         sim --seed 2753 --trace | less
+         sim --farm 60 5000 --hours 24
+
+exit code: 0 all is well; with --planted and no seed: the bug was found
+           1 something is wrong, and said; with --planted and no seed: the bug was not found
+           2 the command line is wrong";
+
+#[derive(Default)]
 struct Wanted {
+    help: bool,
     seed: Option<u64>,
     seeds: Option<(u64, u64)>,
+    threads: Option<usize>,
     trace: bool,
-    planted: Option<Planted>,
+    planted: Vec<Planted>,
     farm: Option<(usize, usize)>,
+    hours: Option<f64>,
 }
 
-fn parse() -> Result<Wanted, String> {
-    let mut wanted = Wanted { seed: None, seeds: None, trace: false, planted: None, farm: None };
-    let mut words = std::env::args().skip(1);
+fn number<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("'{text}' is not a number"))
+}
+
+fn planted(name: &str) -> Result<Vec<Planted>, String> {
+    if name == "all" {
+        return Ok(Planted::ALL.to_vec());
+    }
+    let names = || Planted::ALL.map(Planted::name).join(", ");
+    let unknown = || format!("no planted bug '{name}': there are {} and all", names());
+    Planted::named(name).map(|planted| vec![planted]).ok_or_else(unknown)
+}
+
+fn parse(words: impl Iterator<Item = String>) -> Result<Wanted, String> {
+    let mut wanted = Wanted::default();
+    let mut words = words;
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or(format!("{word} needs a value"));
-        let number = |text: &str| text.parse::<u64>().map_err(|_| format!("'{text}' is not a number"));
         match word.as_str() {
+            "--help" | "-h" => wanted.help = true,
             "--seed" => wanted.seed = Some(number(&value()?)?),
             "--seeds" => {
                 let text = value()?;
-                let (from, to) = text.split_once("..").ok_or("--seeds takes A..B")?;
+                let (from, to) = text.split_once("..").ok_or(format!("--seeds takes A..B, not '{text}'"))?;
                 wanted.seeds = Some((number(from)?, number(to)?));
             }
-            "--farm" => {
-                let (boards, packages) = (number(&value()?)?, number(&value()?)?);
-                wanted.farm = Some((boards as usize, packages as usize));
-            }
+            "--threads" => wanted.threads = Some(number(&value()?)?),
+            "--farm" => wanted.farm = Some((number(&value()?)?, number(&value()?)?)),
+            "--hours" => wanted.hours = Some(number(&value()?)?),
             "--trace" => wanted.trace = true,
-            "--planted" => {
-                let name = value()?;
-                let all: Vec<_> = Planted::ALL.iter().map(|planted| planted.name()).collect();
-                let unknown = || format!("no planted bug '{name}': there are {}", all.join(", "));
-                wanted.planted = Some(Planted::named(&name).ok_or_else(unknown)?);
-            }
+            "--planted" => wanted.planted = planted(&value()?)?,
             _ => return Err(format!("unknown word '{word}'")),
         }
     }
-    if wanted.seed.is_none() && wanted.seeds.is_none() && wanted.planted.is_none() && wanted.farm.is_none() {
-        return Err("say --seed N, --seeds A..B, --planted NAME or --farm BOARDS PACKAGES".to_owned());
-    }
+    check(&wanted)?;
     Ok(wanted)
+}
+
+/// What does not go together.
+fn check(wanted: &Wanted) -> Result<(), String> {
+    let wrong = |is: bool, what: &str| if is { Err(what.to_owned()) } else { Ok(()) };
+    let Wanted { help, seed, seeds, threads, trace, planted, farm, hours } = wanted;
+    if *help {
+        return Ok(());
+    }
+    let none = seed.is_none() && seeds.is_none() && planted.is_empty() && farm.is_none();
+    wrong(none, "say --seed N, --seeds A..B, --planted NAME or --farm BOARDS PACKAGES")?;
+    wrong(seed.is_some() && seeds.is_some(), "--seed and --seeds do not go together")?;
+    wrong(seeds.is_some_and(|(from, to)| from >= to), "--seeds A..B needs A below B")?;
+    wrong(*threads == Some(0), "--threads needs at least 1")?;
+    wrong(*trace && (seed.is_none() || farm.is_some()), "--trace goes with --seed only")?;
+    wrong(farm.is_some() && (seeds.is_some() || !planted.is_empty()), "--farm goes with --seed and --hours")?;
+    wrong(
+        farm.is_some_and(|(boards, packages)| boards == 0 || packages == 0),
+        "a farm needs a board and a package",
+    )?;
+    wrong(hours.is_some() && farm.is_none(), "--hours goes with --farm only")?;
+    wrong(hours.is_some_and(|hours| !(hours > 0.0 && hours < 1e6)), "--hours needs more than 0")?;
+    wrong(planted.len() > 1 && (seed.is_some() || seeds.is_some()), "--planted all takes no seeds")
 }
 
 /// Prints what the product logs, into the trace.
@@ -75,64 +132,144 @@ impl log::Log for Printer {
     fn flush(&self) {}
 }
 
-fn run_farm(seed: u64, boards: usize, packages: usize) -> ExitCode {
+fn run_farm(seed: u64, boards: usize, packages: usize, hours: Option<f64>) -> bool {
     let began = Instant::now();
-    match farm(seed, boards, &Options::build_times(seed, packages)) {
-        Ok(stats) => {
-            let share = stats.busy_ms as f64 / (stats.last_build_ms * boards as u64) as f64;
-            println!(
-                "{packages} packages on {boards} boards: {:.1} h, boards busy {:.1} %, {} builds, {} events; took {} ms",
-                stats.last_build_ms as f64 / 3_600_000.0,
-                100.0 * share,
-                stats.builds,
-                stats.events,
-                began.elapsed().as_millis()
-            );
-            ExitCode::SUCCESS
+    let plan = Plan {
+        stop_ms: hours.map(|hours| ((hours * 3_600_000.0) as u64).max(1)),
+        ..Plan::draw(seed, boards, packages)
+    };
+    println!("farm of {boards} boards, {packages} packages, seed {seed}:");
+    match farm::run(&plan) {
+        Ok(figures) => {
+            println!("{figures}");
+            println!("  took                  {:>9.2} s", began.elapsed().as_secs_f64());
+            true
         }
         Err(failure) => {
-            println!("{}", failure.what);
-            ExitCode::FAILURE
+            println!("  {}", failure.what);
+            false
         }
     }
 }
 
+fn run_one(seed: u64, planted: Option<Planted>, trace: bool) -> bool {
+    let began = Instant::now();
+    let options = Options::draw(seed);
+    println!("seed {seed}");
+    println!("{options:#?}");
+    if trace && log::set_logger(&Printer).is_ok() {
+        log::set_max_level(log::LevelFilter::Info);
+    }
+    match run(options, planted, trace) {
+        Ok(stats) => {
+            println!("seed {seed}: fine, {stats:?}, {} ms", began.elapsed().as_millis());
+            true
+        }
+        Err(failure) => {
+            println!("seed {seed}: {}\n  replay: {}", failure.what, failure.replay(planted));
+            false
+        }
+    }
+}
+
+fn run_many(from: u64, to: u64, threads: usize, planted: Option<Planted>) -> bool {
+    let began = Instant::now();
+    let summary = run_all(from, to, threads, planted, false);
+    for failure in &summary.failures {
+        println!("seed {}: {}\n  replay: {}", failure.seed, failure.what, failure.replay(planted));
+    }
+    let sums = &summary.sums;
+    println!(
+        "sim: {} seeds from {from}, {} failed, {:.1} s; {:.0} virtual hours, {} builds, {} connections, {} crashes of hubs, {} of clients",
+        summary.ran,
+        summary.failures.len(),
+        began.elapsed().as_secs_f64(),
+        sums.virtual_ms as f64 / 3_600_000.0,
+        sums.builds,
+        sums.connections,
+        sums.hub_crashes,
+        sums.client_crashes
+    );
+    summary.failures.is_empty()
+}
+
+fn find(planted: Planted, threads: usize) -> bool {
+    let summary = run_all(0, PLANTED_SEEDS, threads, Some(planted), true);
+    let name = planted.name();
+    match summary.failures.first() {
+        Some(failure) => println!("sim: {name}: found after {} seeds: {}", summary.ran, failure.what),
+        None => println!("sim: {name}: NOT found by {} seeds", summary.ran),
+    }
+    !summary.failures.is_empty()
+}
+
 fn main() -> ExitCode {
-    let wanted = match parse() {
+    let wanted = match parse(std::env::args().skip(1)) {
         Ok(wanted) => wanted,
         Err(why) => {
-            eprintln!("sim: {why}");
-            return ExitCode::from(2);
+            eprintln!("sim: {why} (--help tells more)");
+            return ExitCode::from(USAGE);
         }
     };
-    let began = Instant::now();
-    if let Some((boards, packages)) = wanted.farm {
-        return run_farm(wanted.seed.unwrap_or(0), boards, packages);
+    let threads = wanted.threads.unwrap_or(THREADS);
+    let planted = wanted.planted.first().copied();
+    let fine = if wanted.help {
+        println!("{HELP}");
+        true
+    } else if let Some((boards, packages)) = wanted.farm {
+        run_farm(wanted.seed.unwrap_or(0), boards, packages, wanted.hours)
+    } else if let Some(seed) = wanted.seed {
+        run_one(seed, planted, wanted.trace)
+    } else if let Some((from, to)) = wanted.seeds {
+        run_many(from, to, threads, planted)
+    } else {
+        wanted.planted.iter().filter(|planted| !find(**planted, threads)).count() == 0
+    };
+    if fine { ExitCode::SUCCESS } else { ExitCode::from(WRONG) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Says what is wrong with a command line; nothing for a right one.
+    fn complaint(line: &str) -> String {
+        parse(line.split_whitespace().map(str::to_owned)).err().unwrap_or_default()
     }
-    if let Some(seed) = wanted.seed {
-        let options = Options::draw(seed);
-        println!("{options:#?}");
-        if wanted.trace && log::set_logger(&Printer).is_ok() {
-            log::set_max_level(log::LevelFilter::Info);
+
+    #[test]
+    fn a_wrong_command_line_is_told_in_one_line() {
+        for (line, want) in [
+            ("", "say --seed N, --seeds A..B, --planted NAME or --farm BOARDS PACKAGES"),
+            ("--seed", "--seed needs a value"),
+            ("--seed x", "'x' is not a number"),
+            ("--seeds 5", "--seeds takes A..B, not '5'"),
+            ("--seeds 5..5", "--seeds A..B needs A below B"),
+            ("--seeds 0..5 --threads 0", "--threads needs at least 1"),
+            ("--seeds 0..5 --trace", "--trace goes with --seed only"),
+            ("--seed 1 --seeds 0..5", "--seed and --seeds do not go together"),
+            ("--farm 1", "--farm needs a value"),
+            ("--farm 0 5", "a farm needs a board and a package"),
+            ("--seed 1 --hours 2", "--hours goes with --farm only"),
+            ("--farm 1 1 --hours -1", "--hours needs more than 0"),
+            ("--planted all --seed 1", "--planted all takes no seeds"),
+            ("--loud", "unknown word '--loud'"),
+        ] {
+            assert_eq!(complaint(line), want, "{line}");
         }
-        return match run(options, wanted.planted, wanted.trace) {
-            Ok(stats) => {
-                println!("seed {seed}: fine, {stats:?}, {} ms", began.elapsed().as_millis());
-                ExitCode::SUCCESS
-            }
-            Err(failure) => {
-                println!("seed {seed}: {}", failure.what);
-                ExitCode::FAILURE
-            }
-        };
+        assert!(complaint("--planted x").starts_with("no planted bug 'x': there are skip-folder-sync, "));
     }
-    let (from, to) = wanted.seeds.unwrap_or((0, PLANTED_SEEDS));
-    let until_found = wanted.seeds.is_none();
-    let (ran, failures) = run_all(from, to, THREADS, wanted.planted, until_found);
-    for failure in &failures {
-        println!("seed {}: {}", failure.seed, failure.what);
+
+    #[test]
+    fn every_line_of_the_help_is_understood() {
+        for line in HELP.lines().filter_map(|line| line.split_once("sim --").map(|(_, rest)| rest)) {
+            let line = line.split(" |").next().unwrap_or_default().split("   ").next().unwrap_or_default();
+            let line = line.replace(['[', ']'], "").replace("A..B", "1..2").replace("NAME|all", "all");
+            let numbers = |word: &str| {
+                if ["N", "H", "BOARDS", "PACKAGES"].contains(&word) { "3" } else { word }.to_owned()
+            };
+            let line: Vec<String> = line.split_whitespace().map(numbers).collect();
+            assert_eq!(complaint(&format!("--{}", line.join(" "))), "", "{line:?}");
+        }
     }
-    let ms = began.elapsed().as_millis();
-    println!("{ran} seeds from {from}, {} failed, {ms} ms", failures.len());
-    if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -40,6 +40,10 @@ pub(super) struct Checker {
     offered: BTreeMap<LeaseId, PublicKey>,
     /// Commits that are on disk, promised or not.
     committed: BTreeMap<LeaseId, Promise>,
+    /// The folders of each package in `repo/`.
+    folders: BTreeMap<FileName, Vec<String>>,
+    /// The last verdict on each package.
+    verdicts: BTreeMap<FileName, Verdict>,
     /// Packages with which people did something: only a part of what must hold can be told of them.
     pub(super) touched: BTreeSet<String>,
     /// Packages that people took out of the folders.
@@ -140,9 +144,16 @@ impl Checker {
         match self.complete(disk, folder, true) {
             Ok((_, files)) => {
                 let Some(srpm) = srpm else { return };
-                self.committed.insert(lease, Promise { folder: folder.clone(), srpm, files });
+                self.promise(lease, Promise { folder: folder.clone(), srpm, files });
             }
             Err(why) => self.fail(format!("{lease} was committed, but a power cut now would lose it: {why}")),
+        }
+    }
+
+    fn promise(&mut self, lease: LeaseId, promise: Promise) {
+        if !self.committed.contains_key(&lease) {
+            self.folders.entry(promise.srpm.clone()).or_default().push(promise.folder.clone());
+            self.committed.insert(lease, promise);
         }
     }
 
@@ -177,6 +188,7 @@ impl Checker {
         charged: bool,
         hub_age_ms: u64,
     ) {
+        self.verdicts.insert(srpm.clone(), verdict);
         if !charged {
             return;
         }
@@ -217,7 +229,7 @@ impl Checker {
                 Ok((json, files)) => {
                     // Committed, although whoever did it died before it could say so.
                     if let (Ok(lease), Ok(srpm)) = (json.lease.parse(), FileName::new(json.srpm)) {
-                        self.committed.entry(lease).or_insert(Promise { folder, srpm, files });
+                        self.promise(lease, Promise { folder, srpm, files });
                     }
                 }
                 Err(why) => self.fail(why),
@@ -247,10 +259,16 @@ impl Checker {
         self.live.keys().copied().collect()
     }
 
-    /// Verdicts of what is committed for a package.
+    /// The last verdict on each package.
+    #[must_use]
+    pub(super) fn verdicts(&self) -> &BTreeMap<FileName, Verdict> {
+        &self.verdicts
+    }
+
+    /// Folders of what is committed for a package.
     #[must_use]
     pub(super) fn results_of(&self, name: &str) -> Vec<String> {
-        self.committed.values().filter(|p| p.srpm.as_str() == name).map(|p| p.folder.clone()).collect()
+        FileName::new(name).ok().and_then(|name| self.folders.get(&name).cloned()).unwrap_or_default()
     }
 
     /// Reads a folder of `repo/`: all that `result.json` lists must be there.

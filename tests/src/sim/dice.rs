@@ -45,4 +45,13 @@ impl Dice {
     pub(super) fn pick<'a, T>(&mut self, all: &'a [T]) -> &'a T {
         &all[self.below(all.len() as u64) as usize]
     }
+
+    /// From a log-normal distribution with this median, whose logarithm has the standard deviation `sigma`
+    /// (Box and Muller, 1958).
+    pub(super) fn log_normal(&mut self, median: f64, sigma: f64) -> f64 {
+        let mut unit = || (self.bits() >> 11) as f64 / (1_u64 << 53) as f64;
+        let (u, v) = (1.0 - unit(), unit());
+        let normal = (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos();
+        median * (sigma * normal).exp()
+    }
 }

@@ -130,6 +130,11 @@ impl Hub {
         Time(world.now_ms - self.started_ms)
     }
 
+    /// Somebody sets its wall clock: by how much it is off from now on, seconds.
+    pub(super) fn set_wall_clock(&mut self, off_s: i64) {
+        self.unix_off_s = off_s;
+    }
+
     fn tick_clock(&self, world: &World) -> Time {
         let now = self.now(world);
         self.clock.set(now.0, unix(world.now_ms, self.unix_off_s));

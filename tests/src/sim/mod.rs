@@ -16,6 +16,7 @@
 //! | `pipe.rs` | one direction of a connection |
 //! | `check.rs` | what must hold after every step |
 //! | `planted.rs` | bugs that must be found |
+//! | `farm.rs` | a farm without faults, and its figures |
 //! | `rpm.rs`, `dice.rs` | tiny packages, chance |
 //!
 //! `cargo run -p moji-tests --bin sim -- --seed N --trace` replays a seed.
@@ -24,6 +25,7 @@ mod board;
 mod check;
 mod dice;
 mod disk;
+pub mod farm;
 mod hub;
 mod options;
 mod pipe;
@@ -39,7 +41,8 @@ use std::sync::{Mutex, PoisonError};
 
 pub use options::{Nature, Network, Options, Package};
 pub use planted::Planted;
-pub use world::Stats;
+use world::Ran;
+pub use world::{Build, Stats};
 
 /// A seed that shows something wrong.
 #[derive(Clone, Debug)]
@@ -50,19 +53,18 @@ pub struct Failure {
     pub what: String,
 }
 
+impl Failure {
+    /// The one command that shows how it came to that.
+    #[must_use]
+    pub fn replay(&self, planted: Option<Planted>) -> String {
+        let planted = planted.map(|planted| format!(" --planted {}", planted.name())).unwrap_or_default();
+        format!("cargo run --profile sim -p moji-tests --bin sim -- --seed {}{planted} --trace", self.seed)
+    }
+}
+
 thread_local! {
     /// What a run in this thread panicked with; Some while one runs.
     static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
-}
-
-/// Runs a model of a farm: so many boards, a package for each build time (milliseconds), no faults, the real
-/// cores. What it came to tells how good the scheduling is: `last_build_ms` is when the last build ended, `busy_ms` the
-/// sum of all build times.
-///
-/// # Errors
-/// As [`run`].
-pub fn farm(seed: u64, boards: usize, build_ms: &[u64]) -> Result<Stats, Failure> {
-    run(Options::farm(seed, boards, build_ms), None, false)
 }
 
 /// Keeps panics of runs out of the output: they are told as failures.
@@ -90,33 +92,42 @@ fn catch_panics() {
 /// # Errors
 /// What is wrong; a broken invariant of a core too.
 pub fn run(opt: Options, planted: Option<Planted>, trace: bool) -> Result<Stats, Failure> {
+    ran(opt, planted, trace).map(|ran| ran.stats)
+}
+
+fn ran(opt: Options, planted: Option<Planted>, trace: bool) -> Result<Ran, Failure> {
     catch_panics();
     let seed = opt.seed;
     PANIC.with(|panic| *panic.borrow_mut() = Some(String::new()));
     let ended = catch_unwind(AssertUnwindSafe(|| world::World::new(opt, planted, trace).run()));
     let panicked = PANIC.with(|panic| panic.borrow_mut().take()).unwrap_or_default();
     match ended {
-        Ok(Ok(stats)) => Ok(stats),
+        Ok(Ok(ran)) => Ok(ran),
         Ok(Err(what)) => Err(Failure { seed, what }),
         Err(_) => Err(Failure { seed, what: panicked }),
     }
 }
 
+/// What many seeds came to.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// How many ran.
+    pub ran: u64,
+    /// Those that show something wrong, by seed.
+    pub failures: Vec<Failure>,
+    /// Sums over those that were fine.
+    pub sums: Stats,
+}
+
 /// Runs all seeds from `from` to before `to` on `threads` threads, up to the first failure (`stop`) or to
-/// the end; returns how many ran and the failures, by seed.
+/// the end.
 ///
 /// # Panics
 /// If a thread cannot be made.
 #[must_use]
-pub fn run_all(
-    from: u64,
-    to: u64,
-    threads: usize,
-    planted: Option<Planted>,
-    stop: bool,
-) -> (u64, Vec<Failure>) {
-    let (next, over, ran) = (AtomicU64::new(from), AtomicBool::new(false), AtomicU64::new(0));
-    let failures = Mutex::new(Vec::new());
+pub fn run_all(from: u64, to: u64, threads: usize, planted: Option<Planted>, stop: bool) -> Summary {
+    let (next, over) = (AtomicU64::new(from), AtomicBool::new(false));
+    let summary = Mutex::new(Summary::default());
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
@@ -126,16 +137,20 @@ pub fn run_all(
                         return;
                     }
                     let ended = run(Options::draw(seed), planted, false);
-                    ran.fetch_add(1, Ordering::Relaxed);
-                    if let Err(failure) = ended {
-                        failures.lock().unwrap_or_else(PoisonError::into_inner).push(failure);
-                        over.fetch_or(stop, Ordering::Relaxed);
+                    let mut summary = summary.lock().unwrap_or_else(PoisonError::into_inner);
+                    summary.ran += 1;
+                    match ended {
+                        Ok(stats) => summary.sums.add(&stats),
+                        Err(failure) => {
+                            summary.failures.push(failure);
+                            over.fetch_or(stop, Ordering::Relaxed);
+                        }
                     }
                 }
             });
         }
     });
-    let mut failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
-    failures.sort_by_key(|failure| failure.seed);
-    (ran.into_inner(), failures)
+    let mut summary = summary.into_inner().unwrap_or_else(PoisonError::into_inner);
+    summary.failures.sort_by_key(|failure| failure.seed);
+    summary
 }

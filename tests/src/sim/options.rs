@@ -59,6 +59,8 @@ pub struct Options {
     pub packages: Vec<Package>,
     /// Memory of each board, MiB.
     pub boards: Vec<u32>,
+    /// Speed of each board in per cent of the one for which build times are given; empty if they are by chance.
+    pub speeds: Vec<u32>,
     /// How long there are faults, milliseconds.
     pub faults_ms: u64,
     /// How the network is while there are.
@@ -108,12 +110,14 @@ pub struct Options {
     pub inspect_every_ms: u64,
     /// After the faults everything must be done within this time, milliseconds.
     pub healed_max_ms: u64,
+    /// Ends then, whatever is left to do, milliseconds; 0 for not before everything is done.
+    pub stop_ms: u64,
 }
 
 /// Without faults the model of a farm looks so often whether it is through, milliseconds.
-const FARM_INSPECT_MS: u64 = 60_000;
+const QUIET_INSPECT_MS: u64 = 60_000;
 /// How long a modelled farm may take, milliseconds: a month is a farm that does not get through.
-const FARM_MAX_MS: u64 = 30 * 86_400_000;
+const QUIET_MAX_MS: u64 = 30 * 86_400_000;
 /// How often it is looked whether everything is done, milliseconds.
 const INSPECT_EVERY_MS: u64 = 10_000;
 /// The longest quarantine is an hour, and a package may meet a few of them, milliseconds.
@@ -143,6 +147,7 @@ impl Options {
             seed,
             packages,
             boards,
+            speeds: Vec::new(),
             faults_ms,
             network: Network {
                 latency_ms: (0, *d.pick(if slow { &[3_000, 9_000] } else { &[1, 5, 50, 400] })),
@@ -175,24 +180,18 @@ impl Options {
             history_lost: rate(d, 20, &[300_000]),
             inspect_every_ms: INSPECT_EVERY_MS,
             healed_max_ms: HEALED_MAX_MS,
+            stop_ms: 0,
         }
     }
 
-    /// A farm without any fault: so many boards of 512 MiB, and a package for each build time,
-    /// milliseconds. All packages wait at the start.
+    /// Nothing goes wrong: what a model of a farm starts from, without boards and packages.
     #[must_use]
-    pub fn farm(seed: u64, boards: usize, build_ms: &[u64]) -> Options {
-        let package = |build_ms: &u64| Package {
-            nature: Nature::Good,
-            payload_bytes: 1_000,
-            log_bytes: 1_000,
-            dropped_ms: 0,
-            build_ms: *build_ms,
-        };
+    pub(super) fn quiet(seed: u64) -> Options {
         Options {
             seed,
-            packages: build_ms.iter().map(package).collect(),
-            boards: vec![512; boards],
+            packages: Vec::new(),
+            boards: Vec::new(),
+            speeds: Vec::new(),
             faults_ms: 0,
             network: Network { latency_ms: (0, 1), split: 0, buffer_bytes: 200_000 },
             grace_ms: 600_000,
@@ -215,22 +214,10 @@ impl Options {
             index_fails: 0,
             watch_overflow: 0,
             history_lost: 0,
-            inspect_every_ms: FARM_INSPECT_MS,
-            healed_max_ms: FARM_MAX_MS,
+            inspect_every_ms: QUIET_INSPECT_MS,
+            healed_max_ms: QUIET_MAX_MS,
+            stop_ms: 0,
         }
-    }
-
-    /// Build times as a distribution has them: most packages take minutes, a few take hours.
-    #[must_use]
-    pub fn build_times(seed: u64, packages: usize) -> Vec<u64> {
-        let mut dice = Dice::new(seed);
-        let time = |_| {
-            // Three doublings up or down of ten minutes, and now and then a kernel.
-            let minutes =
-                if dice.chance(10_000) { dice.within(240, 600) } else { dice.within(1, 10) << dice.below(4) };
-            minutes * 60_000 + dice.below(60_000)
-        };
-        (0..packages).map(time).collect()
     }
 }
 

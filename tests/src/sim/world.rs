@@ -11,7 +11,7 @@ use moji_client::core::{Effect, Event, ResultFile, Summary};
 use moji_client::effects::perform;
 use moji_proto::channel::{self, Channel, Connect};
 use moji_proto::hello::{Role, Versions};
-use moji_proto::message::{Backend, Exit, Message as _, Phase, ToBuilder, Which};
+use moji_proto::message::{Backend, Exit, Message as _, Phase, ToBuilder, Verdict, Which};
 use moji_proto::{Digest, FileName, LeaseId, Line, PublicKey, Time};
 use moji_server::core::transfers::Op;
 use moji_server::disk::Folders;
@@ -34,7 +34,7 @@ mod mock;
 mod net;
 
 /// So many events are more than any run needs that gets anywhere.
-const EVENTS_MAX: u64 = 20_000_000;
+const EVENTS_MAX: u64 = 200_000_000;
 /// More than this in one instant is a circle.
 const INSTANT_EVENTS_MAX: u64 = 200_000;
 /// With the bug planted, syncs are through so much later, milliseconds.
@@ -137,10 +137,40 @@ pub struct Stats {
     pub builds: u64,
     /// Connections.
     pub connections: u64,
-    /// Build time of all builds that ended, milliseconds.
-    pub busy_ms: u64,
-    /// When the last build ended, milliseconds.
-    pub last_build_ms: u64,
+}
+
+impl Stats {
+    /// Adds those of another run.
+    pub(super) fn add(&mut self, other: &Stats) {
+        self.events += other.events;
+        self.virtual_ms += other.virtual_ms;
+        self.hub_crashes += other.hub_crashes;
+        self.client_crashes += other.client_crashes;
+        self.builds += other.builds;
+        self.connections += other.connections;
+    }
+}
+
+/// A build as it went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Build {
+    /// Number of the board.
+    pub board: usize,
+    /// Number of the package.
+    pub package: usize,
+    /// When it began, milliseconds.
+    pub began_ms: u64,
+    /// When it ended by itself, milliseconds.
+    pub ended_ms: Option<u64>,
+}
+
+/// What a run was.
+pub(super) struct Ran {
+    pub(super) stats: Stats,
+    /// All builds, by their beginning.
+    pub(super) builds: Vec<Build>,
+    /// The last verdict on each package.
+    pub(super) verdicts: BTreeMap<usize, Verdict>,
 }
 
 /// Files that mock left.
@@ -195,6 +225,7 @@ pub(super) struct World {
     trace: bool,
     done: bool,
     stats: Stats,
+    builds: Vec<Build>,
 }
 
 /// File name of a package's SRPM.
@@ -254,6 +285,7 @@ impl World {
             trace,
             done: false,
             stats: Stats::default(),
+            builds: Vec::new(),
             opt,
         };
         world.begin();
@@ -302,13 +334,17 @@ impl World {
     ///
     /// # Errors
     /// What is wrong.
-    pub(super) fn run(mut self) -> Result<Stats, String> {
+    pub(super) fn run(mut self) -> Result<Ran, String> {
         let mut instant = (0, 0);
         while !self.done {
             let Some(((at, _), event)) = self.events.pop_first() else {
                 return Err("nothing is left to happen".to_owned());
             };
             instant = if at == instant.0 { (at, instant.1 + 1) } else { (at, 0) };
+            if self.opt.stop_ms > 0 && at > self.opt.stop_ms {
+                self.now_ms = self.opt.stop_ms;
+                break;
+            }
             self.now_ms = at;
             self.stats.events += 1;
             if self.stats.events > EVENTS_MAX || instant.1 > INSTANT_EVENTS_MAX {
@@ -324,7 +360,8 @@ impl World {
             }
         }
         self.stats.virtual_ms = self.now_ms;
-        Ok(self.stats)
+        let verdicts = self.check.verdicts().iter().map(|(srpm, verdict)| (number_of(srpm), *verdict));
+        Ok(Ran { verdicts: verdicts.collect(), stats: self.stats, builds: self.builds })
     }
 
     fn happen(&mut self, event: Ev) {

@@ -110,9 +110,13 @@ impl World {
         self.outage_until_ms = 0;
         self.set_disk_faults();
         self.disk.set_full(false);
-        let off = self.hub_off_s;
+        // Somebody sets all clocks right, also of a hub that runs.
+        self.hub_off_s = 0;
+        if let Some(hub) = &mut self.hub {
+            hub.set_wall_clock(0);
+        }
         for board in &mut self.boards {
-            board.clock_off_s = off;
+            board.clock_off_s = 0;
             board.around.disk_fails = 0;
             board.settle_folder();
         }

@@ -15,8 +15,11 @@ impl World {
         let others = others.count();
         self.check.started(lease, it.public, others, right);
         let ms = self.opt.packages[package].build_ms;
-        // Boards differ, unless the farm is a model of which the build times are given.
-        let ms = if self.opt.faults_ms > 0 { ms / 2 + self.dice.below(ms + 1) } else { ms };
+        let ms = match self.opt.speeds.get(board) {
+            Some(percent) => ms * 100 / u64::from(*percent),
+            None => ms / 2 + self.dice.below(ms + 1),
+        };
+        self.builds.push(Build { board, package, began_ms: self.now_ms, ended_ms: None });
         self.at(self.now_ms + ms / 2, Ev::Build(board, lease, build, false));
         self.at(self.now_ms + ms, Ev::Build(board, lease, build, true));
     }
@@ -29,8 +32,10 @@ impl World {
         let package = number_of(&job.record.srpm);
         if ends {
             self.stats.builds += 1;
-            self.stats.busy_ms += self.opt.packages[package].build_ms;
-            self.stats.last_build_ms = self.now_ms;
+            let mut last = self.builds.iter_mut().rev();
+            if let Some(build) = last.find(|it| it.board == board && it.package == package) {
+                build.ended_ms = Some(self.now_ms);
+            }
             return self.build_ends(board, lease, package);
         }
         let log = vec![b'l'; self.opt.packages[package].log_bytes / 2];
