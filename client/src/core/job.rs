@@ -434,6 +434,9 @@ impl Builder {
             return true;
         }
         out.push(Effect::Log(Level::Info, format!("pkg={} lease={lease} {why}", job.record.srpm)));
+        // What was built here counts as the one job, whatever became of it.
+        let begun = matches!(job.stage, Stage::Building { .. } | Stage::Finished { .. });
+        let code = code.or(begun.then_some(exit::UNFINISHED));
         if let (true, Some(code)) = (self.config.once, code) {
             self.once_over = true;
             self.once_code = code;

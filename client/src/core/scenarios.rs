@@ -656,3 +656,18 @@ fn the_same_seed_gives_the_same_run() {
     assert_eq!(run(3), run(3));
     assert_ne!(run(3), run(4));
 }
+
+#[test]
+fn once_takes_no_second_job_when_the_lease_of_what_it_built_is_over() {
+    // Simulation, seed 39: it built another package.
+    for (stage, ends) in [("fetching", false), ("building", true), ("finished", true)] {
+        let mut script = Script::in_stage(stage);
+        script.builder.config.once = true;
+        script.reconnect();
+        script.hear(ToBuilder::Gone { lease: lease(1) });
+        script.on(Event::Killed { lease: lease(1) }).pass(FAREWELL_MAX_MS);
+        let did = script.did();
+        assert_eq!(did.contains(&Effect::Exit(exit::UNFINISHED)), ends, "{stage}: {did:?}");
+        assert_eq!(did.contains(&Effect::Send(FromBuilder::Ready)), !ends, "{stage}: {did:?}");
+    }
+}
