@@ -18,7 +18,9 @@ impl Queue {
         id: BuilderId,
         out: &mut Vec<Effect>,
     ) {
-        let published = self.published;
+        // What this run did not ask for was begun before something that is published now.
+        let asked = self.package(srpm).state == State::Claimed { builder: id };
+        let published = if asked { self.published } else { 0 };
         // Before any builder has registered, leases tell only of what they found at the start.
         let inherited = !self.standing.all.contains_key(&id);
         self.standing.answered(id, srpm);

@@ -84,7 +84,7 @@ pub struct Queue {
     target: Option<String>,
     /// Architectures that the list of builders allows each.
     listed: BTreeMap<BuilderId, Vec<String>>,
-    /// Publications in this run.
+    /// Publications in this run, and one for all before it.
     published: u64,
     /// Releases in this run.
     releases: u64,
@@ -140,7 +140,7 @@ impl Queue {
             standing: Standing::default(),
             owners: BTreeMap::new(),
             listed: BTreeMap::new(),
-            published: 0,
+            published: 1,
             releases: 0,
             space: None,
             stopped: None,

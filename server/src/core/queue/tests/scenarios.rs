@@ -262,6 +262,18 @@ fn what_was_published_during_the_build_may_be_what_it_missed() {
 }
 
 #[test]
+fn what_was_published_before_a_restart_may_be_what_a_build_from_before_it_missed() {
+    // Simulation, seed 9605: it waited for a package that was published long ago.
+    let mut rig = Rig::new();
+    rig.drop_in(&["b"]);
+    rig.tell(Msg::Granted { srpm: file("b"), lease: lease(90), builder: key(7) });
+    rig.judge("b", lease(90), 7, report("b", Verdict::Deps));
+    rig.end("b", lease(90), 7, End::Returned(Verdict::Deps));
+    rig.up(1);
+    assert_eq!(rig.claims(), ["b→1"]);
+}
+
+#[test]
 fn missing_dependencies_are_tried_once_a_day_all_the_same_and_never_charged() {
     let mut rig = Rig::new();
     rig.up(1);
