@@ -381,7 +381,10 @@ impl Reactor {
                 if self.builders.get(&key) == Some(&id) {
                     self.builders.remove(&key);
                 }
-                tell(&self.peers.leases, leases::Msg::Disconnected { session: id });
+                // A hub that stops leaves its leases as a crash would: no builder is to blame for it.
+                if self.stop_by.is_none() {
+                    tell(&self.peers.leases, leases::Msg::Disconnected { session: id });
+                }
             }
             // Whoever connects and goes, or comes too early, or while we go, is no news.
             Standing::Pending => match end {
