@@ -102,6 +102,8 @@ pub(super) struct Around {
     pub(super) disk_fails: u32,
     /// Builds are counted.
     pub(super) builds: u64,
+    /// Builds that this run of the client started.
+    pub(super) started: u64,
 }
 
 /// A board.
@@ -112,6 +114,8 @@ pub(super) struct Board {
     pub(super) public: PublicKey,
     /// Memory, MiB.
     pub(super) memory_mib: u32,
+    /// It runs with `--once`.
+    pub(super) once: bool,
     /// The client, while it runs.
     pub(super) core: Option<Builder>,
     /// Everything around it.
@@ -129,7 +133,7 @@ pub(super) struct Board {
 impl Board {
     /// A board that is off.
     #[must_use]
-    pub(super) fn new(number: usize, memory_mib: u32, dice: Dice) -> Board {
+    pub(super) fn new(number: usize, memory_mib: u32, once: bool, dice: Dice) -> Board {
         // Not the first byte: its low bits do not count in a Curve25519 key.
         let mut key = [7; 32];
         key[8..16].copy_from_slice(&(number as u64 + 1).to_le_bytes());
@@ -151,7 +155,9 @@ impl Board {
                 dice,
                 disk_fails: 0,
                 builds: 0,
+                started: 0,
             },
+            once,
             epoch: 0,
             began_ms: 0,
             armed_ms: None,
@@ -166,6 +172,7 @@ impl Board {
         self.armed_ms = None;
         let around = &mut self.around;
         around.now = Time(0);
+        around.started = 0;
         let jobs =
             around.folder.jobs.values().map(|job| Found { record: job.record.clone(), stage: stage(job) });
         let jobs = jobs.collect();
@@ -185,7 +192,7 @@ impl Board {
             cpus: 1,
             memory_mib: self.memory_mib,
             hub_host: "hub".to_owned(),
-            once: false,
+            once: self.once,
             disk_free_min_mib: 100,
             seed: around.dice.bits(),
         }));
@@ -386,6 +393,7 @@ impl Children for Around {
     fn start(&mut self, record: &JobRecord, _: &[String]) -> io::Result<()> {
         self.flaky()?;
         self.builds += 1;
+        self.started += 1;
         let build = self.builds;
         let job = self.folder.jobs.get_mut(&record.lease).ok_or(io::ErrorKind::NotFound)?;
         if job.srpm.len() as u64 != record.size {

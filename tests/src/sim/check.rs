@@ -6,11 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use moji_proto::message::Verdict;
-use moji_proto::{Digest, FileName, LeaseId, PublicKey};
+use moji_proto::{Digest, FileName, LeaseId, Line, PublicKey};
+use moji_server::core::queue;
 use moji_server::core::types::Outcome;
 use moji_server::result_json::ResultJson;
 
 use super::disk::SimDisk;
+use order::OrderModel;
+
+mod order;
 
 /// A lost lease is nobody's fault within this time after the hub's start, milliseconds: DESIGN's "lost
 /// does not when the hub restarted", as long as leases wait for their builders then at least.
@@ -44,6 +48,13 @@ pub(super) struct Checker {
     folders: BTreeMap<FileName, Vec<String>>,
     /// The last verdict on each package.
     verdicts: BTreeMap<FileName, Verdict>,
+    /// In which runs of the hub a package's RPMs were read.
+    read_in: BTreeMap<String, BTreeSet<u32>>,
+    order: OrderModel,
+    /// The hub is being stopped.
+    stopping: bool,
+    /// mock options that `options.txt` ever had for a package, each as one text.
+    options: BTreeMap<usize, BTreeSet<String>>,
     /// Packages with which people did something: only a part of what must hold can be told of them.
     pub(super) touched: BTreeSet<String>,
     /// Packages that people took out of the folders.
@@ -70,10 +81,13 @@ impl Checker {
     pub(super) fn hub_started(&mut self) {
         self.live.clear();
         self.inherited.clear();
+        self.order.forget();
+        self.stopping = false;
     }
 
     /// The hub told the queue of a lease; `found` if it was found at the start.
     pub(super) fn granted(&mut self, lease: LeaseId, srpm: &FileName, builder: PublicKey, found: bool) {
+        self.order.fresh.remove(srpm);
         let other = self.live.iter().find(|(id, (name, _))| name == srpm && **id != lease).map(|(id, _)| *id);
         self.require(other.is_none(), || format!("{srpm} has two live leases: {lease} and {other:?}"));
         let holder = *self.holders.entry(lease).or_insert(builder);
@@ -192,6 +206,9 @@ impl Checker {
         if !charged {
             return;
         }
+        let why =
+            || format!("lease {lease} ended as {verdict} and was charged while the hub was being stopped");
+        self.require(!self.stopping || verdict != Verdict::Lost, why);
         self.charged.insert(srpm.as_str().to_owned());
         let may = match verdict {
             Verdict::Memory => true,
@@ -199,6 +216,59 @@ impl Checker {
             _ => false,
         };
         self.require(may, || format!("lease {lease} ended as {verdict} and was charged"));
+    }
+
+    /// The hub is told to stop.
+    pub(super) fn hub_stops(&mut self) {
+        self.stopping = true;
+    }
+
+    /// The hub begins to read a package's RPMs.
+    pub(super) fn reads(&mut self, name: &str, run: u32) {
+        self.read_in.entry(name.to_owned()).or_default().insert(run);
+    }
+
+    /// A package that need not have succeeded: an attempt was charged, or it has bad luck and the hub died
+    /// twice while it read its RPMs, which the hub cannot tell from RPMs that kill it.
+    pub(super) fn excused(&self, name: &str) -> bool {
+        self.charged.contains(name) || self.read_in.get(name).is_some_and(|runs| runs.len() > 2)
+    }
+
+    /// `options.txt` has this for a package now.
+    pub(super) fn may_have(&mut self, package: usize, option: &str, value: &str) {
+        let words = self.options.entry(package).or_default();
+        words.insert(option.to_owned());
+        words.insert(value.to_owned());
+        words.insert(format!("{option}={value}"));
+    }
+
+    /// A build was told these options.
+    pub(super) fn has(&mut self, package: usize, words: &[Line]) {
+        let known =
+            |word: &&Line| self.options.get(&package).is_some_and(|known| known.contains(word.as_str()));
+        if let Some(word) = words.iter().find(|word| !known(word)) {
+            self.fail(format!("p{package} is built with '{word}', which options.txt never had for it"));
+        }
+    }
+
+    /// The queue is told something.
+    pub(super) fn told_queue(&mut self, msg: &queue::Msg) {
+        self.order.told(msg, |name| self.touched.contains(name), |name| self.verdicts.contains_key(name));
+    }
+
+    /// The queue wants this package leased: nothing may wait that goes before it.
+    pub(super) fn claimed(&mut self, srpm: &FileName) {
+        if let Some(first) = self.order.claimed(srpm) {
+            self.fail(format!("{srpm} is leased, and {first} goes before it"));
+        }
+    }
+
+    /// When everything is done the queue knows `priority.txt` as it is; its last line is of no package.
+    pub(super) fn knows_priority(&mut self, want: &[String]) {
+        let known = self.order.listed.split_last().map_or(&[][..], |(_, known)| known);
+        let why = || format!("priority.txt has {want:?}, and the queue knows {known:?}");
+        let wrong = (known != want).then(why);
+        self.wrong = self.wrong.take().or(wrong);
     }
 
     /// After a start of the hub, with recovery through.

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use moji_proto::channel::Accept;
 use moji_proto::hello::Versions;
 use moji_proto::message::{ToBuilder, Verdict};
-use moji_proto::refusal::RejectCode;
+use moji_proto::refusal::{Refusal, RejectCode};
 use moji_proto::secret::{Psk, SecretKey};
 use moji_proto::{FileName, LeaseId, Line, PublicKey, Time};
 use moji_server::actors::leases::Store;
@@ -51,6 +51,8 @@ use stand_ins::{FakeCreaterepo, SimClock};
 const HUB_KEY: [u8; 32] = [0x42; 32];
 /// What everybody shares.
 const PSK: [u8; 32] = [0x17; 32];
+/// What somebody has who was given another secret.
+const WRONG_PSK: [u8; 32] = [0x18; 32];
 /// The hub's clock at the start of a simulation, unix seconds.
 pub(super) const UNIX_S: u64 = 1_764_000_000;
 /// Free space is looked at so often at most, as in the real shell, milliseconds.
@@ -68,6 +70,12 @@ pub(super) fn key() -> SecretKey {
 #[must_use]
 pub(super) fn psk() -> Psk {
     Psk::from_bytes(PSK)
+}
+
+/// What somebody has who was given another secret.
+#[must_use]
+pub(super) fn wrong_psk() -> Psk {
+    Psk::from_bytes(WRONG_PSK)
 }
 
 /// A connection as the reactor has it.
@@ -94,6 +102,8 @@ pub(super) struct Hub {
     transfers: Transfers,
     repo: Repo,
     intake: Intake,
+    /// Its deadline, which takes a look at every file to be known.
+    intake_at: Option<Time>,
     worker: Worker,
     indexer: Indexer,
     index_fails: Arc<Mutex<bool>>,
@@ -187,6 +197,19 @@ impl Hub {
         if ready.is_empty() { None } else { Some(*world.dice.pick(&ready)) }
     }
 
+    /// Ends in order, as the daemon does when it is told to: the sessions first, then every actor once it has
+    /// handled what waits for it.
+    pub(super) fn stop(&mut self, world: &mut World) {
+        let now = self.tick_clock(world);
+        self.end_sessions(world, now);
+        while !world.dying
+            && let Some(actor) = self.next(world)
+        {
+            self.act(world, actor);
+        }
+        self.watch(world);
+    }
+
     /// Handles what waits. False when the hub died of it.
     #[must_use]
     pub(super) fn run(&mut self, world: &mut World) -> bool {
@@ -199,22 +222,7 @@ impl Hub {
                 world.hub_after(pause_ms, Ev::HubRun);
                 break;
             }
-            let now = self.tick_clock(world);
-            match actor {
-                0 => self.run_leases(world, now),
-                1 => self.run_queue(world, now),
-                2 => {
-                    if let Some(msg) = self.for_transfers.pop_front() {
-                        self.handle_transfers(world, now, msg);
-                    }
-                }
-                3 => {
-                    if let Some(msg) = self.for_repo.pop_front() {
-                        self.handle_repo(world, now, msg);
-                    }
-                }
-                _ => self.run_net(world, now),
-            }
+            self.act(world, actor);
             if world.dying {
                 return false;
             }
@@ -222,6 +230,25 @@ impl Hub {
         self.watch(world);
         self.arm(world);
         true
+    }
+
+    fn act(&mut self, world: &mut World, actor: usize) {
+        let now = self.tick_clock(world);
+        match actor {
+            0 => self.run_leases(world, now),
+            1 => self.run_queue(world, now),
+            2 => {
+                if let Some(msg) = self.for_transfers.pop_front() {
+                    self.handle_transfers(world, now, msg);
+                }
+            }
+            3 => {
+                if let Some(msg) = self.for_repo.pop_front() {
+                    self.handle_repo(world, now, msg);
+                }
+            }
+            _ => self.run_net(world, now),
+        }
     }
 
     /// Deadlines that have come.
@@ -245,7 +272,7 @@ impl Hub {
         if due(self.repo.deadline()) && !world.dying {
             self.handle_repo(world, now, repo::Msg::Tick);
         }
-        if due(self.intake.deadline()) && !world.dying {
+        if due(self.intake_at) && !world.dying {
             self.intake(world, intake::Msg::Tick);
         }
         let due: Vec<SessionId> =
@@ -264,7 +291,7 @@ impl Hub {
             self.queue.deadline(),
             self.transfers.deadline(),
             self.repo.deadline(),
-            self.intake.deadline(),
+            self.intake_at,
             sessions.filter(|at| *at < Time(u64::MAX)),
         ];
         let Some(at) = cores.into_iter().flatten().min() else { return };

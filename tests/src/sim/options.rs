@@ -94,6 +94,14 @@ pub struct Options {
     pub client_disk: u32,
     /// A client is told to stop or to drain every so many milliseconds; 0 for never.
     pub stop_every_ms: u64,
+    /// The hub is stopped and started again every so many milliseconds; 0 for never.
+    pub hub_stop_every_ms: u64,
+    /// People edit `priority.txt` or `options.txt` every so many milliseconds; 0 for never.
+    pub lists_every_ms: u64,
+    /// A connection is turned away: the hub is full, the secret is wrong.
+    pub refused: [u32; 2],
+    /// How many of the boards run with `--once` and are started again.
+    pub once: usize,
     /// People move files every so many milliseconds; 0 for never.
     pub people_every_ms: u64,
     /// A build ends as infra, lost, out of memory.
@@ -178,6 +186,10 @@ impl Options {
             index_fails: rate(d, 20, &[100_000, 500_000]),
             watch_overflow: rate(d, 20, &[50_000]),
             history_lost: rate(d, 20, &[300_000]),
+            hub_stop_every_ms: every(d, 25, 20_000, 300_000),
+            lists_every_ms: every(d, 40, 2_000, 60_000),
+            refused: [rate(d, 20, &[50_000, 400_000]), rate(d, 15, &[50_000, 300_000])],
+            once: if d.chance(200_000) { d.within(1, 4) as usize } else { 0 },
             inspect_every_ms: INSPECT_EVERY_MS,
             healed_max_ms: HEALED_MAX_MS,
             stop_ms: 0,
@@ -209,6 +221,10 @@ impl Options {
             client_disk: 0,
             stop_every_ms: 0,
             people_every_ms: 0,
+            hub_stop_every_ms: 0,
+            lists_every_ms: 0,
+            refused: [0; 2],
+            once: 0,
             build_faults: [0; 3],
             clock_off_s: 0,
             index_fails: 0,

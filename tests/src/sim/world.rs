@@ -108,10 +108,28 @@ pub(super) enum Fault {
     Stop,
     /// People move files.
     People,
+    /// The hub is stopped and started again.
+    HubStop,
+    /// People edit a list.
+    Lists,
+}
+
+impl Fault {
+    const ALL: [Fault; 7] = [
+        Fault::Full,
+        Fault::Network,
+        Fault::Outage,
+        Fault::Stop,
+        Fault::People,
+        Fault::HubStop,
+        Fault::Lists,
+    ];
 }
 
 struct Conn {
     board: usize,
+    /// Its board has a wrong secret.
+    stranger: bool,
     /// From board to hub.
     up: Pipe,
     /// From hub to board.
@@ -197,7 +215,11 @@ pub(super) struct World {
     pub(super) hub_gen: u32,
     /// The hub dies of the present event.
     pub(super) dying: bool,
+    /// The hub is being stopped: it is not killed meanwhile.
+    stopping: bool,
     hub_off_s: i64,
+    /// Lines of `priority.txt` as it is.
+    priority: Vec<String>,
     boards: Vec<Board>,
     attempts: Vec<u64>,
     conns: BTreeMap<u64, Conn>,
@@ -246,7 +268,7 @@ impl World {
         let (disk, folders) = SimDisk::new(Dice::new(dice.bits()));
         let boards = opt.boards.iter().enumerate();
         let boards: Vec<Board> =
-            boards.map(|(i, memory)| Board::new(i, *memory, Dice::new(dice.bits()))).collect();
+            boards.map(|(i, memory)| Board::new(i, *memory, i < opt.once, Dice::new(dice.bits()))).collect();
         let srpms = opt.packages.iter().enumerate();
         let srpms = srpms.map(|(i, p)| {
             let bytes = rpm::source(&format!("p{i}"), 1, p.payload_bytes);
@@ -267,7 +289,9 @@ impl World {
             hub_key: hub::key().public(),
             hub_gen: 0,
             dying: false,
+            stopping: false,
             hub_off_s: 0,
+            priority: Vec::new(),
             boards,
             conns: BTreeMap::new(),
             last_conn: 0,
@@ -302,7 +326,7 @@ impl World {
         for package in 0..self.opt.packages.len() {
             self.at(self.opt.packages[package].dropped_ms, Ev::Drop(package));
         }
-        for fault in [Fault::Full, Fault::Network, Fault::Outage, Fault::Stop, Fault::People] {
+        for fault in Fault::ALL {
             self.schedule(fault);
         }
         self.at(self.opt.faults_ms, Ev::Heal);
@@ -323,6 +347,8 @@ impl World {
             Fault::Outage => self.opt.outage_every_ms,
             Fault::Stop => self.opt.stop_every_ms,
             Fault::People => self.opt.people_every_ms,
+            Fault::HubStop => self.opt.hub_stop_every_ms,
+            Fault::Lists => self.opt.lists_every_ms,
         };
         if every > 0 {
             let ms = self.dice.within(1, 2 * every);
@@ -440,10 +466,15 @@ impl World {
 
     /// Whether the hub dies here: its power went at a call of the disk, or it is killed.
     pub(super) fn dies(&mut self) -> bool {
-        if self.disk.is_off() || self.chance(self.opt.hub_kill) {
+        if self.disk.is_off() || !self.stopping && self.chance(self.opt.hub_kill) {
             self.dying = true;
         }
         self.dying
+    }
+
+    /// Whether the hub is being stopped.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping
     }
 
     fn network(&self) -> Network {

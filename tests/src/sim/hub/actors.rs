@@ -123,6 +123,7 @@ impl Hub {
     }
 
     pub(super) fn handle_queue(&mut self, world: &mut World, now: Time, msg: queue::Msg) {
+        world.check.told_queue(&msg);
         let mut out = Vec::new();
         self.queue.handle(now, msg, &mut out);
         for effect in out {
@@ -130,7 +131,12 @@ impl Hub {
                 return;
             }
             match effect {
-                queue::Effect::Leases(msg) => self.tell_leases(msg),
+                queue::Effect::Leases(msg) => {
+                    if let leases::Msg::Claim { srpm, .. } = &msg {
+                        world.check.claimed(srpm);
+                    }
+                    self.tell_leases(msg);
+                }
                 queue::Effect::Transfers(msg) => self.tell_transfers(msg),
                 queue::Effect::Send(session, msg) => self.command(Command::Send(session, msg)),
                 queue::Effect::History(note) => {
@@ -191,6 +197,9 @@ impl Hub {
     /// A worker does an operation.
     pub(in crate::sim) fn io(&mut self, world: &mut World, lease: LeaseId, op: Op) {
         self.tick_clock(world);
+        if let (Op::Verify { .. }, Some(srpm)) = (&op, self.srpms.get(&lease)) {
+            world.check.reads(srpm.as_str(), world.hub_gen);
+        }
         let done = self.worker.run(lease, op);
         if !world.dies() {
             self.tell_transfers(transfers::Msg::Done { lease, done });

@@ -25,7 +25,7 @@ impl Write for Wire<'_> {
 
 impl Hub {
     /// A connection comes in.
-    pub(in crate::sim) fn accept(&mut self, world: &World, conn: u64) {
+    pub(in crate::sim) fn accept(&mut self, world: &mut World, conn: u64, full: bool) {
         self.last_session += 1;
         let id = SessionId(self.last_session);
         let accept = Accept {
@@ -38,6 +38,12 @@ impl Hub {
         let session = Session::new(id, peer, accept, Clocks::default(), self.now(world));
         self.conns.insert(id, HubConn { session, conn, builder: None, left: false, shut: false });
         self.by_conn.insert(conn, id);
+        if full && let Some(it) = self.conns.get_mut(&id) {
+            let now = Time(world.now_ms - self.started_ms);
+            it.session.refuse(now, Refusal::Full);
+            self.left(world, id, End::Refused(Refusal::Full));
+            self.flush(world, now, id);
+        }
     }
 
     /// All its connections.
@@ -130,6 +136,9 @@ impl Hub {
             Event::Desk(_) | Event::Established { .. } => {}
             Event::Registered { info, held } => {
                 let key = info.id;
+                if self.conns.get(&id).is_some_and(|conn| world.is_stranger(conn.conn)) {
+                    world.check.fail(format!("{} registers without the secret", info.name));
+                }
                 if let Some(old) = self.builders.get(&key).copied() {
                     self.reject(world, now, old, RejectCode::Replaced);
                 }
@@ -154,6 +163,14 @@ impl Hub {
         self.flush(world, now, id);
     }
 
+    /// The hub stops: everybody is told, and no more is heard of them.
+    pub(super) fn end_sessions(&mut self, world: &mut World, now: Time) {
+        let all: Vec<SessionId> = self.conns.keys().copied().collect();
+        for id in all {
+            self.reject(world, now, id, RejectCode::ShuttingDown);
+        }
+    }
+
     fn left(&mut self, world: &mut World, id: SessionId, end: End) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         if std::mem::replace(&mut conn.left, true) {
@@ -167,7 +184,10 @@ impl Hub {
             if self.builders.get(&key) == Some(&id) {
                 self.builders.remove(&key);
             }
-            self.tell_leases(leases::Msg::Disconnected { session: id });
+            // As the reactor has it: a hub that stops leaves its leases as a crash would.
+            if !world.is_stopping() {
+                self.tell_leases(leases::Msg::Disconnected { session: id });
+            }
         }
     }
 

@@ -54,6 +54,7 @@ impl Hub {
             transfers: Transfers::new(limits),
             repo: Repo::new(published),
             intake: Intake::new(intake::TRUNCATED_AFTER_MS),
+            intake_at: None,
             worker: Worker::new(disk, clock.clone(), world.folders.clone()),
             indexer,
             index_fails,

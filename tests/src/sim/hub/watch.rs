@@ -72,6 +72,7 @@ impl Hub {
                 intake::Effect::Log(_, text) => world.say(|| format!("watch: {text}")),
             }
         }
+        self.intake_at = self.intake.deadline();
     }
 }
 

@@ -3,7 +3,13 @@
 //! Owns when a client runs, dies and comes back.
 
 use super::*;
+use moji_client::effects::Link as _;
+use moji_proto::refusal::Refusal;
+
 use crate::sim::board::{Socket, Wish};
+
+/// Exit code of a client with `--once` that was refused.
+const REFUSED: u8 = moji_client::exit::REFUSED;
 
 impl World {
     pub(super) fn board_up(&mut self, board: usize) {
@@ -144,7 +150,11 @@ impl World {
                             Ok(message) => around.events.push_back(Event::Message(message)),
                             Err(error) => around.fail(&format!("the hub sent nonsense: {error}")),
                         },
-                        Some(channel::Event::Refused(why)) => around.fail(&why.to_string()),
+                        Some(channel::Event::Refused(Refusal::Full)) => around.fail("the hub is full"),
+                        Some(channel::Event::Refused(why)) => {
+                            around.disconnect();
+                            around.events.push_back(Event::Refused { why: why.to_string(), code: REFUSED });
+                        }
                         None => {}
                     }
                 }

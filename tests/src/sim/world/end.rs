@@ -103,6 +103,7 @@ impl World {
     /// What must hold when everything is done.
     pub(super) fn finish(&mut self) {
         self.check.repo(&self.disk);
+        self.check.knows_priority(&self.priority);
         for path in self.indexed() {
             if self.disk.look(&format!("repo/{path}")).is_none() {
                 self.check.fail(format!("the index names {path}, which is not there"));
@@ -114,7 +115,7 @@ impl World {
             let rpm = format!("p{package}-1-1.noarch.rpm");
             let published =
                 folders.iter().any(|folder| self.disk.look(&format!("repo/{folder}/{rpm}")).is_some());
-            let excused = self.check.charged.contains(&name);
+            let excused = self.check.excused(&name);
             let bad = matches!(
                 plan.nature,
                 Nature::Failing | Nature::Foreign | Nature::Damaged | Nature::NeedsNothingThere

@@ -50,7 +50,56 @@ impl World {
                 }
             }
             Fault::People => self.people(),
+            Fault::HubStop => self.hub_stops(),
+            Fault::Lists => self.edit_a_list(),
         }
+    }
+
+    /// Somebody stops the hub in order, and starts it again.
+    fn hub_stops(&mut self) {
+        let Some(mut hub) = self.hub.take() else { return };
+        self.say(|| "the hub is told to stop".to_owned());
+        self.stopping = true;
+        self.check.hub_stops();
+        hub.stop(self);
+        self.stopping = false;
+        self.hub = Some(hub);
+        let power = self.disk.is_off();
+        self.hub_dies(power);
+    }
+
+    fn edit_a_list(&mut self) {
+        let mut packages: Vec<usize> = (0..self.dropped.len()).collect();
+        for i in (1..packages.len()).rev() {
+            let j = self.dice.below(i as u64 + 1) as usize;
+            packages.swap(i, j);
+        }
+        packages.truncate(self.dice.below(packages.len() as u64 + 1) as usize);
+        let end = *self.dice.pick(&["\n", "\r\n"]);
+        let mut text = self.dice.pick(&["", "\u{feff}", "# first\n\n"]).to_string();
+        let file = if self.dice.chance(600_000) {
+            for package in &packages {
+                let line =
+                    [srpm_name(*package), format!("p{package}-1-1"), format!("./p{package}-1-1.src.rpm")];
+                text.push_str(self.dice.pick(&line).as_str());
+                text.push_str(end);
+            }
+            text.push_str("not-there-1-1.src.rpm");
+            self.priority = packages.iter().map(|package| format!("p{package}-1-1")).collect();
+            "priority.txt"
+        } else {
+            for package in &packages {
+                let words = *self.dice.pick(&["--nocheck", "--with x", "--without y", "--define 'a b'"]);
+                text.push_str(&format!("p{package}-* {words}{end}"));
+                let words = words.replace('\'', "");
+                let (option, value) = words.split_once(' ').unwrap_or((&words, ""));
+                self.check.may_have(*package, option, value);
+            }
+            "options.txt"
+        };
+        self.say(|| format!("somebody writes {file}: {text:?}"));
+        self.disk.put(&format!("source/{file}"), text.as_bytes());
+        self.tell_watch();
     }
 
     pub(super) fn network_fault(&mut self) {

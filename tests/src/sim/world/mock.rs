@@ -14,6 +14,10 @@ impl World {
         let others = it.around.folder.jobs.iter().filter(|(id, job)| **id != lease && job.running.is_some());
         let others = others.count();
         self.check.started(lease, it.public, others, right);
+        self.check.has(package, &job.record.options);
+        if it.once && it.around.started > 1 {
+            self.check.fail(format!("board{board} runs with --once and builds {lease} as its second job"));
+        }
         let ms = self.opt.packages[package].build_ms;
         let ms = match self.opt.speeds.get(board) {
             Some(percent) => ms * 100 / u64::from(*percent),

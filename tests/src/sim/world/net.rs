@@ -34,6 +34,11 @@ impl World {
         taken
     }
 
+    /// Whether the board of this connection has a wrong secret.
+    pub(in crate::sim) fn is_stranger(&self, conn: u64) -> bool {
+        self.conns.get(&conn).is_some_and(|conn| conn.stranger)
+    }
+
     /// What has arrived at an end and was not read.
     pub(in crate::sim) fn pipe_arrived(&mut self, conn: u64, at: Side) -> Vec<u8> {
         let now = self.now_ms;
@@ -98,10 +103,13 @@ impl World {
         self.last_conn += 1;
         self.stats.connections += 1;
         let conn = self.last_conn;
+        let [full, wrong_secret] = self.opt.refused;
+        let (full, stranger) = (self.chance(full), self.chance(wrong_secret));
         self.conns.insert(
             conn,
             Conn {
                 board,
+                stranger,
                 up: Pipe::default(),
                 down: Pipe::default(),
                 hub_closed: false,
@@ -115,13 +123,13 @@ impl World {
             role: Role::Builder,
             versions: Versions::OURS,
             key: &it.key,
-            psk: hub::psk(),
+            psk: if stranger { hub::wrong_psk() } else { hub::psk() },
             hub_key: Some(self.hub_key),
         };
         it.around.out.clear();
         let channel = Channel::connect(dial, &mut it.around.out);
         it.around.socket = Socket::Open(conn, Box::new(channel));
-        self.with_hub(self.hub_gen, |hub, world| hub.accept(world, conn));
+        self.with_hub(self.hub_gen, |hub, world| hub.accept(world, conn, full));
         self.board_run(board);
     }
 }
