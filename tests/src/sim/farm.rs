@@ -95,6 +95,7 @@ impl Plan {
             boards: self.boards.iter().map(|board| board.memory_mib).collect(),
             speeds: self.boards.iter().map(|board| board.speed_percent).collect(),
             stop_ms: self.stop_ms.unwrap_or(0),
+            no_index: true,
             ..Options::quiet(self.seed)
         }
     }

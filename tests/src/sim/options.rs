@@ -108,6 +108,9 @@ pub struct Options {
     pub build_faults: [u32; 3],
     /// Wall clocks are off by up to so many seconds, and jump at restarts.
     pub clock_off_s: u64,
+    /// What is accepted is in the index a while later, and no index is made: a farm's hours are not spent on
+    /// listing what it has built.
+    pub no_index: bool,
     /// The index cannot be made.
     pub index_fails: u32,
     /// The watch loses events and looks at everything instead.
@@ -183,6 +186,7 @@ impl Options {
                 rate(d, 20, &[50_000, 300_000]),
             ],
             clock_off_s: *d.pick(&[0, 0, 300, 200_000]),
+            no_index: false,
             index_fails: rate(d, 20, &[100_000, 500_000]),
             watch_overflow: rate(d, 20, &[50_000]),
             history_lost: rate(d, 20, &[300_000]),
@@ -227,6 +231,7 @@ impl Options {
             once: 0,
             build_faults: [0; 3],
             clock_off_s: 0,
+            no_index: false,
             index_fails: 0,
             watch_overflow: 0,
             history_lost: 0,

@@ -4,6 +4,9 @@
 
 use super::*;
 
+/// An index goes live so long after it was begun, milliseconds.
+const INDEX_MS: (u64, u64) = (10, 3_000);
+
 impl Hub {
     pub(super) fn run_leases(&mut self, world: &mut World, now: Time) {
         let count = world.dice.within(1, BATCH_MAX) as usize;
@@ -207,6 +210,10 @@ impl Hub {
     }
 
     pub(super) fn handle_repo(&mut self, world: &mut World, now: Time, msg: repo::Msg) {
+        if world.opt.no_index && matches!(msg, repo::Msg::Published(_)) {
+            let ms = world.dice.within(INDEX_MS.0, INDEX_MS.1);
+            return world.hub_after(ms, |run| Ev::Index(run, Vec::new()));
+        }
         let mut out = Vec::new();
         self.repo.handle(now, msg, &mut out);
         for effect in out {
@@ -215,7 +222,7 @@ impl Hub {
             }
             match effect {
                 repo::Effect::Index(paths) => {
-                    let ms = world.dice.within(10, 3_000);
+                    let ms = world.dice.within(INDEX_MS.0, INDEX_MS.1);
                     world.hub_after(ms, |run| Ev::Index(run, paths));
                 }
                 repo::Effect::Sweep => {
@@ -229,6 +236,9 @@ impl Hub {
 
     /// The indexer makes an index.
     pub(in crate::sim) fn index(&mut self, world: &mut World, paths: &[String]) {
+        if world.opt.no_index {
+            return self.tell_queue(queue::Msg::Published);
+        }
         self.tick_clock(world);
         let fails = world.chance(world.opt.index_fails);
         *self.index_fails.lock().unwrap_or_else(PoisonError::into_inner) = fails;
