@@ -8,20 +8,20 @@ use std::time::{Duration, Instant};
 
 use crate::hub::{Hub, cpu_s};
 use crate::swarm::Swarm;
-use crate::table::{Runs, Table, met};
+use crate::table::{Runs, Summary, Table, met};
 
 const RUNS: usize = 5;
 const BUILDERS: usize = 10_000;
-/// What an idle builder may cost the hub (issue 3), bytes.
+/// What an idle builder may cost the hub, bytes.
 const EXPECTED_BYTES: f64 = 8_000.0;
-/// How soon all are back (issue 3), seconds.
+/// How soon all are back, seconds.
 const EXPECTED_S: f64 = 4.0;
 /// How long idle builders are watched: half of them ping meanwhile.
 const IDLE: Duration = Duration::from_secs(10);
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// Runs it, with the hub's folders in `base`.
-pub(crate) fn run(base: &Path) {
+pub(crate) fn run(base: &Path, summary: &mut Summary) {
     let (mut first, mut bytes, mut idle_cpu, mut back) = <(Runs, Runs, Runs, Runs)>::default();
     let (mut hub_cpu, mut own_cpu, mut failures) = <(Runs, Runs, Runs)>::default();
     for run in 1..=RUNS {
@@ -63,4 +63,10 @@ pub(crate) fn run(base: &Path) {
     row("  CPU of the builders meanwhile, s", own_cpu.text(2), "", None);
     row("  attempts turned away and made again", failures.text(0), "", None);
     table.print();
+    summary.add("hub memory an idle builder, at 10,000", (&bytes, 0, "B"), None, Some(("< 8,000", is_small)));
+    let is_soon = back.median() < EXPECTED_S;
+    summary.add("10,000 reconnect at once", (&back, 2, "s"), None, Some(("< 4", is_soon)));
+    summary.add("  CPU of the hub meanwhile", (&hub_cpu, 2, "s"), None, None);
+    summary.add("  CPU of the builders meanwhile", (&own_cpu, 2, "s"), None, None);
+    summary.add("  attempts made again", (&failures, 0, ""), None, None);
 }

@@ -54,7 +54,9 @@ struct Peer {
 
 struct Link {
     stream: TcpStream,
-    channel: Channel,
+    /// None until the socket is connected: boards compute their handshakes each on a CPU of its own, and ten
+    /// thousand of them computed here before the first is served would make the hub wait for us.
+    channel: Option<Channel>,
     out: Vec<u8>,
     sent: usize,
 }
@@ -119,22 +121,26 @@ impl Swarm {
         match self.dial(i) {
             Ok(stream) => {
                 let peer = &mut self.peers[i];
-                let mut out = Vec::new();
-                let channel = Channel::connect(
-                    Connect {
-                        role: Role::Builder,
-                        versions: Versions::OURS,
-                        key: &peer.key,
-                        psk: self.psk.clone(),
-                        hub_key: Some(self.hub_key),
-                    },
-                    &mut out,
-                );
                 peer.retry_at = None;
-                peer.link = Some(Link { stream, channel, out, sent: 0 });
+                peer.link = Some(Link { stream, channel: None, out: Vec::new(), sent: 0 });
             }
             Err(_) => self.lost(i),
         }
+    }
+
+    /// The socket is connected, or failed to: begins the handshake.
+    fn begin(&mut self, i: usize) {
+        let Swarm { peers, psk, hub_key, .. } = self;
+        let peer = &mut peers[i];
+        let Some(link) = peer.link.as_mut().filter(|link| link.channel.is_none()) else { return };
+        let connect = Connect {
+            role: Role::Builder,
+            versions: Versions::OURS,
+            key: &peer.key,
+            psk: psk.clone(),
+            hub_key: Some(*hub_key),
+        };
+        link.channel = Some(Channel::connect(connect, &mut link.out));
     }
 
     /// From 127.1.0.1 on, one address a builder.
@@ -171,8 +177,8 @@ impl Swarm {
 
     /// Says something to the hub; nothing if the builder is not connected.
     pub(crate) fn say(&mut self, i: usize, message: &FromBuilder) {
-        if let Some(link) = &mut self.peers[i].link {
-            link.channel.send(message, &mut link.out).expect("an established channel takes messages");
+        if let Some(Link { channel: Some(channel), out, .. }) = &mut self.peers[i].link {
+            channel.send(message, out).expect("an established channel takes messages");
         }
         self.flush(i);
     }
@@ -230,6 +236,7 @@ impl Swarm {
         for event in events.iter() {
             let i = event.token().0;
             if event.is_writable() {
+                self.begin(i);
                 self.flush(i);
             }
             if event.is_readable() {
@@ -279,9 +286,9 @@ impl Swarm {
 
     fn take(&mut self, i: usize, mut input: &[u8]) {
         while !input.is_empty()
-            && let Some(link) = &mut self.peers[i].link
+            && let Some(Link { channel: Some(channel), out, .. }) = &mut self.peers[i].link
         {
-            let (taken, event) = match link.channel.receive(input, &mut link.out) {
+            let (taken, event) = match channel.receive(input, out) {
                 Ok(step) => step,
                 Err(_) => return self.lost(i),
             };

@@ -70,6 +70,48 @@ impl Table {
     }
 }
 
+/// All figures once more, a line each: what a reader wants who has read nothing before.
+pub(crate) struct Summary(Table);
+
+impl Summary {
+    /// One without figures.
+    pub(crate) fn new() -> Summary {
+        let columns = ["figure", "measured", "noise", "beside it in the same run", "ratio", "wanted", "met"];
+        Summary(Table::new("Summary: medians; noise is smallest to largest of all runs", &columns))
+    }
+
+    /// Adds a figure. The peer has a name and runs of its own; wanted is in words, with whether that is met.
+    pub(crate) fn add(
+        &mut self,
+        what: &str,
+        figure: (&Runs, usize, &str),
+        peer: Option<(&str, &Runs)>,
+        wanted: Option<(&str, bool)>,
+    ) {
+        let (runs, decimals, unit) = figure;
+        let (low, high) = (runs.quantile(0.0), runs.quantile(1.0));
+        let beside = peer.map(|(name, peer)| format!("{name}: {:.decimals$} {unit}", peer.median()));
+        let ratio = peer.map(|(_, peer)| format!("{:.2}", runs.median() / peer.median()));
+        self.0.row([
+            what.to_owned(),
+            format!("{:.decimals$} {unit}", runs.median()),
+            format!("{low:.decimals$} to {high:.decimals$}"),
+            beside.unwrap_or_default(),
+            ratio.unwrap_or_default(),
+            wanted.map(|(text, _)| text.to_owned()).unwrap_or_default(),
+            wanted.map(|(_, is_met)| met(is_met)).unwrap_or_default(),
+        ]);
+    }
+
+    /// Prints it, and how many figures missed what was wanted.
+    pub(crate) fn print(&self) {
+        self.0.print();
+        let count =
+            |word: &str| self.0.rows.iter().filter(|row| row.last().is_some_and(|met| met == word)).count();
+        println!("\nbench: {} figures as wanted, {} missed", count("yes"), count("NO"));
+    }
+}
+
 /// `yes` or `NO`, for a column of what was expected.
 pub(crate) fn met(is_met: bool) -> String {
     if is_met { "yes".to_owned() } else { "NO".to_owned() }

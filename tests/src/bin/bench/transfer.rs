@@ -14,13 +14,17 @@ use crate::hub::{Hub, cpu_s};
 use crate::peers::{Direction, Iperf, Nginx, Rsync, Sample};
 use crate::srpm;
 use crate::swarm::Swarm;
-use crate::table::{Runs, Table};
+use crate::table::{Runs, Summary, Table};
 
 const RUNS: usize = 5;
 /// What moves in one run, all builders together, bytes: long enough for a second or so.
 const RUN_BYTES: u32 = 256 << 20;
+/// The share of iperf3 that one builder is to have.
+const EXPECTED_SHARE: f64 = 0.2;
 /// How many builders.
 const BUILDERS: [usize; 2] = [1, 32];
+/// What a builder asks for at a time, as the client has it.
+const FETCH_BYTES: u64 = FETCH_BYTES_MAX as u64;
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// The figures of one way to move bytes.
@@ -40,7 +44,7 @@ impl Figures {
 }
 
 /// Runs it, with all folders in `base`.
-pub(crate) fn run(base: &Path) {
+pub(crate) fn run(base: &Path, summary: &mut Summary) {
     crate::cpu::run();
     let mut table = Table::new(
         "Moving 256 MiB over loopback; median of 5 runs (smallest to largest); CPU-seconds a GB on the hub's side and on the builder's",
@@ -48,13 +52,13 @@ pub(crate) fn run(base: &Path) {
     );
     for builders in BUILDERS {
         for direction in [Direction::Download, Direction::Upload] {
-            both(base, builders, direction, &mut table);
+            both(base, builders, direction, &mut table, summary);
         }
     }
     table.print();
 }
 
-fn both(base: &Path, builders: usize, direction: Direction, table: &mut Table) {
+fn both(base: &Path, builders: usize, direction: Direction, table: &mut Table, summary: &mut Summary) {
     let file_bytes = RUN_BYTES / builders as u32;
     let mut moji = Moji::new(base, builders, file_bytes);
     let folder = tempfile::Builder::new().prefix("moji-bench-").tempdir_in(base).expect("a folder");
@@ -81,6 +85,13 @@ fn both(base: &Path, builders: usize, direction: Direction, table: &mut Table) {
         figures[4].push(rsync.run(direction, nginx.files()));
     }
     let own = figures[0].mb_s.median();
+    let wanted = (builders == 1).then(|| ("> 0.2", own / figures[1].mb_s.median() > EXPECTED_SHARE));
+    for (number, peer) in [(1, "iperf3"), (2, "nginx"), (4, "rsync")] {
+        let name = format!("{builders} {direction}");
+        let wanted = wanted.filter(|_| number == 1);
+        summary.add(&name, (&figures[0].mb_s, 0, "MB/s"), Some((peer, &figures[number].mb_s)), wanted);
+    }
+    summary.add("  CPU of the hub for it", (&figures[0].hub_cpu, 2, "s/GB"), None, None);
     for (name, figures) in names.into_iter().zip(&figures) {
         let ratio = format!("{:.2} of it", own / figures.mb_s.median());
         table.row([
@@ -105,8 +116,9 @@ struct Moji {
 
 struct Mover {
     lease: Option<(LeaseId, u64, Digest)>,
-    /// Bytes of the SRPM that came.
+    /// Bytes of the SRPM that came, and that were asked for.
     got: u64,
+    asked: u64,
     hasher: Hasher,
     upload: Upload,
     is_done: bool,
@@ -126,6 +138,7 @@ impl Moji {
         let mover = |_| Mover {
             lease: None,
             got: 0,
+            asked: 0,
             hasher: Hasher::default(),
             upload: Upload::default(),
             is_done: false,
@@ -160,13 +173,14 @@ impl Moji {
         }
     }
 
-    /// Every builder fetches its SRPM once, a piece outstanding at a time as the client does, and checks it.
+    /// Every builder fetches its SRPM once, as the client does, and checks it.
     fn download(&mut self) -> Sample {
         let bytes = self.movers.iter().filter_map(|mover| mover.lease).map(|(_, size, _)| size).sum();
         self.measure(bytes, |moji| {
             let Moji { swarm, movers, .. } = moji;
             for (i, mover) in movers.iter_mut().enumerate() {
-                (mover.got, mover.is_done, mover.hasher) = (0, false, Hasher::default());
+                (mover.got, mover.asked) = (0, 0);
+                (mover.is_done, mover.hasher) = (false, Hasher::default());
                 fetch(swarm, i, mover);
             }
             swarm.run_until(LIMIT, "every builder to have its SRPM", |swarm, news| {
@@ -179,7 +193,7 @@ impl Moji {
                     if mover.got == size {
                         assert!(std::mem::take(&mut mover.hasher).finish() == digest, "the SRPM is whole");
                         mover.is_done = true;
-                    } else if mover.got.is_multiple_of(u64::from(FETCH_BYTES_MAX)) {
+                    } else {
                         fetch(swarm, i, mover);
                     }
                 }
@@ -188,11 +202,10 @@ impl Moji {
         })
     }
 
-    /// Every builder uploads its file; it is done when the hub has it all, synced and its digest checked. Then
-    /// the result is ruled on and everybody gets its next job, outside of what is measured.
+    /// Every builder uploads its file; it is done when the hub has accepted it: all there, synced, its digest
+    /// checked and its folder in `repo/`. Everybody's next job is outside of what is measured.
     fn upload(&mut self) -> Sample {
         let bytes = self.content.size * self.movers.len() as u64;
-        let mut accepted = 0;
         let sample = self.measure(bytes, |moji| {
             let Moji { swarm, movers, content, .. } = moji;
             for (i, mover) in movers.iter_mut().enumerate() {
@@ -200,38 +213,36 @@ impl Moji {
                 let (lease, ..) = mover.lease.take().expect("it has a job");
                 content.results(lease).iter().for_each(|message| swarm.say(i, message));
             }
-            swarm.run_until(LIMIT, "the hub to have every file", |swarm, news| {
+            swarm.run_until(LIMIT, "the hub to accept every file", |swarm, news| {
                 let Some((i, said)) = news else { return movers.iter().all(|mover| mover.is_done) };
+                let mover = &mut movers[i];
                 let (lease, is_want, offset) = match said {
                     ToBuilder::Want { lease, offset, .. } => (lease, true, offset),
                     ToBuilder::Ack { lease, offset, .. } => (lease, false, offset),
                     ToBuilder::Accepted { .. } => {
-                        accepted += 1;
+                        mover.is_done = true;
                         return false;
                     }
                     other => panic!("the hub said {other:?}"),
                 };
-                let mover = &mut movers[i];
                 mover.upload.heard(is_want, offset);
-                mover.is_done = offset == content.size;
                 while let Some(piece) = mover.upload.next_piece(lease, content) {
                     swarm.say(i, &piece);
                 }
                 false
             });
         });
-        let builders = self.movers.len();
-        self.swarm.run_until(LIMIT, "every result to be accepted", |_, news| {
-            accepted += usize::from(matches!(news, Some((_, ToBuilder::Accepted { .. }))));
-            accepted == builders
-        });
         self.take_jobs();
         sample
     }
 }
 
-fn fetch(swarm: &mut Swarm, i: usize, mover: &Mover) {
+/// Asks as the client does: for one piece at a time.
+fn fetch(swarm: &mut Swarm, i: usize, mover: &mut Mover) {
     let (lease, size, _) = mover.lease.expect("it has a job");
-    let length = (size - mover.got).min(u64::from(FETCH_BYTES_MAX)) as u32;
-    swarm.say(i, &FromBuilder::Fetch { lease, offset: mover.got, length });
+    if mover.asked < size && mover.asked == mover.got {
+        let length = (size - mover.asked).min(FETCH_BYTES);
+        swarm.say(i, &FromBuilder::Fetch { lease, offset: mover.asked, length: length as u32 });
+        mover.asked += length;
+    }
 }
