@@ -1,4 +1,10 @@
-//! The history: attempts and builders in SQLite.
+//! The history: attempts, builders and events in SQLite.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `layout.rs` | the tables, and how an older file comes to have them |
+//! | `events.rs` | what happened, bounded in number |
+//! | `reader.rs` | what others read, beside the thread that writes |
 //!
 //! Owns `history.db` in the state folder. Is memory, never on the path of a grant or a commit: the queue
 //! tells it and goes on. It may be deleted while the hub is down; what the folders and `result.json` know
@@ -14,57 +20,36 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, never, select};
 use moji_proto::FileName;
-use moji_proto::message::Verdict;
+use moji_proto::message::{PackageState, Verdict};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::actors::spawn;
 use crate::clock::Clock;
 use crate::core::queue::{Msg, Note};
 use crate::core::types::BuilderInfo;
+use crate::core::view::Told;
+use crate::recovery::RepoResult;
 use crate::result_json::ResultJson;
+
+mod events;
+mod layout;
+mod reader;
+
+pub use self::reader::{Counts, Reader};
 
 /// The file's name in the state folder.
 pub const FILE_NAME: &str = "history.db";
-/// Number of the tables' layout, kept in the file itself; another one is set aside as damage is.
-const LAYOUT: i64 = 1;
 /// Most notes that go into one transaction: a burst costs one write, and memory stays small.
 const BATCH_MAX: usize = 1_000;
 
-/// The tables. `open` is 1 while the attempt may count against `--attempts`.
-const TABLES: &str = "
-    CREATE TABLE attempts (
-        lease TEXT PRIMARY KEY,
-        srpm TEXT NOT NULL,
-        builder TEXT NOT NULL,
-        began_unix_s INTEGER,
-        ended_unix_s INTEGER,
-        verdict TEXT,
-        reason TEXT NOT NULL DEFAULT '',
-        charged INTEGER NOT NULL DEFAULT 0,
-        open INTEGER NOT NULL DEFAULT 1,
-        seconds INTEGER
-    ) STRICT;
-    CREATE INDEX attempts_srpm ON attempts (srpm);
-    CREATE TABLE builders (
-        key TEXT PRIMARY KEY,
-        name TEXT NOT NULL,
-        arch TEXT NOT NULL,
-        version TEXT NOT NULL,
-        cfg TEXT NOT NULL,
-        backend TEXT NOT NULL,
-        cpus INTEGER NOT NULL,
-        memory_mib INTEGER NOT NULL,
-        first_unix_s INTEGER NOT NULL,
-        last_unix_s INTEGER NOT NULL
-    ) STRICT;
-    CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-";
 /// Name of the fact that holds the architecture of the repository.
 const TARGET: &str = "target";
 
 /// The open history.
 pub struct History {
     db: Connection,
+    /// Events written since old ones were deleted.
+    unpruned: u32,
 }
 
 impl History {
@@ -96,40 +81,50 @@ impl History {
         self.db.query_row("SELECT NOT EXISTS (SELECT 1 FROM attempts)", [], |row| row.get(0))
     }
 
-    /// Puts back what the `result.json` of `repo/` tell. What is known already stays.
+    /// Puts back what the results in `repo/` tell. Of what is known already only what is missing is added.
     ///
     /// # Errors
     /// Those of SQLite.
-    pub fn rebuild<'a>(&mut self, results: impl IntoIterator<Item = &'a ResultJson>) -> rusqlite::Result<()> {
+    pub fn rebuild(&mut self, results: &[RepoResult]) -> rusqlite::Result<()> {
         let change = self.db.transaction()?;
-        for result in results {
+        for found in results {
+            let result = &found.result;
             let committed = whole(result.committed_unix_s);
-            change.execute(
-                "INSERT OR IGNORE INTO attempts
-                    (lease, srpm, builder, ended_unix_s, verdict, reason, open, seconds)
-                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7)",
-                params![
+            change
+                .prepare_cached(
+                    "INSERT INTO attempts
+                        (lease, srpm, builder, name, ended_unix_s, verdict, reason, open, seconds, folder)
+                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, ?9)
+                        ON CONFLICT (lease) DO UPDATE SET folder = ?9, ended_unix_s = coalesce(ended_unix_s, ?5),
+                            reason = iif(verdict IS NULL, ?7, reason), verdict = coalesce(verdict, ?6), open = 0
+                        WHERE folder != ?9 OR verdict IS NULL",
+                )?
+                .execute(params![
                     result.lease,
                     result.srpm,
                     result.builder_key,
+                    result.builder,
                     committed,
                     result.verdict,
                     result.reason,
-                    result.seconds
-                ],
-            )?;
-            if let Some(arch) = target_of(result) {
-                change.execute("INSERT OR IGNORE INTO facts VALUES (?1, ?2)", params![TARGET, arch])?;
+                    result.seconds,
+                    found.folder
+                ])?;
+            if let Some(arch) = target_of(found) {
+                change
+                    .prepare_cached("INSERT OR IGNORE INTO facts VALUES (?1, ?2)")?
+                    .execute(params![TARGET, arch])?;
             }
         }
         change.commit()
     }
 
-    /// What the queue must know at the start: open charged attempts, oldest first, and the target.
+    /// What the queue must know at the start, at `unix_s`: the target, open charged attempts, oldest first, what
+    /// ended without a result, and what builders were told.
     ///
     /// # Errors
     /// Those of SQLite.
-    pub fn recall(&self) -> rusqlite::Result<Vec<Msg>> {
+    pub fn recall(&self, unix_s: u64) -> rusqlite::Result<Vec<Msg>> {
         let mut msgs: Vec<Msg> = Vec::new();
         let target = "SELECT value FROM facts WHERE name = ?1";
         let arch: Option<String> = self.db.query_row(target, [TARGET], |row| row.get(0)).optional()?;
@@ -150,7 +145,41 @@ impl History {
                 _ => msgs.push(Msg::Charged { srpm, attempts: vec![(verdict, reason)] }),
             }
         }
+        drop(rows);
+        self.recall_endings(unix_s, &mut msgs)?;
+        self.recall_builders(&mut msgs)?;
         Ok(msgs)
+    }
+
+    fn recall_endings(&self, unix_s: u64, msgs: &mut Vec<Msg>) -> rusqlite::Result<()> {
+        let mut query = self.db.prepare("SELECT srpm, state, text, unix_s FROM endings ORDER BY srpm")?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            let (srpm, word, text, at): (String, String, String, i64) =
+                (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+            let state = PackageState::ALL.into_iter().find(|state| state.as_str() == word);
+            let (Ok(srpm), Some(state)) = (FileName::new(srpm), state) else { continue };
+            let ago_s = unix_s.saturating_sub(u64::try_from(at).unwrap_or(0));
+            msgs.push(Msg::EndedAs { srpm, state, text, ago_s });
+        }
+        Ok(())
+    }
+
+    fn recall_builders(&self, msgs: &mut Vec<Msg>) -> rusqlite::Result<()> {
+        let mut query = self.db.prepare(
+            "SELECT key, name, drained, exit, quarantined FROM builders
+                WHERE drained OR quarantined OR exit IS NOT NULL ORDER BY key",
+        )?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            let (key, name): (String, String) = (row.get(0)?, row.get(1)?);
+            let (Ok(builder), Ok(name)) = (key.parse(), FileName::new(name)) else { continue };
+            let exit: Option<i64> = row.get(3)?;
+            let told =
+                Told { drained: row.get(2)?, exit: exit.map(i64::cast_unsigned), quarantined: row.get(4)? };
+            msgs.push(Msg::Told { builder, name, told });
+        }
+        Ok(())
     }
 
     /// Starts the thread. It ends when all senders of `inbox` are gone, or once `stop`'s are and what
@@ -207,6 +236,11 @@ impl History {
         let change = self.db.transaction()?;
         for note in notes {
             write_one(&change, note, whole(unix_s))?;
+            self.unpruned += u32::from(matches!(note, Note::Event(_)));
+        }
+        if self.unpruned >= events::PRUNE_EVERY {
+            self.unpruned = 0;
+            events::prune(&change, events::KEPT_MAX)?;
         }
         change.commit()
     }
@@ -214,25 +248,51 @@ impl History {
 
 fn write_one(db: &Connection, note: &Note, unix_s: i64) -> rusqlite::Result<()> {
     match note {
-        Note::Began { srpm, lease, builder } => db.execute(
-            "INSERT OR IGNORE INTO attempts (lease, srpm, builder, began_unix_s) VALUES (?1, ?2, ?3, ?4)",
-            params![lease.to_string(), srpm.as_str(), builder.to_string(), unix_s],
-        ),
-        Note::Ended { srpm, lease, verdict, reason, charged, seconds } => {
+        Note::Began { srpm, lease, builder } => {
+            forget_ending(db, srpm)?;
             db.execute(
-                "INSERT INTO attempts (lease, srpm, builder, ended_unix_s, verdict, reason, charged, seconds)
-                    VALUES (?1, ?2, '', ?3, ?4, ?5, ?6, ?7)
+                "INSERT OR IGNORE INTO attempts (lease, srpm, builder, began_unix_s) VALUES (?1, ?2, ?3, ?4)",
+                params![lease.to_string(), srpm.as_str(), builder.to_string(), unix_s],
+            )
+        }
+        Note::Ended { srpm, lease, verdict, reason, charged, seconds, folder } => {
+            let folder = folder.as_deref().unwrap_or_default();
+            db.execute(
+                "INSERT INTO attempts
+                    (lease, srpm, builder, ended_unix_s, verdict, reason, charged, seconds, folder)
+                    VALUES (?1, ?2, '', ?3, ?4, ?5, ?6, ?7, ?8)
                     ON CONFLICT (lease) DO UPDATE SET ended_unix_s = ?3, verdict = ?4, reason = ?5,
-                        charged = ?6, seconds = ?7",
-                params![lease.to_string(), srpm.as_str(), unix_s, verdict.as_str(), reason, charged, seconds],
+                        charged = ?6, seconds = ?7, folder = ?8",
+                params![
+                    lease.to_string(),
+                    srpm.as_str(),
+                    unix_s,
+                    verdict.as_str(),
+                    reason,
+                    charged,
+                    seconds,
+                    folder
+                ],
             )?;
             match verdict {
                 Verdict::Success | Verdict::Failed | Verdict::Excluded => close(db, srpm),
                 Verdict::Infra | Verdict::Memory | Verdict::Deps | Verdict::Lost | Verdict::Released => Ok(0),
             }
         }
+        Note::EndedAs { srpm, state, text } => db.execute(
+            "INSERT OR REPLACE INTO endings VALUES (?1, ?2, ?3, ?4)",
+            params![srpm.as_str(), state.as_str(), text, unix_s],
+        ),
+        Note::Told { builder, told: Told { drained, exit, quarantined } } => db.execute(
+            "UPDATE builders SET drained = ?2, exit = ?3, quarantined = ?4 WHERE key = ?1",
+            params![builder.to_string(), drained, exit.map(u64::cast_signed), quarantined],
+        ),
+        Note::Event(event) => events::write(db, event),
         Note::Builder(info) => write_builder(db, info, unix_s),
-        Note::Afresh { srpm } => close(db, srpm),
+        Note::Afresh { srpm } => {
+            forget_ending(db, srpm)?;
+            close(db, srpm)
+        }
         Note::Target { arch } => {
             db.execute("INSERT OR REPLACE INTO facts VALUES (?1, ?2)", params![TARGET, arch])
         }
@@ -245,9 +305,15 @@ fn close(db: &Connection, srpm: &FileName) -> rusqlite::Result<usize> {
     db.execute("UPDATE attempts SET open = 0 WHERE srpm = ?1 AND open", [srpm.as_str()])
 }
 
+fn forget_ending(db: &Connection, srpm: &FileName) -> rusqlite::Result<usize> {
+    db.prepare_cached("DELETE FROM endings WHERE srpm = ?1")?.execute([srpm.as_str()])
+}
+
 fn write_builder(db: &Connection, info: &BuilderInfo, unix_s: i64) -> rusqlite::Result<usize> {
     db.execute(
-        "INSERT INTO builders VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)
+        "INSERT INTO builders
+            (key, name, arch, version, cfg, backend, cpus, memory_mib, first_unix_s, last_unix_s)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)
             ON CONFLICT (key) DO UPDATE SET name = ?2, arch = ?3, version = ?4, cfg = ?5, backend = ?6,
                 cpus = ?7, memory_mib = ?8, last_unix_s = ?9",
         params![
@@ -279,16 +345,10 @@ fn attempt(path: &Path) -> rusqlite::Result<History> {
     if sound != "ok" {
         return Err(damaged(&sound));
     }
-    let layout: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    if layout == 0 {
-        let change = db.transaction()?;
-        change.execute_batch(TABLES)?;
-        change.pragma_update(None, "user_version", LAYOUT)?;
-        change.commit()?;
-    } else if layout != LAYOUT {
+    if !layout::bring_up(&mut db)? {
         return Err(damaged("of another version of moji"));
     }
-    Ok(History { db })
+    Ok(History { db, unpruned: events::PRUNE_EVERY })
 }
 
 fn is_damage(error: &rusqlite::Error) -> bool {
@@ -313,16 +373,19 @@ fn set_aside(path: &Path) {
     }
 }
 
-fn verdict_of(word: &str) -> Option<Verdict> {
+/// The verdict that this word is for.
+#[must_use]
+pub fn verdict_of(word: &str) -> Option<Verdict> {
     use Verdict::*;
     [Success, Excluded, Infra, Memory, Deps, Failed, Lost, Released].into_iter().find(|v| v.as_str() == word)
 }
 
 /// The architecture that a published result was for: that of its first binary package with one.
-fn target_of(result: &ResultJson) -> Option<&str> {
-    if result.verdict != Verdict::Success.as_str() || result.held.is_some() {
+fn target_of(found: &RepoResult) -> Option<&str> {
+    if !found.was_published() {
         return None;
     }
+    let result: &ResultJson = &found.result;
     let binaries = result.files.iter().filter(|file| file.package.is_some() && !file.is_source);
     let mut archs =
         binaries.filter_map(|file| file.name.strip_suffix(".rpm")?.rsplit_once('.').map(|(_, arch)| arch));

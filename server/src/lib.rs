@@ -11,6 +11,7 @@
 //! | [`folders`], [`journal`], [`recovery`] | what is checked, read and put right before the port opens |
 //! | [`watch`], [`lists`] | what people do in the source folders |
 //! | [`history`] | attempts and builders in SQLite: memory, never on the path of a grant or a commit |
+//! | [`decision`] | what operators decided about results |
 //! | [`rpmfile`] | reading RPM files that nobody vouches for |
 
 pub mod actors;
@@ -18,6 +19,7 @@ pub mod cli;
 pub mod clock;
 pub mod core;
 pub mod daemon;
+pub mod decision;
 pub mod disk;
 pub mod folders;
 pub mod history;

@@ -1,6 +1,6 @@
 //! What is put right before anything is promised: folders, journal and stages after a crash.
 //!
-//! Owns the reading of `repo/*/result.json` and `working/` at the start, and the moves that a crash
+//! Owns the reading of `repo/*/result.json`, what operators decided about them, and `working/` at the start, and the moves that a crash
 //! left undone. The folders are the truth and the journal only explains them: a lease counts while
 //! its SRPM is in `working/`. Never starts while another hub uses the folders (see
 //! [`crate::folders`]).
@@ -24,9 +24,14 @@ use std::sync::Arc;
 use moji_proto::{FileName, LeaseId};
 
 use crate::core::leases::{Ended, Grant, Past, Record};
+use crate::decision::{self, Decided};
 use crate::disk::{Disk, Folders};
 use crate::journal::{self, Journal};
 use crate::result_json::{self, ResultJson};
+
+mod results;
+
+pub use self::results::{RepoResult, for_queue, in_order};
 
 /// What the folder of a stage in `working/` is called before its lease.
 pub const STAGE_PREFIX: &str = ".stage-";
@@ -34,15 +39,6 @@ pub const STAGE_PREFIX: &str = ".stage-";
 const RESULT_JSON_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// How a source package's file name ends.
 const SRPM_SUFFIX: &str = ".src.rpm";
-
-/// One folder of `repo/`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RepoResult {
-    /// Its name: `NVR`, `NVR@2`, …
-    pub folder: String,
-    /// What it says of itself.
-    pub result: ResultJson,
-}
 
 /// What the hub starts with.
 pub struct Recovered {
@@ -153,7 +149,10 @@ fn read_results(disk: &dyn Disk, repo: &Path) -> Result<Vec<RepoResult>, Recover
         let Some(folder) = name.to_str().filter(|name| !name.starts_with('.')) else { continue };
         let path = repo.join(folder).join(result_json::FILE_NAME);
         match read_result(disk, &path) {
-            Ok(result) => results.push(RepoResult { folder: folder.to_owned(), result }),
+            Ok(result) => {
+                let decision = read_decision(disk, &repo.join(folder))?;
+                results.push(RepoResult { folder: folder.to_owned(), result, decision });
+            }
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
             Err(error) if error.kind() == ErrorKind::InvalidData => {
                 log::warn!("'{}' is not readable, its folder is not indexed: {error}", path.display());
@@ -162,6 +161,18 @@ fn read_results(disk: &dyn Disk, repo: &Path) -> Result<Vec<RepoResult>, Recover
         }
     }
     Ok(results)
+}
+
+/// What an operator decided about the result in this folder. What cannot be read decides nothing.
+fn read_decision(disk: &dyn Disk, folder: &Path) -> Result<Option<Decided>, RecoveryError> {
+    match decision::read(disk, folder) {
+        Err(error) if error.kind() == ErrorKind::InvalidData => {
+            let path = folder.join(decision::FILE_NAME);
+            log::warn!("'{}' is not readable and does not count: {error}", path.display());
+            Ok(None)
+        }
+        read => read.map_err(failed("read the decision in", folder)),
+    }
 }
 
 fn read_result(disk: &dyn Disk, path: &Path) -> io::Result<ResultJson> {

@@ -11,9 +11,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Sender, bounded};
+use moji_proto::Line;
 use moji_proto::limits::PING_EVERY_MS;
-use moji_proto::message::Verdict;
-use moji_proto::{FileName, Line};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -248,9 +247,10 @@ impl Hub {
         let (stop, stopped) = bounded::<()>(0);
         let welcome = ports.welcome();
         let Recovered { past, results, journal } = recovered;
-        let history = remember(&folders.state, &results, &peers)?;
         actors::tell(&peers.queue, architectures(listed.clone()));
-        results.iter().filter_map(owners).for_each(|known| actors::tell(&peers.queue, known));
+        let unix_s = clock.unix_s();
+        recovery::for_queue(&results, unix_s).into_iter().for_each(|msg| actors::tell(&peers.queue, msg));
+        let history = remember(&folders.state, &results, unix_s, &peers)?;
 
         let Inboxes {
             leases: leases_in,
@@ -261,7 +261,7 @@ impl Hub {
             history: history_in,
         } = inboxes;
         let mut threads = vec![history.start(history_in, stopped.clone(), clock.clone())];
-        let published = in_order(&results).into_iter().filter_map(published).collect();
+        let published = recovery::in_order(&results).into_iter().filter_map(RepoResult::published).collect();
         threads.push(actors::repo::start(
             repo::Repo::new(published),
             indexer,
@@ -355,51 +355,19 @@ impl Hub {
     }
 }
 
-/// Opens the history, tells the queue what it must remember, and fills it from the results if it is new.
-fn remember(state: &Path, results: &[RepoResult], peers: &Peers) -> Result<History, Fatal> {
+/// Opens the history, adds what only the results know, and tells the queue what it must remember. After
+/// the results: what ended without one is younger.
+fn remember(state: &Path, results: &[RepoResult], unix_s: u64, peers: &Peers) -> Result<History, Fatal> {
     let cannot = || fatal(exit::FOLDER, "failed to open history.db in the state folder");
     let mut history = History::open(state).map_err(cannot())?;
     if history.is_empty().map_err(cannot())? && !results.is_empty() {
         log::info!("the history is new: filled from {} results", results.len());
-        history.rebuild(results.iter().map(|found| &found.result)).map_err(cannot())?;
     }
-    for msg in history.recall().map_err(cannot())? {
+    history.rebuild(results).map_err(cannot())?;
+    for msg in history.recall(unix_s).map_err(cannot())? {
         actors::tell(&peers.queue, msg);
     }
     Ok(history)
-}
-
-/// Which source package the binary packages of a result come from.
-fn owners(found: &RepoResult) -> Option<queue::Msg> {
-    let result = &found.result;
-    // What waits for the operator owns nothing yet.
-    (result.verdict == Verdict::Success.as_str() && result.held.is_none()).then(|| queue::Msg::Known {
-        source: result.source.clone(),
-        binaries: result
-            .files
-            .iter()
-            .filter(|file| !file.is_source)
-            .filter_map(|file| file.package.clone())
-            .collect(),
-    })
-}
-
-/// Results as they were committed; `NVR@10` after `NVR@9`, should the clock not tell.
-fn in_order(results: &[RepoResult]) -> Vec<&RepoResult> {
-    let mut results: Vec<&RepoResult> = results.iter().collect();
-    results.sort_by_key(|found| (found.result.committed_unix_s, found.folder.len()));
-    results
-}
-
-/// What of a result is indexed.
-fn published(found: &RepoResult) -> Option<repo::Published> {
-    let result = &found.result;
-    if result.verdict != Verdict::Success.as_str() || result.held.is_some() {
-        return None;
-    }
-    let rpms = result.files.iter().filter(|file| file.package.is_some());
-    let rpms = rpms.filter_map(|file| FileName::new(file.name.clone()).ok()).collect();
-    Some(repo::Published { folder: found.folder.clone(), rpms })
 }
 
 fn start_queue(

@@ -245,6 +245,9 @@ impl Store {
             // Somebody dropped this name while it was leased: theirs is the one to build now. It is
             // there already, so taking ours away leaves the package in one folder at any instant after.
             Err(error) if error.kind() == ErrorKind::AlreadyExists && wanted.to == Place::Source => {
+                if wanted.from == Place::Finished {
+                    return Ok(false);
+                }
                 self.disk.remove_file(&from)
             }
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {

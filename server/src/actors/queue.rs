@@ -79,6 +79,7 @@ impl Shell {
                 Effect::Leases(msg) => tell(&self.peers.leases, msg),
                 Effect::Transfers(msg) => tell(&self.peers.transfers, msg),
                 Effect::Send(session, msg) => self.peers.net.send(session, msg),
+                Effect::Desk(msg) => tell(&self.peers.desk, msg),
                 Effect::History(note) => tell(&self.peers.history, note),
                 Effect::Log(level, text) => log::log!(level, "{text}"),
             }

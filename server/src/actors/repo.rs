@@ -61,6 +61,7 @@ fn carry_out(peers: &Peers, orders: &Sender<Order>, effect: Effect) {
         Effect::Index(paths) => tell(orders, Order::Publish(paths)),
         Effect::Sweep => tell(orders, Order::Sweep),
         Effect::Queue(msg) => tell(&peers.queue, msg),
+        Effect::Desk(msg) => tell(&peers.desk, msg),
         Effect::Log(level, text) => log::log!(level, "{text}"),
     }
 }

@@ -61,6 +61,7 @@ fn carry_out(peers: &Peers, ops: &Sender<(LeaseId, Op)>, effect: Effect) {
         Effect::Close(session, code) => peers.net.close(session, code),
         Effect::Leases(msg) => tell(&peers.leases, msg),
         Effect::Queue(msg) => tell(&peers.queue, msg),
+        Effect::Desk(msg) => tell(&peers.desk, msg),
         Effect::Repo(msg) => tell(&peers.repo, msg),
         Effect::Log(level, text) => log::log!(level, "{text}"),
     }

@@ -208,6 +208,7 @@ impl Intake {
                 Effect::List(Place::Source),
                 Effect::List(Place::Finished),
                 Effect::List(Place::Working),
+                Effect::Queue(queue::Msg::Scanned),
             ]),
             Msg::Event { place, name, what } => self.on_event(now, place, &name, what, out),
             Msg::Listed { place, names } => self.on_listed(place, &names, out),

@@ -107,13 +107,19 @@ pub enum Msg {
         srpm: FileName,
     },
     /// The package used up its attempts and is in `source/`, without a lease: move it to `finished/`.
-    /// Nobody waits for an answer; the watch tells the queue where the file is. Said again while the file
-    /// stays in `source/`. A package that has a lease meanwhile is left alone. (queue)
+    /// Or an operator cancelled it. Said again while the file stays in `source/`. A package that has a lease
+    /// meanwhile is left alone. Answered with `Placed`. (queue)
     Retire {
         /// The package.
         srpm: FileName,
         /// All its reasons, for whoever asks why it is in `finished/`.
         why: String,
+    },
+    /// The operator wants this package, which is in `finished/`, built again: move it to `source/`, never over a
+    /// file that is there. A package that has a lease is left alone. Answered with `Placed`. (queue)
+    Retry {
+        /// The package.
+        srpm: FileName,
     },
     /// The builder asked for the SRPM: it has the job. May be said again. (transfers)
     Taken {
@@ -192,8 +198,8 @@ pub enum Effect {
     /// Append this after the moves; losing it in a crash does no harm.
     JournalLater(Record),
     /// Rename the SRPM, durably, and say [`Msg::Moved`]. What is in `finished/` is replaced. What
-    /// somebody dropped into `source/` meanwhile stays, and the file in `working/` is removed. From
-    /// `working/` to `working/`: only look whether it is there.
+    /// somebody dropped into `source/` meanwhile stays, and the file in `working/` is removed; one in
+    /// `finished/` stays where it is. From `working/` to `working/`: only look whether it is there.
     Move {
         /// The lease it is for.
         lease: LeaseId,

@@ -4,10 +4,13 @@
 //! into the next one. Never knows builders, never forgets a result: an index that failed is made again.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use moji_proto::message::EventKind;
 use moji_proto::{FileName, Time};
 
-use super::queue;
+use super::view::Event;
+use super::{desk, queue};
 
 /// Pause after an index that failed, milliseconds. It doubles with every further failure up to
 /// [`RETRY_MS_MAX`].
@@ -32,6 +35,11 @@ pub struct Published {
 pub enum Msg {
     /// A result was committed. (transfers)
     Published(Published),
+    /// A result is no longer to be indexed. (desk)
+    Withdraw {
+        /// Its folder.
+        folder: String,
+    },
     /// The index that was being made is live, or could not be made. (shell)
     Indexed(Result<(), String>),
     /// Time passed. (shell)
@@ -47,6 +55,8 @@ pub enum Effect {
     Sweep,
     /// Tell the queue.
     Queue(queue::Msg),
+    /// Tell the desk: an index is live.
+    Desk(desk::Msg),
     /// A state change an operator reads about.
     Log(log::Level, String),
 }
@@ -65,9 +75,11 @@ enum State {
 /// The repo core.
 #[derive(Debug)]
 pub struct Repo {
-    /// Which folder each RPM is indexed from: of several with one name, the one published last.
-    rpms: BTreeMap<FileName, String>,
+    /// The folders that each RPM is published in, in that order: it is indexed from the last.
+    rpms: BTreeMap<FileName, Vec<Arc<str>>>,
     state: State,
+    /// How many RPMs the index that is being made holds.
+    indexing: usize,
     /// Failures since the last index that went live.
     failures: u32,
     sweep_at: Option<Time>,
@@ -95,8 +107,13 @@ impl Repo {
     /// crash may be missing from the index, so the first tick, due at once, makes a new one.
     #[must_use]
     pub fn new(published: Vec<Published>) -> Repo {
-        let mut repo =
-            Repo { rpms: BTreeMap::new(), state: State::Due(Time(0)), failures: 0, sweep_at: None };
+        let mut repo = Repo {
+            rpms: BTreeMap::new(),
+            state: State::Due(Time(0)),
+            indexing: 0,
+            failures: 0,
+            sweep_at: None,
+        };
         published.into_iter().for_each(|published| repo.add(published));
         repo
     }
@@ -104,7 +121,30 @@ impl Repo {
     /// A rebuild takes the place of what it rebuilds: dnf would take either of two with one name.
     fn add(&mut self, published: Published) {
         let Published { folder, rpms } = published;
-        self.rpms.extend(rpms.into_iter().map(|rpm| (rpm, folder.clone())));
+        let folder: Arc<str> = folder.into();
+        for rpm in rpms {
+            let folders = self.rpms.entry(rpm).or_insert_with(|| Vec::with_capacity(1));
+            folders.retain(|there| *there != folder);
+            folders.push(folder.clone());
+        }
+    }
+
+    /// What it rebuilt takes its place again, if that is still published.
+    fn withdraw(&mut self, folder: &str) {
+        self.rpms.retain(|_, folders| {
+            folders.retain(|there| &**there != folder);
+            !folders.is_empty()
+        });
+    }
+
+    /// The index does not say all.
+    fn is_due(&mut self, now: Time) {
+        self.state = match self.state {
+            State::Clean => State::Due(now),
+            State::Running(_) => State::Running(true),
+            // After a failure it waits for the pause to end with the others.
+            due @ State::Due(_) => due,
+        };
     }
 
     /// When it wants a `Tick`.
@@ -120,14 +160,13 @@ impl Repo {
     /// Takes one message.
     pub fn handle(&mut self, now: Time, msg: Msg, out: &mut Vec<Effect>) {
         match msg {
+            Msg::Withdraw { folder } => {
+                self.withdraw(&folder);
+                self.is_due(now);
+            }
             Msg::Published(published) => {
                 self.add(published);
-                self.state = match self.state {
-                    State::Clean => State::Due(now),
-                    State::Running(_) => State::Running(true),
-                    // After a failure it waits for the pause to end with the others.
-                    due @ State::Due(_) => due,
-                };
+                self.is_due(now);
             }
             Msg::Indexed(Ok(())) => {
                 self.failures = 0;
@@ -135,6 +174,8 @@ impl Repo {
                 let again = self.state == State::Running(true);
                 self.state = if again { State::Due(now) } else { State::Clean };
                 out.push(Effect::Queue(queue::Msg::Published));
+                let text = format!("a new index is live: {} RPMs", self.indexing);
+                out.push(Effect::Desk(desk::Msg::Event(Event::new(EventKind::Published, text))));
             }
             Msg::Indexed(Err(why)) => {
                 let pause_ms = (RETRY_MS << self.failures.min(16)).min(RETRY_MS_MAX);
@@ -152,7 +193,11 @@ impl Repo {
     fn settle(&mut self, now: Time, out: &mut Vec<Effect>) {
         if matches!(self.state, State::Due(at) if at <= now) {
             self.state = State::Running(false);
-            let path = |(rpm, folder): (&FileName, &String)| format!("{folder}/{rpm}");
+            self.indexing = self.rpms.len();
+            let path = |(rpm, folders): (&FileName, &Vec<Arc<str>>)| {
+                let folder = folders.last().expect("what is in no folder was taken out");
+                format!("{folder}/{rpm}")
+            };
             out.push(Effect::Index(self.rpms.iter().map(path).collect()));
         }
         if self.sweep_at.is_some_and(|at| at <= now) {
@@ -234,6 +279,6 @@ mod tests {
             assert_eq!(indexes(&out), [["a-1-1/a-1-1.rpm", "b-1-1/b-1-1.rpm"]]);
         }
         let out = step(&mut repo, now, Msg::Indexed(Ok(())));
-        assert!(matches!(out[..], [Effect::Queue(queue::Msg::Published)]), "{out:?}");
+        assert!(matches!(out[..], [Effect::Queue(queue::Msg::Published), Effect::Desk(_)]), "{out:?}");
     }
 }

@@ -157,9 +157,16 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
     /// The SRPM is in `finished/`.
-    Finished(Verdict),
+    Finished {
+        /// What was ruled.
+        verdict: Verdict,
+        /// Where its result is in `repo/`, if it has one.
+        folder: Option<String>,
+    },
     /// The SRPM is in `source/` again.
     Returned(Verdict),
-    /// Somebody took the SRPM out of `working/`, or the operator cancelled it (then it is in `finished/`).
+    /// The operator cancelled it: the SRPM is in `finished/`.
     Cancelled,
+    /// Somebody took the SRPM out of `working/`.
+    Taken,
 }

@@ -97,6 +97,29 @@ pub struct Change {
     pub builders: Vec<BuilderId>,
 }
 
+/// What an operator decided about a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It waited for review and is published.
+    Accepted,
+    /// It waited for review and never will be.
+    Refused,
+    /// It was published and is no longer.
+    Retracted,
+}
+
+/// What operators told a builder, until they take it back; survives restarts of hub and builder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// It gets nothing more.
+    pub drained: bool,
+    /// The process (its `instance`) that is to end once it is idle. A later one of that builder was started
+    /// by somebody who wants it to run.
+    pub exit: Option<u64>,
+    /// It gets nothing until it is released.
+    pub quarantined: bool,
+}
+
 /// What came of a change, for one thing that it was about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {

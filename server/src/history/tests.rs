@@ -1,11 +1,14 @@
 //! What the history remembers, and what it survives.
 
 use crossbeam_channel::{bounded, unbounded};
-use moji_proto::message::Backend;
+use std::sync::Arc;
+
+use moji_proto::message::{Backend, EventKind, EventRow};
 use moji_proto::{Digest, LeaseId, Line, PublicKey};
 
 use super::*;
 use crate::clock;
+use crate::disk::{Folders, Real};
 use crate::result_json::ResultFile;
 
 fn srpm(name: &str) -> FileName {
@@ -22,7 +25,15 @@ fn began(name: &str, counter: u32) -> Note {
 
 fn ended(name: &str, counter: u32, verdict: Verdict, charged: bool) -> Note {
     let reason = format!("reason {counter}");
-    Note::Ended { srpm: srpm(name), lease: lease(counter), verdict, reason, charged, seconds: Some(9) }
+    Note::Ended {
+        srpm: srpm(name),
+        lease: lease(counter),
+        verdict,
+        reason,
+        charged,
+        seconds: Some(9),
+        folder: None,
+    }
 }
 
 /// What is recalled, one word each.
@@ -35,7 +46,7 @@ fn recalled(history: &History) -> Vec<String> {
         }
         other => panic!("{other:?}"),
     };
-    history.recall().unwrap().into_iter().map(word).collect()
+    history.recall(1_764_000_100).unwrap().into_iter().map(word).collect()
 }
 
 /// Opens, has the thread write these, and ends it.
@@ -48,7 +59,12 @@ fn write(state: &Path, notes: Vec<Note>) {
     thread.join().unwrap();
 }
 
-fn result(verdict: Verdict, files: &[(&str, bool)]) -> ResultJson {
+fn result(verdict: Verdict, files: &[(&str, bool)]) -> RepoResult {
+    let result = result_json(verdict, files);
+    RepoResult { folder: "a-1-1".to_owned(), result, decision: None }
+}
+
+fn result_json(verdict: Verdict, files: &[(&str, bool)]) -> ResultJson {
     let file = |(name, is_source): &(&str, bool)| ResultFile {
         name: (*name).to_owned(),
         size: 1,
@@ -113,21 +129,7 @@ fn charged_attempts_are_recalled_until_the_package_is_done_or_starts_afresh() {
 #[test]
 fn builders_are_remembered_as_they_were_last() {
     let dir = tempfile::tempdir().unwrap();
-    let info = |memory_mib| BuilderInfo {
-        id: PublicKey([2; 32]),
-        name: FileName::new("b2").unwrap(),
-        instance: 1,
-        arch: FileName::new("armv5tel").unwrap(),
-        version: FileName::new("0").unwrap(),
-        cfg: Line::lossy("cfg"),
-        cfg_digest: Digest::of(b""),
-        backend: Backend::Rpmbuild,
-        cpus: 1,
-        memory_mib,
-        disk_free_mib: 1,
-        clock_unix_s: 0,
-        peer: std::net::Ipv4Addr::LOCALHOST.into(),
-    };
+    let info = |memory_mib| BuilderInfo { memory_mib, ..builder_info(2) };
     write(dir.path(), vec![Note::Builder(info(128)), Note::Builder(info(256))]);
     let history = History::open(dir.path()).unwrap();
     let rows: Vec<(String, i64)> = history
@@ -163,7 +165,9 @@ fn what_was_not_published_fixes_no_target() {
     let arm = [("a.armv7hl.rpm", false)];
     assert_eq!(target_of(&result(Verdict::Success, &arm)), Some("armv7hl"));
     assert_eq!(target_of(&result(Verdict::Failed, &arm)), None);
-    assert_eq!(target_of(&ResultJson { held: Some(String::new()), ..result(Verdict::Success, &arm) }), None);
+    let mut held = result(Verdict::Success, &arm);
+    held.result.held = Some(String::new());
+    assert_eq!(target_of(&held), None);
     assert_eq!(target_of(&result(Verdict::Success, &[("a.noarch.rpm", false), ("a.src.rpm", true)])), None);
 }
 
@@ -189,7 +193,7 @@ fn a_damaged_history_is_set_aside_and_made_anew() {
         fs::remove_file(&aside).unwrap();
     }
     let other = Connection::open(&path).unwrap();
-    other.pragma_update(None, "user_version", LAYOUT + 1).unwrap();
+    other.pragma_update(None, "user_version", layout::LAYOUT + 1).unwrap();
     drop(other);
     assert!(History::open(dir.path()).unwrap().is_empty().unwrap());
     assert!(aside.exists());
@@ -199,4 +203,206 @@ fn a_damaged_history_is_set_aside_and_made_anew() {
 fn a_folder_that_is_not_there_is_an_error_and_no_damage() {
     let dir = tempfile::tempdir().unwrap();
     assert!(History::open(&dir.path().join("missing")).is_err());
+}
+
+#[test]
+fn a_history_of_the_first_layout_is_brought_up_and_keeps_what_it_knows() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = Connection::open(dir.path().join(FILE_NAME)).unwrap();
+    layout::first(&old);
+    old.execute_batch(
+        "INSERT INTO attempts (lease, srpm, builder, verdict, reason, charged, open)
+            VALUES ('5-1', 'a-1-1.src.rpm', '', 'lost', 'why', 1, 1);
+        INSERT INTO facts VALUES ('target', 'armv5tel');",
+    )
+    .unwrap();
+    drop(old);
+    let history = History::open(dir.path()).unwrap();
+    assert!(!dir.path().join("history.db.damaged").exists());
+    assert_eq!(recalled(&history), ["armv5tel", "a-1-1.src.rpm: lost why"]);
+    drop(history);
+    write(dir.path(), vec![Note::Event(event(1, EventKind::Leased))]);
+    assert_eq!(reader(dir.path()).events(0, 9).unwrap().len(), 1);
+}
+
+fn event(seq: u64, kind: EventKind) -> EventRow {
+    EventRow {
+        seq,
+        unix_ms: 1_764_000_000_123,
+        kind,
+        srpm: Some(srpm(if seq.is_multiple_of(2) { "a" } else { "b" })),
+        lease: Some(lease(3)),
+        builder: Some(FileName::new(format!("b{}", seq % 3)).unwrap()),
+        verdict: Some(Verdict::Failed),
+        phase: None,
+        state: Some(PackageState::Failed),
+        who: Line::lossy("ann@desk (10.0.0.7)"),
+        text: Line::lossy("text"),
+    }
+}
+
+fn reader(dir: &Path) -> Reader {
+    let folders = Folders {
+        source: dir.join("source"),
+        working: dir.join("working"),
+        finished: dir.join("finished"),
+        repo: dir.join("repo"),
+        state: dir.to_owned(),
+    };
+    Reader::open(Arc::new(Real), folders).unwrap()
+}
+
+fn builder_info(builder: u8) -> BuilderInfo {
+    BuilderInfo {
+        id: PublicKey([builder; 32]),
+        name: FileName::new(format!("b{builder}")).unwrap(),
+        instance: 1,
+        arch: FileName::new("armv5tel").unwrap(),
+        version: FileName::new("0").unwrap(),
+        cfg: Line::lossy("cfg"),
+        cfg_digest: Digest::of(b""),
+        backend: Backend::Rpmbuild,
+        cpus: 1,
+        memory_mib: 128,
+        disk_free_mib: 1,
+        clock_unix_s: 0,
+        peer: std::net::Ipv4Addr::LOCALHOST.into(),
+    }
+}
+
+#[test]
+fn events_are_read_back_as_they_were_but_phases() {
+    let dir = tempfile::tempdir().unwrap();
+    let kinds = EventKind::ALL;
+    let rows: Vec<EventRow> = (1..).zip(kinds).map(|(seq, kind)| event(seq, kind)).collect();
+    let notes = (0..3).map(|builder| Note::Builder(builder_info(builder)));
+    write(dir.path(), notes.chain(rows.iter().cloned().map(Note::Event)).collect());
+    let reader = reader(dir.path());
+    let kept: Vec<EventRow> = rows.into_iter().filter(|row| row.kind != EventKind::Phase).collect();
+    assert_eq!(reader.events(0, 100).unwrap(), kept);
+    assert_eq!(reader.events(kept[2].seq, 2).unwrap(), kept[3..5]);
+    assert_eq!(reader.newest_events(3).unwrap(), kept[kept.len() - 3..]);
+    let of =
+        |want: &dyn Fn(&EventRow) -> bool| kept.iter().filter(|row| want(row)).cloned().collect::<Vec<_>>();
+    let about = |packages: &[FileName], builders: &[&str], newest| {
+        let builders: Vec<String> = builders.iter().map(|name| (*name).to_owned()).collect();
+        reader.events_about(packages, &builders, newest).unwrap()
+    };
+    let is_a = |row: &EventRow| row.srpm == Some(srpm("a"));
+    let is_b2 = |row: &EventRow| row.builder.as_ref().is_some_and(|name| name.as_str() == "b2");
+    assert_eq!(about(&[srpm("a")], &[], 100), of(&is_a));
+    assert_eq!(about(&[], &["[x2]*", "b2"], 100).len(), of(&is_b2).len());
+    assert_eq!(about(&[], &["?2"], 100), of(&is_b2));
+    let either = of(&|row| is_a(row) || is_b2(row));
+    assert_eq!(about(&[srpm("a")], &["b2"], 100), either);
+    assert_eq!(about(&[srpm("a")], &["b2"], 2), either[either.len() - 2..]);
+    assert_eq!(about(&[], &["c*"], 100), []);
+}
+
+#[test]
+fn only_the_newest_events_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), (1..=20).map(|seq| Note::Event(event(seq, EventKind::Leased))).collect());
+    let history = History::open(dir.path()).unwrap();
+    assert_eq!(events::prune(&history.db, 30).unwrap(), 0);
+    assert_eq!(events::prune(&history.db, 5).unwrap(), 15);
+    let left: Vec<u64> = reader(dir.path()).events(0, 100).unwrap().iter().map(|row| row.seq).collect();
+    assert_eq!(left, [16, 17, 18, 19, 20]);
+}
+
+#[test]
+fn attempts_are_numbered_from_the_oldest_and_say_where_their_logs_are() {
+    let dir = tempfile::tempdir().unwrap();
+    for folder in ["repo/a-1-1", "attempts/5-2"] {
+        fs::create_dir_all(dir.path().join(folder)).unwrap();
+    }
+    let done = |counter, verdict, folder: Option<&str>| Note::Ended {
+        srpm: srpm("a"),
+        lease: lease(counter),
+        verdict,
+        reason: "why".to_owned(),
+        charged: verdict == Verdict::Lost,
+        seconds: Some(9),
+        folder: folder.map(str::to_owned),
+    };
+    write(
+        dir.path(),
+        vec![
+            Note::Builder(builder_info(1)),
+            began("a", 10),
+            began("a", 2),
+            done(2, Verdict::Lost, None),
+            done(3, Verdict::Failed, Some("a-1-1")),
+            done(4, Verdict::Failed, Some("a-1-1@2")),
+            began("b", 5),
+        ],
+    );
+    let rows = reader(dir.path()).attempts(&srpm("a")).unwrap();
+    let got: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            let verdict = row.verdict.map_or("runs", Verdict::as_str);
+            format!(
+                "{} {} {:?} {verdict} {} {}",
+                row.number,
+                row.lease,
+                row.builder.as_str(),
+                row.charged,
+                row.place
+            )
+        })
+        .collect();
+    let want = [
+        "1 5-2 \"b1\" lost true attempts/5-2",
+        "2 5-3 \"\" failed false repo/a-1-1",
+        "3 5-4 \"\" failed false ",
+        "4 5-10 \"b1\" runs false ",
+    ];
+    assert_eq!(got, want);
+    assert!(rows[0].began_unix_s > 0 && rows[0].ended_unix_s > 0 && rows[0].seconds == 9);
+    assert!(rows[3].began_unix_s > 0 && rows[3].ended_unix_s == 0);
+}
+
+#[test]
+fn builders_are_counted_by_their_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let verdicts = [Verdict::Success, Verdict::Success, Verdict::Failed, Verdict::Infra];
+    let notes = (1..).zip(verdicts).flat_map(|(n, verdict)| [began("a", n), ended("a", n, verdict, false)]);
+    write(dir.path(), notes.collect());
+    let counts = reader(dir.path()).counts_by_builder().unwrap();
+    assert_eq!(counts.get(&PublicKey([1; 32])), Some(&Counts { built: 2, failed: 1 }));
+}
+
+#[test]
+fn what_operators_did_is_recalled_until_it_is_taken_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let told = |builder: u8, told| Note::Told { builder: PublicKey([builder; 32]), told };
+    let ending =
+        |name| Note::EndedAs { srpm: srpm(name), state: PackageState::Cancelled, text: "t".to_owned() };
+    let all = Told { drained: true, exit: Some(u64::MAX), quarantined: true };
+    write(
+        dir.path(),
+        vec![
+            Note::Builder(builder_info(1)),
+            Note::Builder(builder_info(2)),
+            told(1, all),
+            told(2, all),
+            told(2, Told::default()),
+            // Registering again changes nothing about it.
+            Note::Builder(builder_info(1)),
+            ending("a"),
+            ending("b"),
+            ending("c"),
+            Note::Afresh { srpm: srpm("b") },
+            began("c", 1),
+        ],
+    );
+    let msgs = History::open(dir.path()).unwrap().recall(u64::MAX).unwrap();
+    assert!(
+        matches!(&msgs[..], [
+            Msg::EndedAs { srpm: name, state: PackageState::Cancelled, .. },
+            Msg::Told { builder: PublicKey([1, ..]), told, .. },
+        ] if *name == srpm("a") && *told == all),
+        "{msgs:?}"
+    );
 }

@@ -66,6 +66,7 @@ impl Rig {
         let (rig, _) = Rig::start(LONG_MS);
         assert_eq!(rig.said(), "priority");
         assert_eq!(rig.said(), "options 0");
+        assert!(matches!(rig.queue.recv_timeout(PATIENCE), Ok(queue::Msg::Scanned)));
         rig
     }
 
@@ -73,9 +74,14 @@ impl Rig {
         self.dir.path().join(name)
     }
 
-    /// The next thing that the queue is told.
+    /// The next thing that the queue is told, the end of a look at everything left out.
     fn said(&self) -> String {
-        said(self.queue.recv_timeout(PATIENCE).unwrap())
+        loop {
+            match self.queue.recv_timeout(PATIENCE).unwrap() {
+                queue::Msg::Scanned => {}
+                msg => return said(msg),
+            }
+        }
     }
 
     /// What the queue is told up to and with `last`.
@@ -98,6 +104,7 @@ fn said(msg: queue::Msg) -> String {
             ["priority".to_owned()].into_iter().chain(names).collect::<Vec<_>>().join(" ")
         }
         queue::Msg::Options(rules) => format!("options {}", rules.len()),
+        queue::Msg::Scanned => "scanned".to_owned(),
         other => panic!("{other:?}"),
     }
 }
@@ -242,7 +249,7 @@ fn when_events_are_lost_everything_is_looked_at() {
     fs::write(source.join("a.src.rpm"), &bytes).unwrap();
     watch.drain().unwrap();
     let told: Vec<String> = queue.try_iter().map(said).collect();
-    assert_eq!(told, ["priority", "options 0", &format!("a.src.rpm a {}", bytes.len())]);
+    assert_eq!(told, ["priority", "options 0", &format!("a.src.rpm a {}", bytes.len()), "scanned"]);
 }
 
 #[test]

@@ -30,7 +30,7 @@ use moji_server::disk::Disk;
 use moji_server::index::{IndexError, Indexer, Program};
 use moji_server::net::Clocks;
 use moji_server::net::session::{End, Event, Session};
-use moji_server::recovery::{Recovered, recover};
+use moji_server::recovery::{self, Recovered, recover};
 use moji_server::rpmfile::{Kind, ReadAt, expected_file_len, read_facts};
 use moji_server::stage::Worker;
 

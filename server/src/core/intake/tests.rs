@@ -131,7 +131,7 @@ fn a_rescan_finds_what_events_did_not_tell() {
     let mut rig = Rig::new();
     let lists = ["read Priority", "read Options"];
     let folders = ["list Source", "list Finished", "list Working"];
-    assert_eq!(rig.tell(Msg::Rescan), [&lists[..], &folders[..]].concat());
+    assert_eq!(rig.tell(Msg::Rescan), [&lists[..], &folders[..], &["Queue(Scanned)"]].concat());
     let listed = |place, names: &[&str]| Msg::Listed { place, names: names.iter().map(Into::into).collect() };
     assert_eq!(rig.tell(listed(Place::Source, &["a-1-1.src.rpm", ".b.src.rpm", "c.txt"])), [LOOK]);
     rig.looked(whole(100));

@@ -147,6 +147,8 @@ pub struct Leases {
     orphans: BTreeMap<FileName, Time>,
     ended: BTreeMap<LeaseId, Ended>,
     committed: BTreeSet<LeaseId>,
+    /// Moves of packages without a lease, under ids that nobody ever holds: what and where to.
+    errands: BTreeMap<LeaseId, (FileName, Place)>,
     broken: bool,
 }
 
@@ -183,6 +185,7 @@ impl Leases {
             orphans: past.orphans.into_iter().map(|srpm| (srpm, until)).collect(),
             ended: past.ended,
             committed: past.committed,
+            errands: BTreeMap::new(),
             broken: false,
         };
         for (lease, Grant { srpm, builder }) in past.live {
@@ -209,7 +212,8 @@ impl Leases {
             Msg::Claim { srpm, builder, options } => self.claim(srpm, builder, options, out),
             Msg::Cancel { srpm } => self.cancel(&srpm, out),
             // The queue says why, in its log.
-            Msg::Retire { srpm, why: _ } => self.retire(srpm, out),
+            Msg::Retire { srpm, why: _ } => self.run_errand(srpm, Place::Source, Place::Finished, out),
+            Msg::Retry { srpm } => self.run_errand(srpm, Place::Finished, Place::Source, out),
             Msg::Taken { lease } => {
                 if let Some(lease) = self.leases.get_mut(&lease) {
                     lease.taken = true;
@@ -298,12 +302,15 @@ impl Leases {
         }
     }
 
-    /// Moves a waiting package to `finished/`, under an id that nobody ever holds.
-    fn retire(&mut self, srpm: FileName, out: &mut Vec<Effect>) {
-        if !self.by_srpm.contains_key(&srpm) {
-            let lease = self.next_id();
-            out.push(Effect::Move { lease, srpm, from: Place::Source, to: Place::Finished });
+    /// Moves a package without a lease, under an id that nobody ever holds.
+    fn run_errand(&mut self, srpm: FileName, from: Place, to: Place, out: &mut Vec<Effect>) {
+        if self.by_srpm.contains_key(&srpm) {
+            out.push(Effect::Queue(queue::Msg::Placed { srpm, to, moved: false }));
+            return;
         }
+        let lease = self.next_id();
+        self.errands.insert(lease, (srpm.clone(), to));
+        out.push(Effect::Move { lease, srpm, from, to });
     }
 
     // ---- what transfers say
@@ -321,7 +328,7 @@ impl Leases {
             return self.leave(
                 id,
                 Place::Finished,
-                End::Finished(Verdict::Failed),
+                End::Finished { verdict: Verdict::Failed, folder: None },
                 false,
                 (!has_job).then_some(session),
                 out,
@@ -369,9 +376,10 @@ impl Leases {
         let sealed = matches!(self.leases.get(&id), Some(Lease { state: State::Sealed { .. }, .. }));
         assert!(sealed, "lease {id} was settled without a seal");
         match outcome {
-            Outcome::Committed { verdict, .. } => {
+            Outcome::Committed { verdict, folder } => {
                 self.committed.insert(id);
-                self.leave(id, Place::Finished, End::Finished(verdict), false, None, out);
+                let end = End::Finished { verdict, folder: Some(folder) };
+                self.leave(id, Place::Finished, end, false, None, out);
             }
             Outcome::Kept { verdict } => {
                 self.leave(id, Place::Source, End::Returned(verdict), false, None, out);

@@ -4,8 +4,9 @@
 //! about a lease.
 
 use moji_proto::FileName;
+use moji_proto::message::{EventKind, PackageState};
 
-use super::package::{Hold, Past, State};
+use super::package::{Ending, Hold, Past, State};
 use super::{Effect, Note, Queue, log};
 use crate::core::leases;
 use crate::core::types::Srpm;
@@ -15,6 +16,7 @@ impl Queue {
     pub(super) fn on_appeared(&mut self, name: &FileName, srpm: Srpm, out: &mut Vec<Effect>) {
         let package = self.package(name);
         package.dropped = Some(srpm.clone());
+        let mut what = "is in source/";
         let is_new = package.srpm.as_ref() != Some(&srpm);
         match &package.state {
             State::Claimed { .. } | State::Leased(_) => return,
@@ -23,14 +25,18 @@ impl Queue {
             State::Retiring if !is_new => return self.retire(name, out),
             State::Waiting | State::Held(_) | State::Retiring => {
                 log(out, log::Level::Info, format!("pkg={name} was replaced"));
+                what = "was replaced";
                 self.replace(name, srpm, out);
             }
-            State::Finished(_) => self.replace_afresh(name, srpm, out),
+            State::Finished | State::Returning { .. } => self.replace_afresh(name, srpm, out),
             // What the history charged before this run saw the file is charged to this file.
             State::Gone | State::Unusable { .. } if package.srpm.is_none() => package.srpm = Some(srpm),
             State::Gone | State::Unusable { .. } => self.replace(name, srpm, out),
         }
         self.enqueue(name, out);
+        if self.package(name).state == State::Waiting {
+            self.tell_of(name, EventKind::Waiting, what, out);
+        }
     }
 
     /// A file in `source/` is no whole SRPM.
@@ -40,7 +46,11 @@ impl Queue {
         match &package.state {
             State::Unusable { why: before } if *before == why => return,
             State::Claimed { .. } | State::Leased(_) => {}
-            _ => self.go(name, State::Unusable { why: why.clone() }),
+            _ => {
+                self.go(name, State::Unusable { why: why.clone() });
+                self.tell_of(name, EventKind::Held, why.clone(), out);
+                self.is_over(name, "it is no whole SRPM", out);
+            }
         }
         log(out, log::Level::Warn, format!("pkg={name} is left in source/: {why}"));
     }
@@ -51,12 +61,19 @@ impl Queue {
         package.dropped = None;
         match package.state {
             // The lease took it away, or it was a second one that somebody thought better of.
-            State::Claimed { .. } | State::Leased(_) | State::Gone | State::Finished(_) => {}
-            State::Waiting | State::Held(_) | State::Unusable { .. } | State::Retiring => {
-                if package.state != State::Retiring {
-                    log(out, log::Level::Info, format!("pkg={name} was taken out of source/"));
-                }
+            State::Claimed { .. }
+            | State::Leased(_)
+            | State::Gone
+            | State::Finished
+            // The watch has not seen it there yet: this is about an earlier file.
+            | State::Returning { .. } => {}
+            // leases say where it went.
+            State::Retiring if self.asked.has(name) => {}
+            State::Retiring => self.leave(name, out),
+            State::Waiting | State::Held(_) | State::Unusable { .. } => {
+                log(out, log::Level::Info, format!("pkg={name} was taken out of source/"));
                 self.leave(name, out);
+                self.tell_of(name, EventKind::Left, "was taken out of source/", out);
             }
         }
         self.tidy(name);
@@ -68,7 +85,7 @@ impl Queue {
         package.in_finished = present;
         match package.state {
             State::Gone if present => self.leave(name, out),
-            State::Finished(_) if !present => self.go(name, State::Gone),
+            State::Finished if !present => self.go(name, State::Gone),
             _ => {}
         }
         self.tidy(name);
@@ -81,20 +98,30 @@ impl Queue {
             self.own(name);
             return self.retire(name, out);
         }
+        self.package(name).ending = None;
         let Some(of) = self.own(name) else { return self.go(name, State::Waiting) };
         let hold = State::Held(Hold::Duplicate { of: of.clone() });
         if self.package(name).state != hold {
             log(out, log::Level::Warn, format!("pkg={name} is not leased: {of} is the same package"));
             self.go(name, hold);
+            self.tell_of(name, EventKind::Held, format!("{of} is the same package"), out);
         }
     }
 
     /// The attempts are used up.
     pub(super) fn retire(&mut self, name: &FileName, out: &mut Vec<Effect>) {
+        let cancelled = self.package(name).ending.clone().filter(|e| e.state == PackageState::Cancelled);
+        // An operator's cancel is said again as such.
+        if let (State::Retiring, Some(ending)) = (&self.package(name).state, cancelled) {
+            let why = ending.text;
+            return out.push(Effect::Leases(leases::Msg::Retire { srpm: name.clone(), why }));
+        }
         let why = reasons(&self.package(name).past);
         if self.package(name).state != State::Retiring {
             log(out, log::Level::Warn, format!("pkg={name} failed: {why}"));
+            self.package(name).ending = Some(Ending::used_up(why.clone()));
             self.go(name, State::Retiring);
+            self.tell_of(name, EventKind::Left, why.clone(), out);
         }
         out.push(Effect::Leases(leases::Msg::Retire { srpm: name.clone(), why }));
     }
@@ -115,24 +142,31 @@ impl Queue {
         self.package(name).srpm = Some(srpm);
     }
 
-    /// Forgets what was tried in vain.
+    /// Forgets what was tried in vain, and how it ended.
     pub(super) fn forgive(&mut self, name: &FileName, out: &mut Vec<Effect>) {
         let package = self.package(name);
         package.released = None;
         package.not_before = None;
-        if std::mem::take(&mut package.past) != Past::default() {
+        let had_ended = package.ending.take().is_some();
+        if std::mem::take(&mut package.past) != Past::default() || had_ended {
             out.push(Effect::History(Note::Afresh { srpm: name.clone() }));
         }
     }
 
     /// No file of it is in `source/` or leased: it is in `finished/`, or gone.
     pub(super) fn leave(&mut self, name: &FileName, out: &mut Vec<Effect>) {
-        if self.package(name).in_finished {
-            self.forgive(name, out);
-            self.go(name, State::Finished(None));
-        } else {
-            self.go(name, State::Gone);
+        if !self.package(name).in_finished {
+            return self.go(name, State::Gone);
         }
+        let mut ending = self.package(name).ending.take();
+        self.forgive(name, out);
+        if let Some(Ending { state, text, is_kept: is_kept @ false }) = &mut ending {
+            *is_kept = true;
+            let (srpm, state, text) = (name.clone(), *state, text.clone());
+            out.push(Effect::History(Note::EndedAs { srpm, state, text }));
+        }
+        self.package(name).ending = ending;
+        self.go(name, State::Finished);
     }
 }
 

@@ -3,7 +3,8 @@
 //! Owns the matcher only. Work is bounded by the product of the two lengths.
 
 /// Whether all of `text` matches.
-pub(super) fn matches(pattern: &str, text: &str) -> bool {
+#[must_use]
+pub fn matches(pattern: &str, text: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let text: Vec<char> = text.chars().collect();
     let (mut p, mut t) = (0, 0);

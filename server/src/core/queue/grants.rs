@@ -2,10 +2,11 @@
 //!
 //! Owns when a claim is over. Leases alone decide who holds what: the queue follows.
 
+use moji_proto::message::EventKind;
 use moji_proto::{FileName, LeaseId, Time};
 
 use super::package::{Leased, State};
-use super::{ClaimFailure, Effect, Note, Queue, settle};
+use super::{ClaimFailure, Effect, Note, Queue, events, settle};
 use crate::core::types::BuilderId;
 
 impl Queue {
@@ -29,7 +30,14 @@ impl Queue {
         self.own(srpm);
         let leased = Leased { lease, builder: id, since: now, inherited, published, ruled: None };
         self.go(srpm, State::Leased(leased));
+        let name = self.standing.all.get(&id).map(|builder| builder.info.name.clone());
+        self.package(srpm).builder = name;
         out.push(Effect::History(Note::Began { srpm: srpm.clone(), lease, builder: id }));
+        if !inherited {
+            let text = format!("leased to {}", self.standing.name(id));
+            events::tell(out, self.lease_event(EventKind::Leased, srpm, lease, id, text));
+        }
+        self.granted_although_cancelled(srpm, out);
     }
 
     /// A claim came to nothing; what becomes of package and builder depends on why.
@@ -54,6 +62,7 @@ impl Queue {
         let gone = why == ClaimFailure::NoSuchFile && self.package(srpm).dropped.is_none();
         if gone {
             self.leave(srpm, out);
+            self.is_over(srpm, "its file is gone from source/", out);
             return self.tidy(srpm);
         }
         // Either the watch is about to say that the file is gone, or a lease is about to end.
@@ -65,6 +74,8 @@ impl Queue {
         if let Some(dropped) = self.package(srpm).dropped.clone() {
             self.replace(srpm, dropped, out);
         }
-        self.enqueue(srpm, out);
+        if !self.cancel_now(srpm, out) {
+            self.enqueue(srpm, out);
+        }
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! Owns the messages' shape only; what follows from them is decided beside it.
 
-use moji_proto::message::{Health, ToBuilder, Verdict};
+use moji_proto::message::{EventRow, Health, PackageState, ToBuilder, Verdict};
 use moji_proto::{FileName, LeaseId, Line};
 
 use crate::core::types::{BuilderId, BuilderInfo, End, Report, SessionId, Srpm};
-use crate::core::{leases, transfers};
+use crate::core::view::{Change, Decision, Told};
+use crate::core::{desk, leases, transfers};
 
 /// What the queue is told.
 #[derive(Clone, Debug)]
@@ -37,6 +38,8 @@ pub enum Msg {
         /// Whether it is there.
         present: bool,
     },
+    /// The first look at the folders is over: what comes from now on is news. (watch)
+    Scanned,
     /// `priority.txt` as it is now, first line first. (watch)
     Priority(Vec<String>),
     /// `options.txt` as it is now. (watch)
@@ -117,14 +120,52 @@ pub enum Msg {
         /// How it ended.
         end: End,
     },
+    /// What came of a `Retire` or `Retry`, and it is durable. (leases)
+    Placed {
+        /// The package.
+        srpm: FileName,
+        /// Where its file was to go.
+        to: leases::Place,
+        /// Whether it is there now.
+        moved: bool,
+    },
     /// The repository's index changed: what waits for capabilities may go on. (repo)
     Published,
-    /// What a source package has published, from `repo/` at the start. (recovery)
+    /// What a source package has published, from `repo/` at the start, in the order in which it was. (recovery)
     Known {
+        /// The result's folder in `repo/`.
+        folder: String,
         /// Name of the source package.
         source: String,
         /// Names of its binary packages.
         binaries: Vec<String>,
+    },
+    /// A result that is in `repo/` at the start, in the order in which they came there. (recovery)
+    Past {
+        /// Its SRPM.
+        srpm: FileName,
+        /// What it is.
+        result: PastResult,
+    },
+    /// How a package ended without a result before the restart, if nothing happened to it since. (history)
+    EndedAs {
+        /// The package.
+        srpm: FileName,
+        /// Cancelled or failed.
+        state: PackageState,
+        /// In words.
+        text: String,
+        /// When, seconds ago.
+        ago_s: u64,
+    },
+    /// What operators told a builder before the restart. (history)
+    Told {
+        /// Who.
+        builder: BuilderId,
+        /// Its host name then.
+        name: FileName,
+        /// What.
+        told: Told,
     },
     /// Attempts already charged to a package before the restart, with their reasons. (history)
     Charged {
@@ -140,6 +181,26 @@ pub enum Msg {
     },
     /// Which architectures each listed builder may build for; none named means any. (main)
     Listed(Vec<(BuilderId, Vec<String>)>),
+    /// What does all look like? Answered with a [`crate::core::view::View`] to the desk. (desk)
+    Look,
+    /// An operator changes something. Answered to the desk, once. (desk)
+    Change(Change),
+    /// The operator's decision about a result is durable: what waited for review is published or never will
+    /// be, or what was published is no more. (desk)
+    Decided {
+        /// The result's SRPM.
+        srpm: FileName,
+        /// Its folder in `repo/`.
+        folder: String,
+        /// What.
+        decision: Decision,
+        /// Name of the source package.
+        source: String,
+        /// Names of its binary packages in that folder.
+        binaries: Vec<String>,
+        /// Which operator.
+        who: String,
+    },
     /// A sync failed: nothing is leased until a restart. (shells)
     StopLeasing {
         /// Why.
@@ -147,6 +208,25 @@ pub enum Msg {
     },
     /// Time passed. (shell)
     Tick,
+}
+
+/// A result in `repo/`, as the queue learns of it at the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastResult {
+    /// Its folder.
+    pub folder: String,
+    /// Host name of who built it.
+    pub builder: Option<FileName>,
+    /// What was ruled.
+    pub verdict: Verdict,
+    /// In words.
+    pub reason: String,
+    /// Why it waited for review, if it did.
+    pub held: Option<String>,
+    /// What an operator decided, and who.
+    pub decision: Option<(Decision, String)>,
+    /// When it was committed or decided about, seconds ago.
+    pub ago_s: u64,
 }
 
 /// Why a claim came to nothing.
@@ -172,12 +252,14 @@ pub struct OptionRule {
 /// What the queue wants done.
 #[derive(Clone, Debug)]
 pub enum Effect {
-    /// Tell leases (`Claim`, `Retire`).
+    /// Tell leases (`Claim`, `Cancel`, `Retire`, `Retry`).
     Leases(leases::Msg),
     /// Tell transfers (`Ruling`).
     Transfers(transfers::Msg),
-    /// Say this to a builder (`Drain`, `Undrain`).
+    /// Say this to a builder (`Drain`, `Undrain`, `Exit`).
     Send(SessionId, ToBuilder),
+    /// Tell the desk: a view, an event, an answer.
+    Desk(desk::Msg),
     /// Remember this; never waited for.
     History(Note),
     /// A state change an operator reads about.
@@ -210,7 +292,27 @@ pub enum Note {
         charged: bool,
         /// Build time, seconds, if the builder told.
         seconds: Option<u32>,
+        /// Where its result is in `repo/`.
+        folder: Option<String>,
     },
+    /// A package ended without a result and is in `finished/`.
+    EndedAs {
+        /// The package.
+        srpm: FileName,
+        /// Cancelled or failed.
+        state: PackageState,
+        /// In words.
+        text: String,
+    },
+    /// What operators have told a builder by now.
+    Told {
+        /// Who.
+        builder: BuilderId,
+        /// What.
+        told: Told,
+    },
+    /// Something happened. (desk)
+    Event(EventRow),
     /// A builder registered.
     Builder(BuilderInfo),
     /// The package starts afresh: what was charged before no longer counts.

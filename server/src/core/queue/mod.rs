@@ -15,6 +15,10 @@
 //! | `policy.rs` | what follows from it: attempts, holds, another builder |
 //! | `settle.rs` | after every message: who gets what |
 //! | `status.rs` | counts, and why nothing is leased |
+//! | `look.rs` | all of it, as an operator sees it |
+//! | `orders.rs` | what operators change, and what they are answered |
+//! | `events.rs` | what is told to operators of what happens |
+//! | `owners.rs` | which source package a binary package comes from |
 //!
 //! What the folders say and what leases say come by two ways, so a message may be older than one that
 //! came before it. Two rules make that harmless. The watch's last word about `source/` is kept whatever
@@ -23,21 +27,28 @@
 
 use std::collections::BTreeMap;
 
-use moji_proto::message::{Health, Trouble, Verdict};
+use moji_proto::message::{EventKind, Health, PackageState, Trouble, Verdict};
 use moji_proto::{FileName, Time};
 
 use self::order::Order;
-use self::package::{Hold, Package, State};
-use self::standing::Standing;
+use self::orders::Asked;
+use self::owners::Owners;
+use self::package::{Ending, Hold, Package, State};
+use self::standing::{Link, Standing};
 use super::types::{BuilderId, BuilderInfo, SessionId};
+use super::view::Event;
 use crate::rpmfile::Nevra;
 
 mod arrivals;
+mod events;
 mod evidence;
-mod glob;
+pub mod glob;
 mod grants;
+mod look;
 mod messages;
 mod order;
+mod orders;
+pub mod owners;
 mod package;
 mod policy;
 mod settle;
@@ -47,7 +58,7 @@ mod status;
 mod tests;
 pub mod verdict;
 
-pub use self::messages::{ClaimFailure, Effect, Msg, Note, OptionRule};
+pub use self::messages::{ClaimFailure, Effect, Msg, Note, OptionRule, PastResult};
 pub use self::settle::space_floor;
 pub use self::status::Snapshot;
 
@@ -79,7 +90,7 @@ pub struct Queue {
     options: Vec<OptionRule>,
     standing: Standing,
     /// Source package of each binary package in the repository.
-    owners: BTreeMap<String, String>,
+    owners: Owners,
     /// `--target`, or what the first accepted build was for.
     target: Option<String>,
     /// Architectures that the list of builders allows each.
@@ -98,6 +109,12 @@ pub struct Queue {
     promoted: Vec<FileName>,
     /// What was last said about why nothing is leased.
     said: Said,
+    /// When the message that is handled came.
+    now: Time,
+    /// Whether the first look at the folders is over: what was there at the start is no news.
+    scanned: bool,
+    /// What operators asked for and were not answered yet.
+    asked: Asked,
 }
 
 /// What was last logged, so that it is said once a change.
@@ -138,7 +155,7 @@ impl Queue {
             order: Order::default(),
             options: Vec::new(),
             standing: Standing::default(),
-            owners: BTreeMap::new(),
+            owners: Owners::default(),
             listed: BTreeMap::new(),
             published: 1,
             releases: 0,
@@ -147,16 +164,21 @@ impl Queue {
             wakes: std::collections::BTreeSet::new(),
             promoted: Vec::new(),
             said: Said::default(),
+            now: Time(0),
+            scanned: false,
+            asked: Asked::default(),
         }
     }
 
     /// Takes one message.
     pub fn handle(&mut self, now: Time, msg: Msg, out: &mut Vec<Effect>) {
+        self.now = now;
         match msg {
             Msg::Appeared { srpm, facts } => self.on_appeared(&srpm, facts, out),
             Msg::Unusable { srpm, why } => self.on_unusable(&srpm, why, out),
             Msg::Vanished { srpm } => self.on_vanished(&srpm, out),
             Msg::FinishedChanged { srpm, present } => self.on_finished_changed(&srpm, present, out),
+            Msg::Scanned => self.scanned = true,
             Msg::Priority(names) => {
                 // No list at the start is no news.
                 if !(names.is_empty() && self.order.has_no_list()) {
@@ -172,12 +194,13 @@ impl Queue {
             }
             Msg::Space { free_bytes, floor_bytes } => self.space = Some((free_bytes, floor_bytes)),
             Msg::BuilderUp { session, info } => self.on_builder_up(session, info, out),
-            Msg::BuilderDown { builder } => self.standing.down(now, builder),
+            Msg::BuilderDown { builder } => self.on_builder_down(builder, out),
             Msg::Ready { builder } => self.standing.ready(now, builder),
             Msg::Draining { builder } => {
                 if self.standing.drain(builder) {
                     let name = self.standing.name(builder);
                     log(out, log::Level::Info, format!("builder={name} drains: gets nothing more"));
+                    self.tell_of_builder(builder, EventKind::Builder, "drains: gets nothing more", out);
                 }
             }
             Msg::Health { builder, health } => {
@@ -191,15 +214,32 @@ impl Queue {
             Msg::Judge { srpm, lease, builder, report } => self.on_judge(&srpm, lease, builder, &report, out),
             Msg::Ended { srpm, lease, builder, end } => self.on_ended(now, &srpm, lease, builder, end, out),
             Msg::Published => self.on_published(out),
-            Msg::Known { source, binaries } => self.owners_are(&source, binaries),
+            Msg::Placed { srpm, to, moved } => self.on_placed(&srpm, to, moved, out),
+            Msg::Known { folder, source, binaries } => self.owners.add(&folder, &source, binaries),
+            Msg::Past { srpm, result } => self.package(&srpm).take(result, now),
+            Msg::EndedAs { srpm, state, text, ago_s } => self.on_ended_as(&srpm, state, text, ago_s),
+            Msg::Told { builder, name, told } => {
+                self.standing.told.insert(builder, (name, told));
+            }
             Msg::Charged { srpm, attempts } => self.on_charged(&srpm, attempts, out),
             Msg::Target { arch } => {
                 self.target.get_or_insert(arch);
             }
             Msg::Listed(listed) => self.listed = listed.into_iter().collect(),
             Msg::StopLeasing { why } => {
-                log(out, log::Level::Error, format!("nothing is leased until a restart: {why}"));
+                let text = format!("nothing is leased until a restart: {why}");
+                log(out, log::Level::Error, text.clone());
+                if self.stopped.is_none() {
+                    events::tell(out, Event::new(EventKind::Blocked, text));
+                }
+                self.nothing_moves(&why, out);
                 self.stopped.get_or_insert(why);
+            }
+            // Nothing follows from it.
+            Msg::Look => return self.look(now, out),
+            Msg::Change(change) => self.on_change(change, out),
+            Msg::Decided { srpm, folder, decision, source, binaries, who } => {
+                self.on_decided(&srpm, folder, decision, &source, binaries, &who, out);
             }
             Msg::Tick => {}
         }
@@ -223,7 +263,15 @@ impl Queue {
         assert!(package.state.may_become(&next), "{name}: {:?} became {next:?}", package.state);
         let live = next.is_live();
         let waits = next == State::Waiting;
+        let before = (package.shown(), package.state == State::Gone);
         package.state = next;
+        if before != (package.shown(), package.state == State::Gone) {
+            package.since = match (&package.state, &package.ending) {
+                // It was that before this run, and is only found to be.
+                (State::Finished, Some(_)) if before.1 => package.since,
+                _ => (self.now, 0),
+            };
+        }
         if waits {
             self.order.insert(name, package);
         } else {
@@ -265,13 +313,6 @@ impl Queue {
         }
     }
 
-    /// The binary packages that this source package has in the repository.
-    fn owners_are(&mut self, source: &str, binaries: Vec<String>) {
-        for binary in binaries {
-            self.owners.insert(binary, source.to_owned());
-        }
-    }
-
     fn on_builder_up(&mut self, session: SessionId, info: BuilderInfo, out: &mut Vec<Effect>) {
         let BuilderInfo { name, arch, cpus, memory_mib, peer, .. } = &info;
         let text = format!(
@@ -286,14 +327,27 @@ impl Queue {
                 format!("builder={name} gets nothing: it builds for {arch}, the repository is {target}");
             log(out, log::Level::Warn, text);
         }
+        let up = format!("connected from {peer}: {arch}, {cpus} cpus, {memory_mib} MiB");
         out.push(Effect::History(Note::Builder(info.clone())));
-        self.standing.up(session, info);
+        let (id, instance) = (info.id, info.instance);
+        self.standing.up(self.now, session, info);
+        self.tell_of_builder(id, EventKind::BuilderUp, up, out);
+        self.repeat_orders(id, session, instance, out);
+    }
+
+    fn on_builder_down(&mut self, id: BuilderId, out: &mut Vec<Effect>) {
+        let was_up = self.standing.all.get(&id).is_some_and(|builder| builder.link != Link::Down);
+        self.standing.down(self.now, id);
+        if was_up {
+            self.tell_of_builder(id, EventKind::BuilderDown, "connection ended", out);
+        }
     }
 
     /// Says whether that is news.
     fn on_health(&mut self, id: BuilderId, health: Health, out: &mut Vec<Effect>) -> bool {
         let Some(builder) = self.standing.all.get_mut(&id) else { return false };
         let is_news = builder.trouble != health.trouble;
+        builder.health = health;
         if is_news {
             builder.trouble = health.trouble;
             let name = &builder.info.name;
@@ -308,7 +362,9 @@ impl Queue {
                 None => format!("builder={name} takes work again"),
             };
             let level = if health.trouble.is_some() { log::Level::Warn } else { log::Level::Info };
+            let told = text.split_once(' ').map_or_else(String::new, |(_, told)| told.to_owned());
             log(out, level, text);
+            self.tell_of_builder(id, EventKind::Builder, told, out);
         }
         is_news
     }
@@ -321,14 +377,30 @@ impl Queue {
         }
     }
 
+    /// How a package ended that has no result, in an earlier run. A result that is younger counts instead.
+    fn on_ended_as(&mut self, srpm: &FileName, state: PackageState, text: String, ago_s: u64) {
+        let now = self.now;
+        let package = self.package(srpm);
+        if package.ending.is_none() || package.since.1 >= ago_s {
+            package.ending = Some(Ending { state, text, is_kept: true });
+            package.since = (now, ago_s);
+        }
+    }
+
     fn on_published(&mut self, out: &mut Vec<Effect>) {
         self.published += 1;
         let waits = |p: &Package| matches!(p.state, State::Held(Hold::Deps { .. }));
+        self.unhold(waits, "something was published", out);
+    }
+
+    /// Ends the holds of all these packages.
+    fn unhold(&mut self, over: impl Fn(&Package) -> bool, why: &str, out: &mut Vec<Effect>) {
         let held: Vec<FileName> =
-            self.packages.iter().filter(|(_, p)| waits(p)).map(|(name, _)| name.clone()).collect();
-        for name in held {
-            self.enqueue(&name, out);
+            self.packages.iter().filter(|(_, p)| over(p)).map(|(name, _)| name.clone()).collect();
+        for name in &held {
+            self.enqueue(name, out);
         }
+        self.tell_that_wait(&held, why, out);
     }
 }
 

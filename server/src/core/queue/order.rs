@@ -52,6 +52,11 @@ impl Order {
         }
     }
 
+    /// Its line in `priority.txt`, from 1.
+    pub(super) fn line_of(&self, name: &FileName) -> Option<usize> {
+        self.listed.get(stem(name.as_str())).map(|line| line + 1)
+    }
+
     /// Puts a package that waits in its place, also if it has another already.
     pub(super) fn insert(&mut self, name: &FileName, package: &Package) {
         self.remove(name);

@@ -12,14 +12,24 @@
 //!    │ Vanished    Retiring ◀──────── attempts used up ────────────────┘ │
 //!    │                │                                                  │
 //!    └──────────── Finished ◀──────── Ended(Finished) ───────────────────┘
+//!                   │   ▲
+//!             retry │   │ not moved
+//!                   ▼   │        Appeared
+//!                 Returning ───────────────▶ Waiting
 //! ```
+//!
+//! An operator's `cancel` takes the ways of a lease that ended and of attempts used up: to `Finished`, by
+//! `Leased` or by `Retiring`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use moji_proto::message::Verdict;
+use moji_proto::message::{PackageState, Verdict};
 use moji_proto::{FileName, LeaseId, Time};
 
+use super::messages::PastResult;
+
 use crate::core::types::{BuilderId, Srpm};
+use crate::core::view::Decision;
 
 /// Where a package is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,10 +52,59 @@ pub(super) enum State {
     },
     /// It is leased.
     Leased(Leased),
-    /// Its attempts are used up; leases was asked to move it to `finished/`.
+    /// Its attempts are used up, or it was cancelled; leases was asked to move it to `finished/`.
     Retiring,
-    /// It is in `finished/`; what it ended as, if this run saw it.
-    Finished(Option<Verdict>),
+    /// It is in `finished/`.
+    Finished,
+    /// It was in `finished/`, and leases was asked to move it to `source/`; the watch has not seen it there.
+    Returning {
+        /// When it is not waited for any longer.
+        until: Time,
+    },
+}
+
+/// How a package ended, from then until it starts afresh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ending {
+    /// What an operator sees.
+    pub(super) state: PackageState,
+    /// In words; may be empty.
+    pub(super) text: String,
+    /// Whether a `result.json` or the history tells it already.
+    pub(super) is_kept: bool,
+}
+
+impl Ending {
+    /// Of a package that has a result.
+    pub(super) fn of(verdict: Verdict, reason: &str, held: Option<&str>) -> Ending {
+        let (state, text) = match (verdict, held) {
+            (Verdict::Success, Some(held)) => (PackageState::Review, held),
+            (Verdict::Success, None) => (PackageState::Success, ""),
+            (Verdict::Excluded, _) => (PackageState::Excluded, reason),
+            _ => (PackageState::Failed, reason),
+        };
+        Ending { state, text: text.to_owned(), is_kept: true }
+    }
+
+    /// Of a package whose result an operator decided about.
+    pub(super) fn decided(decision: Decision, who: &str) -> Ending {
+        let (state, word) = match decision {
+            Decision::Accepted => (PackageState::Success, "accepted"),
+            Decision::Refused => (PackageState::Failed, "refused"),
+            Decision::Retracted => (PackageState::Cancelled, "retracted"),
+        };
+        Ending { state, text: format!("{word} by {who}"), is_kept: true }
+    }
+
+    /// Of a package that an operator ended.
+    pub(super) fn cancelled(who: &str) -> Ending {
+        Ending { state: PackageState::Cancelled, text: format!("cancelled by {who}"), is_kept: false }
+    }
+
+    /// Of a package whose attempts are used up.
+    pub(super) fn used_up(why: String) -> Ending {
+        Ending { state: PackageState::Failed, text: why, is_kept: false }
+    }
 }
 
 /// Why a package is held.
@@ -93,6 +152,8 @@ pub(super) struct Ruled {
     pub(super) charged: bool,
     /// Build time, seconds.
     pub(super) seconds: u32,
+    /// Whether its RPMs wait for an operator.
+    pub(super) held: bool,
     /// What it waits for.
     pub(super) wants: Vec<String>,
     /// What an unknown failure is recognised by.
@@ -121,6 +182,16 @@ pub(super) struct Package {
     pub(super) released: Option<u64>,
     /// Not leased before.
     pub(super) not_before: Option<Time>,
+    /// How it ended last, if it has not started afresh since.
+    pub(super) ending: Option<Ending>,
+    /// Since when it is what an operator sees, and how many seconds it was so before this run.
+    pub(super) since: (Time, u64),
+    /// Folder in `repo/` of its last result.
+    pub(super) place: Option<String>,
+    /// Folders of its results that are published, in order.
+    pub(super) published: Vec<String>,
+    /// Host name of who had it last.
+    pub(super) builder: Option<FileName>,
 }
 
 /// What was tried in vain; all of it is forgotten when a package starts afresh.
@@ -138,6 +209,8 @@ pub(super) struct Past {
     pub(super) unknown: Vec<(String, BuilderId)>,
     /// How often a BuildRequires was missing.
     pub(super) deps: u32,
+    /// Why it was tried in vain the last time.
+    pub(super) last: Option<Verdict>,
 }
 
 impl Package {
@@ -151,6 +224,58 @@ impl Package {
             past: Past::default(),
             released: None,
             not_before: None,
+            ending: None,
+            since: (Time(0), 0),
+            place: None,
+            published: Vec::new(),
+            builder: None,
+        }
+    }
+
+    /// What an operator sees.
+    pub(super) fn shown(&self) -> PackageState {
+        match (&self.state, &self.ending) {
+            // Nobody is shown one that is nowhere.
+            (State::Gone | State::Waiting | State::Claimed { .. } | State::Returning { .. }, _) => {
+                PackageState::Waiting
+            }
+            (State::Unusable { .. }, _) => PackageState::Unusable,
+            (State::Held(Hold::Deps { .. }), _) => PackageState::Deps,
+            (State::Held(Hold::Duplicate { .. }), _) => PackageState::Duplicate,
+            (State::Leased(_), _) => PackageState::Building,
+            (State::Retiring | State::Finished, Some(ending)) => ending.state,
+            (State::Retiring, None) => PackageState::Failed,
+            (State::Finished, None) => PackageState::Finished,
+        }
+    }
+
+    /// Takes a result that was in `repo/` at the start; they are told in order.
+    pub(super) fn take(&mut self, result: PastResult, now: Time) {
+        let PastResult { folder, builder, verdict, reason, held, decision, ago_s } = result;
+        let published = match &decision {
+            Some((decision, _)) => *decision == Decision::Accepted,
+            None => verdict == Verdict::Success && held.is_none(),
+        };
+        self.ending = Some(match &decision {
+            Some((decision, who)) => Ending::decided(*decision, who),
+            None => Ending::of(verdict, &reason, held.as_deref()),
+        });
+        if published {
+            self.published.push(folder.clone());
+        }
+        self.place = Some(folder);
+        self.builder = builder;
+        self.since = (now, ago_s);
+        if decision.is_some_and(|(decision, _)| decision == Decision::Retracted) {
+            self.fall_back();
+        }
+    }
+
+    /// The last result is no longer published: an earlier one is what counts, if there is one.
+    pub(super) fn fall_back(&mut self) {
+        if let Some(folder) = self.published.last() {
+            self.place = Some(folder.clone());
+            self.ending = Some(Ending::of(Verdict::Success, "", None));
         }
     }
 
@@ -160,6 +285,9 @@ impl Package {
             && !self.in_finished
             && self.dropped.is_none()
             && self.past == Past::default()
+            // What is in repo/ is remembered: its SRPM may come back.
+            && self.ending.is_none()
+            && self.place.is_none()
     }
 }
 
@@ -170,7 +298,7 @@ impl State {
             State::Waiting | State::Held(_) | State::Claimed { .. } | State::Leased(_) | State::Retiring => {
                 true
             }
-            State::Gone | State::Unusable { .. } | State::Finished(_) => false,
+            State::Gone | State::Unusable { .. } | State::Finished | State::Returning { .. } => false,
         }
     }
 
@@ -181,20 +309,23 @@ impl State {
             // A lease can come to any package: leases alone decide about it (adoption, a restart).
             (_, Leased(_)) => true,
             (
-                Gone | Unusable { .. } | Finished(_),
-                Gone | Unusable { .. } | Waiting | Held(_) | Finished(_),
+                Gone | Unusable { .. } | Finished | Returning { .. },
+                Gone | Unusable { .. } | Waiting | Held(_) | Finished,
             ) => true,
-            (Gone | Unusable { .. }, Retiring) => true,
-            (Gone | Unusable { .. }, Claimed { .. }) | (Finished(_), Retiring | Claimed { .. }) => false,
+            (Gone | Unusable { .. } | Returning { .. }, Retiring) => true,
+            (Finished, Retiring) => false,
+            (Gone | Unusable { .. } | Finished | Returning { .. }, Claimed { .. }) => false,
             (Waiting, Claimed { .. }) => true,
-            (Waiting | Held(_), Gone | Unusable { .. } | Waiting | Held(_) | Retiring | Finished(_)) => true,
+            (Waiting | Held(_), Gone | Unusable { .. } | Waiting | Held(_) | Retiring | Finished) => true,
             (Held(_), Claimed { .. }) => false,
-            (Claimed { .. }, Gone | Waiting | Held(_) | Retiring | Finished(_)) => true,
+            (Claimed { .. }, Gone | Waiting | Held(_) | Retiring | Finished) => true,
             (Claimed { .. }, Unusable { .. } | Claimed { .. }) => false,
-            (Leased(_), Gone | Waiting | Held(_) | Retiring | Finished(_)) => true,
+            (Leased(_), Gone | Waiting | Held(_) | Retiring | Finished) => true,
             (Leased(_), Unusable { .. } | Claimed { .. }) => false,
-            (Retiring, Gone | Unusable { .. } | Waiting | Held(_) | Retiring | Finished(_)) => true,
+            (Retiring, Gone | Unusable { .. } | Waiting | Held(_) | Retiring | Finished) => true,
             (Retiring, Claimed { .. }) => false,
+            (Finished, Returning { .. }) => true,
+            (_, Returning { .. }) => false,
         }
     }
 }

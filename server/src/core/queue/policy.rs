@@ -3,16 +3,17 @@
 //! Owns which verdicts are charged and when attempts are used up. What a result means is ruled in
 //! [`super::verdict`]; that a lease is over is for leases to say.
 
-use moji_proto::message::Verdict;
+use moji_proto::message::{EventKind, NoCode, Verdict};
 use moji_proto::{FileName, LeaseId, Time};
 
 use super::arrivals::reasons;
-use super::package::{Hold, Leased, Past, Ruled, State};
+use super::package::{Ending, Hold, Leased, Past, Ruled, State};
 use super::standing::Change;
 use super::verdict::{Context, Judgement, judge};
-use super::{Effect, Note, Queue, log};
-use crate::core::transfers;
+use super::{Effect, Note, Queue, events, log};
 use crate::core::types::{BuilderId, End, Report, Ruling};
+use crate::core::view::Event;
+use crate::core::{desk, transfers};
 use crate::rpmfile::Kind;
 
 /// The same unknown signature on so many builders is the package's own fault.
@@ -50,6 +51,8 @@ impl Queue {
         {
             leased.ruled = Some(ruled);
         }
+        // From here on leases do not cancel it.
+        self.answer_no(name, NoCode::Refused, "its result has just arrived", out);
         out.push(Effect::Transfers(transfers::Msg::Ruling { lease, ruling }));
     }
 
@@ -104,7 +107,8 @@ impl Queue {
             _ => reason,
         };
         let (seconds, source) = (report.seconds, report.source.name.clone());
-        (ruling, Ruled { verdict, reason, charged, seconds, wants, signature, source, binaries })
+        let held = matches!(ruling, Ruling::Publish { held: Some(_) });
+        (ruling, Ruled { verdict, reason, charged, seconds, held, wants, signature, source, binaries })
     }
 
     /// A lease is over.
@@ -127,48 +131,74 @@ impl Queue {
             // Ended before it was told of, which leases do not do.
             _ => Leased { lease, builder: id, since: now, inherited: true, published: 0, ruled: None },
         };
-        match end {
-            End::Finished(verdict) => self.on_done(now, name, &leased, verdict, out),
-            End::Cancelled => {
-                self.note(name, &leased, Verdict::Released, "cancelled", false, out);
-                self.after(name, out);
+        // Before what follows from it, but with the state that follows.
+        let at = out.len();
+        let (verdict, text) = match end {
+            End::Finished { verdict, folder } => {
+                let reason = self.on_done(now, name, &leased, verdict, folder, out);
+                (Some(verdict), reason)
             }
-            End::Returned(verdict) => self.on_returned(now, name, &leased, verdict, out),
-        }
+            End::Cancelled => {
+                let who = self.asked.who(name);
+                let by = who.map_or_else(|| "cancelled".to_owned(), |who| format!("cancelled by {who}"));
+                self.note(name, &leased, Verdict::Released, &by, false, None, out);
+                self.cancelled(name, out);
+                (None, by)
+            }
+            End::Taken => {
+                let text = "the SRPM was taken out of working/";
+                self.note(name, &leased, Verdict::Released, text, false, None, out);
+                self.after(name, out);
+                self.is_over(name, text, out);
+                (None, text.to_owned())
+            }
+            End::Returned(verdict) => {
+                let reason = self.on_returned(now, name, &leased, verdict, out);
+                (Some(verdict), reason)
+            }
+        };
+        let event = self.lease_event(EventKind::Ended, name, lease, id, text);
+        out.insert(at, Effect::Desk(desk::Msg::Event(Event { verdict, ..event })));
         self.tidy(name);
     }
 
-    /// The SRPM is in `finished/`.
+    /// The SRPM is in `finished/`. Says why.
     fn on_done(
         &mut self,
         now: Time,
         name: &FileName,
         leased: &Leased,
         verdict: Verdict,
+        folder: Option<String>,
         out: &mut Vec<Effect>,
-    ) {
+    ) -> String {
         let (shown, reason) = match &leased.ruled {
             Some(ruled) => (ruled.verdict, ruled.reason.clone()),
             None => (verdict, String::new()),
         };
         self.say_ruled(name, leased, verdict, &reason, out);
-        self.note(name, leased, verdict, &reason, false, out);
+        self.note(name, leased, verdict, &reason, false, folder.clone(), out);
         self.judged(now, leased.builder, shown, out);
+        let held = leased.ruled.as_ref().is_some_and(|ruled| ruled.held);
         if verdict == Verdict::Success
-            && let Some(ruled) = &leased.ruled
+            && let (Some(ruled), Some(folder), false) = (&leased.ruled, &folder, held)
         {
-            self.owners_are(&ruled.source, ruled.binaries.clone());
+            self.owners.add(folder, &ruled.source, ruled.binaries.clone());
         }
         let package = self.package(name);
         package.past = Past::default();
         package.in_finished = true;
-        self.after(name, out);
-        if let State::Finished(what) = &mut self.package(name).state {
-            *what = Some(verdict);
+        package.ending = Some(Ending::of(verdict, &reason, held.then_some(reason.as_str())));
+        if verdict == Verdict::Success && !held {
+            package.published.extend(folder.clone());
         }
+        package.place = folder.or(package.place.take());
+        self.after(name, out);
+        self.is_over(name, "it is built", out);
+        reason
     }
 
-    /// The SRPM is in `source/` again.
+    /// The SRPM is in `source/` again. Says why.
     fn on_returned(
         &mut self,
         now: Time,
@@ -176,7 +206,7 @@ impl Queue {
         leased: &Leased,
         verdict: Verdict,
         out: &mut Vec<Effect>,
-    ) {
+    ) -> String {
         // The ruling may be about a result that was never settled; then the end itself counts.
         let ruled = leased.ruled.clone().filter(|ruled| ruled.verdict == verdict);
         let charged = match verdict {
@@ -193,12 +223,12 @@ impl Queue {
         if ruled.is_some() {
             self.say_ruled(name, leased, verdict, &reason, out);
         }
-        self.note(name, leased, verdict, &reason, charged, out);
+        self.note(name, leased, verdict, &reason, charged, None, out);
         self.judged(now, leased.builder, verdict, out);
         self.remember(now, name, leased, verdict, ruled.as_ref());
         let package = self.package(name);
         if charged {
-            package.past.charged.push((verdict, reason));
+            package.past.charged.push((verdict, reason.clone()));
             let (used, of) = (package.past.charged.len(), self.config.attempts);
             let text = format!("pkg={name} lease={} attempt {used} of {of} used up: {verdict}", leased.lease);
             log(out, log::Level::Info, text);
@@ -208,7 +238,13 @@ impl Queue {
             self.replace(name, dropped, out);
         } else if package.srpm.is_none() {
             // Leased before this run saw it: the watch is about to say what it holds.
-            return self.go(name, State::Gone);
+            if !self.cancel_now(name, out) {
+                self.go(name, State::Gone);
+            }
+            return reason;
+        }
+        if self.cancel_now(name, out) {
+            return reason;
         }
         // What was published while it was built may be what it missed.
         if verdict == Verdict::Deps && leased.published == self.published {
@@ -219,6 +255,7 @@ impl Queue {
         } else {
             self.enqueue(name, out);
         }
+        reason
     }
 
     /// Keeps what the next lease of this package depends on.
@@ -234,6 +271,9 @@ impl Queue {
         let until = now.plus_ms(self.config.retry_pause_ms);
         let turn = self.releases;
         let package = self.package(name);
+        if verdict != Verdict::Released {
+            package.past.last = Some(verdict);
+        }
         match verdict {
             // A wish only: a lone builder gets it again at once, as often as there are attempts.
             Verdict::Lost => {
@@ -259,7 +299,7 @@ impl Queue {
 
     /// Where a package goes that is not in `source/` any more, or again because another file was
     /// dropped meanwhile.
-    fn after(&mut self, name: &FileName, out: &mut Vec<Effect>) {
+    pub(super) fn after(&mut self, name: &FileName, out: &mut Vec<Effect>) {
         match self.package(name).dropped.clone() {
             Some(dropped) => {
                 self.replace_afresh(name, dropped, out);
@@ -285,17 +325,19 @@ impl Queue {
                 Change::Quarantined { for_ms, row } => {
                     self.wakes.insert(now.plus_ms(for_ms));
                     let minutes = for_ms / 60_000;
-                    let text = format!(
-                        "builder={builder} quarantined for {minutes} min: {row} times infra or lost in a row"
-                    );
-                    log(out, log::Level::Warn, text);
+                    let text = format!("quarantined for {minutes} min: {row} times infra or lost in a row");
+                    log(out, log::Level::Warn, format!("builder={builder} {text}"));
+                    self.tell_of_builder(id, EventKind::Builder, text, out);
                 }
                 Change::Canary => {
                     let text = "infra on three builders with no success between: one lease at a time until one succeeds";
+                    events::tell(out, Event::new(EventKind::Blocked, text));
                     log(out, log::Level::Error, text.to_owned());
                 }
                 Change::Well => {
-                    log(out, log::Level::Info, format!("builder={builder} got through: leasing to all again"))
+                    let text = format!("builder={builder} got through: leasing to all again");
+                    events::tell(out, Event::new(EventKind::Unblocked, text.clone()));
+                    log(out, log::Level::Info, text);
                 }
             }
         }
@@ -322,6 +364,7 @@ impl Queue {
         verdict: Verdict,
         reason: &str,
         charged: bool,
+        folder: Option<String>,
         out: &mut Vec<Effect>,
     ) {
         out.push(Effect::History(Note::Ended {
@@ -331,6 +374,7 @@ impl Queue {
             reason: reason.to_owned(),
             charged,
             seconds: leased.ruled.as_ref().map(|ruled| ruled.seconds),
+            folder,
         }));
     }
 }

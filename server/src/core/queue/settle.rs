@@ -4,14 +4,16 @@
 //! and log lines.
 
 use moji_proto::limits::OPTIONS_MAX;
+use moji_proto::message::EventKind;
 use moji_proto::{FileName, Line, Time};
 
 use super::order::stem;
 use super::package::{Hold, Package, State};
 use super::standing::Builder;
-use super::{Effect, Queue, SPACE_AGAIN_MS, glob, log, verdict};
+use super::{Effect, Queue, SPACE_AGAIN_MS, events, glob, log, verdict};
 use crate::core::leases;
 use crate::core::types::BuilderId;
+use crate::core::view::Event;
 
 /// A claim that failed because the watch or the queue was not up to date is made again after this,
 /// milliseconds: two renames and an fsync, and the second within which the watch notices.
@@ -55,6 +57,7 @@ impl Queue {
             let held = |p: &Package| matches!(p.state, State::Held(Hold::Duplicate { .. }));
             if self.packages.get(&name).is_some_and(held) {
                 self.enqueue(&name, out);
+                self.tell_that_wait(&[name], "the other file of that package is done", out);
             }
         }
         if self.say_blocked(now, out) {
@@ -66,17 +69,20 @@ impl Queue {
         self.say_stuck(now, out);
     }
 
-    /// Ends holds whose time is over.
+    /// Ends holds and quarantines whose time is over.
     fn wake(&mut self, now: Time, out: &mut Vec<Effect>) {
         if self.wakes.first().is_none_or(|first| *first > now) {
             return;
         }
         self.wakes = self.wakes.split_off(&now.plus_ms(1));
         let over = |p: &Package| matches!(&p.state, State::Held(Hold::Deps { until, .. }) if *until <= now);
-        let held: Vec<FileName> =
-            self.packages.iter().filter(|(_, p)| over(p)).map(|(name, _)| name.clone()).collect();
-        for name in held {
-            self.enqueue(&name, out);
+        self.unhold(over, "tried again after a day", out);
+        let lost = |p: &Package| matches!(p.state, State::Returning { until } if until <= now);
+        let lost: Vec<FileName> =
+            self.packages.iter().filter(|(_, p)| lost(p)).map(|(name, _)| name.clone()).collect();
+        lost.iter().for_each(|name| self.leave(name, out));
+        for builder in self.standing.pardon(now) {
+            self.tell_of_builder(builder, EventKind::Builder, "no longer in quarantine", out);
         }
     }
 
@@ -98,9 +104,15 @@ impl Queue {
         if self.said.blocked != blocked {
             self.said.blocked = blocked;
             match blocked {
-                Some("space") => log(out, log::Level::Error, text),
+                Some("space") => {
+                    log(out, log::Level::Error, text.clone());
+                    events::tell(out, Event::new(EventKind::Blocked, text));
+                }
                 Some(_) => {}
-                None => log(out, log::Level::Info, text),
+                None => {
+                    log(out, log::Level::Info, text.clone());
+                    events::tell(out, Event::new(EventKind::Unblocked, text));
+                }
             }
         }
         blocked.is_some()
@@ -157,7 +169,7 @@ impl Queue {
         all.get_or_insert_with(|| self.who_may(now, package)).contains(&id)
     }
 
-    fn is_for_target(&self, id: BuilderId) -> bool {
+    pub(super) fn is_for_target(&self, id: BuilderId) -> bool {
         let Some(arch) = self.standing.all.get(&id).map(|b| b.info.arch.as_str()) else { return true };
         let allowed = self.listed.get(&id).filter(|archs| !archs.is_empty());
         allowed.is_none_or(|archs| archs.iter().any(|allowed| allowed == arch))
@@ -184,7 +196,11 @@ impl Queue {
     }
 
     fn claim(&mut self, srpm: FileName, builder: BuilderId, out: &mut Vec<Effect>) {
-        let options = self.options_for(&srpm, out);
+        let (options, left_out) = self.options_for(&srpm);
+        for glob in left_out {
+            let text = format!("pkg={srpm} options.txt: more than {OPTIONS_MAX} words, {glob} left out");
+            log(out, log::Level::Warn, text);
+        }
         self.standing.claim(builder, &srpm);
         if self.standing.is_canary() {
             log(out, log::Level::Info, format!("pkg={srpm} goes out as the canary"));
@@ -196,24 +212,25 @@ impl Queue {
         out.push(Effect::Leases(leases::Msg::Claim { srpm, builder, options }));
     }
 
-    /// The words of all rules of `options.txt` that match, in their order.
-    fn options_for(&self, srpm: &FileName, out: &mut Vec<Effect>) -> Vec<Line> {
+    /// The words of all rules of `options.txt` that match, in their order, and the patterns of those for which
+    /// there is no room.
+    pub(super) fn options_for(&self, srpm: &FileName) -> (Vec<Line>, Vec<&str>) {
         let name = srpm.as_str();
-        let hits = self
-            .options
-            .iter()
-            .filter(|rule| glob::matches(&rule.glob, name) || glob::matches(&rule.glob, stem(name)));
-        let mut words: Vec<Line> = Vec::new();
-        for rule in hits {
+        let (mut words, mut left_out): (Vec<Line>, Vec<&str>) = Default::default();
+        for rule in &self.options {
+            // Most rules name one package: they are passed over without a match.
+            let literal = rule.glob.split(['*', '?', '[', '\\']).next().unwrap_or_default();
+            let hits = || glob::matches(&rule.glob, name) || glob::matches(&rule.glob, stem(name));
+            if !name.starts_with(literal) || !hits() {
+                continue;
+            }
             if words.len() + rule.words.len() > usize::from(OPTIONS_MAX) {
-                let text =
-                    format!("pkg={srpm} options.txt: more than {OPTIONS_MAX} words, {} left out", rule.glob);
-                log(out, log::Level::Warn, text);
+                left_out.push(&rule.glob);
                 continue;
             }
             words.extend(rule.words.iter().cloned());
         }
-        words
+        (words, left_out)
     }
 
     /// Says once a change why idle builders get nothing.

@@ -4,10 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use moji_proto::message::{Trouble, Verdict};
+use moji_proto::message::{Health, Trouble, Verdict};
 use moji_proto::{FileName, Time};
 
 use crate::core::types::{BuilderId, BuilderInfo, SessionId};
+use crate::core::view::Told;
 
 /// So many infra or lost in a row send a builder into quarantine.
 const ROW_MAX: u32 = 3;
@@ -51,8 +52,14 @@ pub(super) struct Builder {
     listed: Option<Time>,
     /// What keeps it from work, as it says.
     pub(super) trouble: Option<Trouble>,
+    /// How its machine is, as of its last ping.
+    pub(super) health: Health,
+    /// What operators told it.
+    pub(super) told: Told,
+    /// Since when it is connected, or away.
+    pub(super) since: Time,
     /// Infra or lost in a row.
-    row: u32,
+    pub(super) row: u32,
     /// Quarantines in a row.
     level: usize,
     /// No lease before.
@@ -71,6 +78,9 @@ impl Builder {
             claiming: None,
             listed: None,
             trouble: None,
+            health: Health { disk_free_mib: 0, memory_free_mib: 0, load_centi: 0, trouble: None },
+            told: Told::default(),
+            since: Time(0),
             row: 0,
             level: 0,
             quarantined: None,
@@ -82,7 +92,8 @@ impl Builder {
     /// Whether it would take a package once it is idle.
     pub(super) fn is_willing(&self, now: Time) -> bool {
         let up = matches!(self.link, Link::Up { draining: false, .. });
-        up && self.trouble.is_none() && self.quarantined.is_none_or(|until| until <= now)
+        let told = self.told.drained || self.told.quarantined;
+        up && !told && self.trouble.is_none() && self.quarantined.is_none_or(|until| until <= now)
     }
 
     /// Since when it could take a package at once; None if it cannot.
@@ -96,6 +107,21 @@ impl Builder {
     /// When its quarantine ends, if it is in one.
     pub(super) fn quarantined_until(&self, now: Time) -> Option<Time> {
         self.quarantined.filter(|until| *until > now)
+    }
+
+    /// Its session, if it is connected.
+    pub(super) fn session(&self) -> Option<SessionId> {
+        match self.link {
+            Link::Up { session, .. } => Some(session),
+            Link::Down => None,
+        }
+    }
+
+    /// Ends its quarantine, whoever began it; false if there was none.
+    pub(super) fn release(&mut self, now: Time) -> bool {
+        let was = std::mem::take(&mut self.told.quarantined) || self.quarantined_until(now).is_some();
+        (self.row, self.level, self.quarantined) = (0, 0, None);
+        was
     }
 }
 
@@ -130,13 +156,19 @@ pub(super) struct Standing {
     idle: BTreeSet<(Time, BuilderId)>,
     /// Packages that leases was asked for and has not answered: derived too.
     claimed: BTreeSet<FileName>,
+    /// What operators told builders that did not register in this run yet, with their names.
+    pub(super) told: BTreeMap<BuilderId, (FileName, Told)>,
 }
 
 impl Standing {
     /// A builder registered.
-    pub(super) fn up(&mut self, session: SessionId, info: BuilderInfo) {
+    pub(super) fn up(&mut self, now: Time, session: SessionId, info: BuilderInfo) {
         let builder = self.all.entry(info.id).or_insert_with(|| Builder::new(info.clone()));
         let id = info.id;
+        if let Some((_, told)) = self.told.remove(&id) {
+            builder.told = told;
+        }
+        builder.since = now;
         builder.info = info;
         builder.link = Link::Up { session, idle: None, draining: false };
         builder.trouble = None;
@@ -181,6 +213,7 @@ impl Standing {
         let Some(builder) = self.all.get_mut(&id) else { return };
         builder.link = Link::Down;
         builder.down_at = Some(now);
+        builder.since = now;
         self.list(id);
         let vanished =
             |b: &Builder| b.link == Link::Down && b.down_at.is_some_and(|at| now.since_ms(at) <= TOGETHER_MS);
@@ -285,6 +318,15 @@ impl Standing {
     /// A name for logs.
     pub(super) fn name(&self, id: BuilderId) -> String {
         self.all.get(&id).map_or_else(|| id.fingerprint(), |b| b.info.name.to_string())
+    }
+
+    /// Ends quarantines whose time is over; says whose.
+    pub(super) fn pardon(&mut self, now: Time) -> Vec<BuilderId> {
+        let over = self
+            .all
+            .iter_mut()
+            .filter_map(|(id, builder)| builder.quarantined.take_if(|until| *until <= now).map(|_| *id));
+        over.collect()
     }
 
     fn own_fault(&mut self, now: Time, id: BuilderId, changes: &mut Vec<Change>) {

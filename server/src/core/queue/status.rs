@@ -103,19 +103,20 @@ impl Queue {
                 State::Unusable { why } => all.unusable.add(name, || why.clone()),
                 // With no builder idle they simply wait their turn.
                 State::Waiting if nobody_is_idle => all.waiting += 1,
+                State::Returning { .. } => all.waiting += 1,
                 State::Waiting => all.passed_over.add(name, || self.why_not(now, package)),
                 State::Held(Hold::Deps { names, .. }) => all.deps.add(name, || names.join(", ")),
                 State::Held(Hold::Duplicate { of }) => all.duplicates.add(name, || of.to_string()),
                 State::Claimed { .. } => all.claimed += 1,
                 State::Leased(_) => all.leased += 1,
                 State::Retiring => all.retiring += 1,
-                State::Finished(_) => all.finished += 1,
+                State::Finished => all.finished += 1,
             }
         }
         all
     }
 
-    fn blocked(&self) -> Option<String> {
+    pub(super) fn blocked(&self) -> Option<String> {
         let low = self.space.filter(|(free, floor)| free < floor);
         if let Some(why) = &self.stopped {
             Some(why.clone())
@@ -129,7 +130,7 @@ impl Queue {
     }
 
     /// Why a package that waits is not with one of the idle builders.
-    fn why_not(&self, now: Time, package: &Package) -> String {
+    pub(super) fn why_not(&self, now: Time, package: &Package) -> String {
         let name = |id| self.standing.name(id);
         let paused: Vec<String> =
             package.past.not_on.iter().filter(|(_, until)| **until > now).map(|(id, _)| name(*id)).collect();

@@ -4,11 +4,12 @@
 //! Owns the order of the rules: the first that matches wins. Never counts attempts, never looks at
 //! builders' standing: that is policy, in [`super::policy`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use moji_proto::message::{Backend, Exit, RejectedWhy, Verdict};
 
 use super::evidence;
+use super::owners::Owners;
 use crate::core::types::{Report, Ruling};
 use crate::rpmfile::{Facts, Kind};
 
@@ -42,7 +43,7 @@ pub struct Context<'a> {
     /// The leased SRPM's header, if the queue has seen it.
     pub srpm: Option<&'a Facts>,
     /// Which source package each binary package in the repository is built from.
-    pub owners: &'a BTreeMap<String, String>,
+    pub owners: &'a Owners,
 }
 
 /// A ruling, and what the queue wants to remember of why.
@@ -166,7 +167,7 @@ fn stranger(report: &Report, context: &Context<'_>) -> Option<String> {
     let source = &report.source.name;
     binaries(report).find_map(|binary| {
         let name = &binary.nevra.name;
-        let owner = context.owners.get(name).filter(|owner| *owner != source)?;
+        let owner = context.owners.source_of(name).filter(|owner| owner != source)?;
         Some(format!("the repository has {name} from {owner}, this one is from {source}"))
     })
 }

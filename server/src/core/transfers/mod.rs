@@ -26,7 +26,7 @@ use moji_proto::{Bytes, Digest, FileName, LeaseId, Line};
 pub use machine::Transfers;
 
 use super::types::{BuilderInfo, Outcome, Ruling, SessionId, Srpm, StagedFile};
-use super::{leases, queue, repo};
+use super::{desk, leases, queue, repo};
 use crate::rpmfile::Nevra;
 
 /// What the hub takes of one build; options of the command line.
@@ -356,6 +356,8 @@ pub enum Effect {
     Leases(leases::Msg),
     /// Tell the queue.
     Queue(queue::Msg),
+    /// Tell the desk: a phase, a log that grew.
+    Desk(desk::Msg),
     /// Tell repo.
     Repo(repo::Msg),
     /// A state change an operator reads about.

@@ -142,6 +142,7 @@ impl Hub {
                 }
                 queue::Effect::Transfers(msg) => self.tell_transfers(msg),
                 queue::Effect::Send(session, msg) => self.command(Command::Send(session, msg)),
+                queue::Effect::Desk(_) => {}
                 queue::Effect::History(note) => {
                     if let Note::Ended { srpm, lease, verdict, charged, .. } = &note {
                         world.check.verdict(srpm, *lease, *verdict, *charged, now.0);
@@ -191,6 +192,7 @@ impl Hub {
                     self.stopped |= matches!(msg, queue::Msg::StopLeasing { .. });
                     self.tell_queue(msg);
                 }
+                transfers::Effect::Desk(_) => {}
                 transfers::Effect::Repo(msg) => self.tell_repo(msg),
                 transfers::Effect::Log(_, text) => world.say(|| format!("transfers: {text}")),
             }
@@ -228,6 +230,7 @@ impl Hub {
                 repo::Effect::Sweep => {
                     let _ = self.indexer.sweep();
                 }
+                repo::Effect::Desk(_) => {}
                 repo::Effect::Queue(msg) => self.tell_queue(msg),
                 repo::Effect::Log(_, text) => world.say(|| format!("repo: {text}")),
             }

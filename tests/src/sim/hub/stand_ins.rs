@@ -72,6 +72,8 @@ impl Memory {
                 self.charged.remove(srpm);
             }
             Note::Target { arch } => self.target = Some(arch.clone()),
+            // For operators only, and there are none here.
+            Note::EndedAs { .. } | Note::Told { .. } | Note::Event(_) => {}
             Note::Ended { .. } | Note::Began { .. } | Note::Builder(_) => {}
         }
     }

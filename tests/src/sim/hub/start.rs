@@ -42,9 +42,8 @@ impl Hub {
         let mut first = Vec::new();
         let config = leases::Config { grace_ms: world.opt.grace_ms };
         let leases = Leases::new(config, past, Time(0), &mut first);
-        let mut in_order: Vec<_> = results.iter().collect();
-        in_order.sort_by_key(|found| (found.result.committed_unix_s, found.folder.len()));
-        let published = in_order.into_iter().filter_map(published).collect();
+        let in_order = recovery::in_order(&results).into_iter();
+        let published = in_order.filter_map(recovery::RepoResult::published).collect();
         let mut hub = Hub {
             started_ms: world.now_ms,
             unix_off_s,
@@ -87,30 +86,14 @@ impl Hub {
         Some(hub)
     }
 
-    pub(super) fn remember(&mut self, world: &World, results: &[moji_server::recovery::RepoResult]) {
+    pub(super) fn remember(&mut self, world: &World, results: &[recovery::RepoResult]) {
         for (srpm, attempts) in &world.memory.charged {
             self.tell_queue(queue::Msg::Charged { srpm: srpm.clone(), attempts: attempts.clone() });
         }
         if let Some(arch) = world.memory.target.clone() {
             self.tell_queue(queue::Msg::Target { arch });
         }
-        for found in results {
-            let result = &found.result;
-            if result.verdict == Verdict::Success.as_str() && result.held.is_none() {
-                let binaries = result.files.iter().filter(|file| !file.is_source);
-                let binaries = binaries.filter_map(|file| file.package.clone()).collect();
-                self.tell_queue(queue::Msg::Known { source: result.source.clone(), binaries });
-            }
-        }
+        let now_unix = unix(world.now_ms, self.unix_off_s);
+        recovery::for_queue(results, now_unix).into_iter().for_each(|msg| self.tell_queue(msg));
     }
-}
-
-fn published(found: &moji_server::recovery::RepoResult) -> Option<repo::Published> {
-    let result = &found.result;
-    if result.verdict != Verdict::Success.as_str() || result.held.is_some() {
-        return None;
-    }
-    let rpms = result.files.iter().filter(|file| file.package.is_some());
-    let rpms = rpms.filter_map(|file| FileName::new(file.name.clone()).ok()).collect();
-    Some(repo::Published { folder: found.folder.clone(), rpms })
 }

@@ -30,10 +30,14 @@ impl Leases {
         self.log(out, Level::Info, id, "cancelled: somebody took the SRPM out of the working folder");
         self.stop_builder(id, out);
         self.close(id, "the SRPM was taken out of the working folder", out);
-        self.end(id, End::Cancelled, false, out);
+        self.end(id, End::Taken, false, out);
     }
 
     pub(super) fn moved(&mut self, now: Time, id: LeaseId, moved: bool, out: &mut Vec<Effect>) {
+        if let Some((srpm, to)) = self.errands.remove(&id) {
+            out.push(Effect::Queue(queue::Msg::Placed { srpm, to, moved }));
+            return;
+        }
         // An orphan that went back has no lease.
         let Some(lease) = self.leases.get_mut(&id) else { return };
         match &mut lease.state {
@@ -47,7 +51,7 @@ impl Leases {
             }
             State::Leaving { end, revivable, again, idle } => {
                 let (end, revivable, again, idle) = (end.clone(), *revivable, again.take(), *idle);
-                self.left(id, if moved { end } else { End::Cancelled }, revivable && moved, again, out);
+                self.left(id, if moved { end } else { End::Taken }, revivable && moved, again, out);
                 if let Some(peer) = idle.and_then(|session| self.sessions.get_mut(&session)) {
                     peer.takes_job = true;
                     out.push(Effect::Queue(queue::Msg::Ready { builder: peer.info.id }));

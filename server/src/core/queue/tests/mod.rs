@@ -59,6 +59,11 @@ fn lease(counter: u32) -> LeaseId {
     LeaseId { incarnation: 9, counter }
 }
 
+/// A result of this verdict is in `repo/`.
+fn finished(verdict: Verdict) -> End {
+    End::Finished { verdict, folder: Some("x-1-1".to_owned()) }
+}
+
 /// A report that the verdict rules give this verdict for.
 fn report(name: &str, verdict: Verdict) -> Report {
     let (exit, line, binary) = match verdict {
@@ -188,9 +193,9 @@ impl Rig {
         let lease = self.grant(name, builder);
         let ruling = self.judge(name, lease, builder, report);
         let end = match &ruling {
-            Ruling::Publish { .. } => End::Finished(Verdict::Success),
-            Ruling::Keep { verdict, .. } => End::Finished(*verdict),
-            Ruling::Reject { .. } => End::Finished(Verdict::Failed),
+            Ruling::Publish { .. } => finished(Verdict::Success),
+            Ruling::Keep { verdict, .. } => finished(*verdict),
+            Ruling::Reject { .. } => finished(Verdict::Failed),
             Ruling::Return { verdict, .. } => End::Returned(*verdict),
         };
         self.end(name, lease, builder, end);

@@ -100,9 +100,9 @@ impl World {
 
     fn ruled(&mut self, lease: LeaseId, ruling: &Ruling) {
         let end = match ruling {
-            Ruling::Publish { .. } => End::Finished(Verdict::Success),
-            Ruling::Keep { verdict, .. } => End::Finished(*verdict),
-            Ruling::Reject { .. } => End::Finished(Verdict::Failed),
+            Ruling::Publish { .. } => finished(Verdict::Success),
+            Ruling::Keep { verdict, .. } => finished(*verdict),
+            Ruling::Reject { .. } => finished(Verdict::Failed),
             Ruling::Return { verdict, .. } => End::Returned(*verdict),
         };
         let entry = self.leases.values_mut().find(|(id, ..)| *id == lease);
@@ -133,6 +133,7 @@ impl World {
                     self.watch(&srpm);
                     self.watch_finished(&srpm);
                 }
+                self.from_leases.push_back(Msg::Placed { srpm, to: leases::Place::Finished, moved });
             }
             _ => {}
         }
@@ -151,7 +152,7 @@ impl World {
     fn end(&mut self, srpm: &FileName, end: End) {
         let Some((lease, builder, _)) = self.leases.remove(srpm) else { return };
         match end {
-            End::Finished(_) => {
+            End::Finished { .. } => {
                 self.finished.insert(srpm.clone());
                 self.watch_finished(srpm);
             }
@@ -159,7 +160,7 @@ impl World {
                 self.source.insert(srpm.clone());
                 self.watch(srpm);
             }
-            End::Cancelled => {}
+            End::Cancelled | End::Taken => {}
         }
         self.from_leases.push_back(Msg::Ended { srpm: srpm.clone(), lease, builder, end });
         if self.up.contains_key(&builder) {
@@ -220,7 +221,7 @@ impl World {
                 self.watch_finished(&name);
                 self.watch(&name);
             }
-            2 if self.leases.contains_key(&name) => self.end(&name, End::Cancelled),
+            2 if self.leases.contains_key(&name) => self.end(&name, End::Taken),
             _ => {
                 self.source.insert(name.clone());
                 self.watch(&name);

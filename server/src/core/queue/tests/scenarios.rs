@@ -415,7 +415,7 @@ fn the_second_file_with_a_package_waits_until_the_first_is_done() {
     assert_eq!(rig.queue.snapshot(rig.now).duplicates.count, 1);
     assert_eq!(rig.claims(), [""; 0]);
     rig.judge("a", lease, 1, report("a", Verdict::Success));
-    rig.end("a", lease, 1, End::Finished(Verdict::Success));
+    rig.end("a", lease, 1, finished(Verdict::Success));
     let claimed = |e: &Effect| matches!(e, Effect::Leases(leases::Msg::Claim { srpm, .. }) if *srpm == copy);
     assert!(rig.effects().iter().any(claimed));
 }
@@ -431,13 +431,13 @@ fn a_file_dropped_while_its_name_is_leased_is_built_afterwards() {
     rig.drop_in(&["a"]);
     assert_eq!(rig.claims(), [""; 0]);
     rig.judge("a", lease, 1, report("a", Verdict::Success));
-    rig.end("a", lease, 1, End::Finished(Verdict::Success));
+    rig.end("a", lease, 1, finished(Verdict::Success));
     assert_eq!(rig.claims(), ["a→1"]);
     // The same, but somebody thought better of it.
     let lease = rig.grant("a", 1);
     rig.drop_in(&["a"]);
     rig.tell(Msg::Vanished { srpm: file("a") });
-    rig.end("a", lease, 1, End::Finished(Verdict::Failed));
+    rig.end("a", lease, 1, finished(Verdict::Failed));
     rig.ready(1);
     assert_eq!(rig.claims(), [""; 0]);
 }
@@ -595,7 +595,8 @@ fn the_first_accepted_build_fixes_the_target_and_the_owners_of_names() {
     let mut thief = report("c", Verdict::Success);
     thief.files[1].rpm.as_mut().unwrap().nevra.name = "a".to_owned();
     assert!(matches!(rig.build_with("c", 1, thief), Ruling::Publish { held: Some(_) }));
-    rig.tell(Msg::Known { source: "d".to_owned(), binaries: vec!["e".to_owned()] });
+    let (folder, source) = ("d-1-1".to_owned(), "d".to_owned());
+    rig.tell(Msg::Known { folder, source, binaries: vec!["e".to_owned()] });
     assert!(matches!(rig.build("e", 1, Verdict::Success), Ruling::Publish { held: Some(_) }));
 }
 
@@ -657,7 +658,7 @@ fn a_cancelled_package_is_gone_until_a_file_comes() {
     rig.drop_in(&["a"]);
     let lease = rig.grant("a", 1);
     rig.effects();
-    rig.end("a", lease, 1, End::Cancelled);
+    rig.end("a", lease, 1, End::Taken);
     rig.ready(1);
     assert_eq!(rig.claims(), [""; 0]);
     rig.drop_in(&["a"]);

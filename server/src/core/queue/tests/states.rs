@@ -15,7 +15,8 @@ fn all() -> Vec<(&'static str, State)> {
         ("claimed", State::Claimed { builder }),
         ("leased", State::Leased(leased)),
         ("retiring", State::Retiring),
-        ("finished", State::Finished(None)),
+        ("finished", State::Finished),
+        ("returning", State::Returning { until: Time(1) }),
     ]
 }
 
@@ -23,14 +24,15 @@ fn all() -> Vec<(&'static str, State)> {
 fn a_package_goes_only_where_it_may() {
     // One line a state; a cross a state it may become, in the order of `all`.
     let table = [
-        "gone      x x x x . x x x",
-        "unusable  x x x x . x x x",
-        "waiting   x x x x x x x x",
-        "held      x x x x . x x x",
-        "claimed   x . x x . x x x",
-        "leased    x . x x . x x x",
-        "retiring  x x x x . x x x",
-        "finished  x x x x . x . x",
+        "gone      x x x x . x x x .",
+        "unusable  x x x x . x x x .",
+        "waiting   x x x x x x x x .",
+        "held      x x x x . x x x .",
+        "claimed   x . x x . x x x .",
+        "leased    x . x x . x x x .",
+        "retiring  x x x x . x x x .",
+        "finished  x x x x . x . x x",
+        "returning x x x x . x x x .",
     ];
     for (row, (name, from)) in table.iter().zip(all()) {
         let mut cells = row.split_whitespace();
@@ -60,8 +62,9 @@ fn messages() -> Vec<Msg> {
         failed(ClaimFailure::NoSuchFile),
         failed(ClaimFailure::Leased),
         failed(ClaimFailure::NoBuilder),
-        ended(End::Finished(Verdict::Success)),
+        ended(finished(Verdict::Success)),
         ended(End::Cancelled),
+        ended(End::Taken),
         Msg::BuilderUp { session: SessionId(1), info: info(1) },
         Msg::Ready { builder },
         Msg::BuilderDown { builder },

@@ -60,12 +60,12 @@ fn report(exit: Exit, evidence: &[(Which, &str)]) -> Report {
     }
 }
 
-fn with(owners: &BTreeMap<String, String>, report: &Report, target: Option<&str>) -> Judgement {
+fn with(owners: &Owners, report: &Report, target: Option<&str>) -> Judgement {
     judge(report, &Context { target, builder_arch: "armv5tel", srpm: None, owners })
 }
 
 fn ruling(report: &Report) -> Ruling {
-    with(&BTreeMap::new(), report, Some("armv5tel")).ruling
+    with(&Owners::default(), report, Some("armv5tel")).ruling
 }
 
 fn verdict(ruling: &Ruling) -> Verdict {
@@ -165,14 +165,14 @@ fn only_what_nobody_knows_has_a_signature() {
         (code(60), &[], true),
         (code(1), &[(BUILD, "error: x")], true),
     ] {
-        let judgement = with(&BTreeMap::new(), &report(exit, evidence), None);
+        let judgement = with(&Owners::default(), &report(exit, evidence), None);
         assert_eq!(judgement.signature.is_none(), known, "{exit:?} {evidence:?}");
     }
 }
 
 #[test]
 fn a_signature_is_the_same_wherever_the_same_thing_happens() {
-    let of = |line| with(&BTreeMap::new(), &report(code(50), &[(MOCK, line)]), None).signature;
+    let of = |line| with(&Owners::default(), &report(code(50), &[(MOCK, line)]), None).signature;
     assert_eq!(
         of("cannot open /var/lib/b1/job-17/x.spec at 0x7f01"),
         of("cannot open /home/j/9/x.spec at 0x7f22")
@@ -199,7 +199,7 @@ fn missing_names_are_read_from_the_log() {
         ("  - nothing provides libx.so.1(V 1) needed by y-1-1.noarch from base", &["libx.so.1(V 1)"]),
         ("package a requires b, but none of the providers can be installed", &[]),
     ] {
-        let judgement = with(&BTreeMap::new(), &report(code(30), &[(ROOT, line), (ROOT, line)]), None);
+        let judgement = with(&Owners::default(), &report(code(30), &[(ROOT, line), (ROOT, line)]), None);
         assert_eq!(verdict(&judgement.ruling), Verdict::Deps, "{line}");
         assert_eq!(judgement.wants, want, "{line}");
     }
@@ -221,7 +221,7 @@ fn rpmbuild_without_mock_has_codes_of_its_own() {
         (Exit::NotStarted, &[], Verdict::Infra),
     ] {
         let report = Report { backend: Backend::Rpmbuild, ..report(exit, evidence) };
-        let judgement = with(&BTreeMap::new(), &report, None);
+        let judgement = with(&Owners::default(), &report, None);
         assert_eq!(verdict(&judgement.ruling), want, "{exit:?} {evidence:?}");
         if evidence == &needed[..] {
             assert_eq!(judgement.wants, ["pkga(api) >= 1"]);
@@ -242,7 +242,7 @@ fn a_grown_oom_kill_counter_is_memory_unless_the_build_succeeded() {
 fn a_header_that_rules_the_architecture_out_explains_a_silent_stop_only() {
     let mut header = facts(Kind::Source, nevra("a", 0, "1", "src"), None);
     header.exclusive_arch = vec!["x86_64".to_owned()];
-    let owners = BTreeMap::new();
+    let owners = Owners::default();
     let context = Context { target: None, builder_arch: "armv5tel", srpm: Some(&header), owners: &owners };
     let silent = judge(&report(code(1), &[]), &context).ruling;
     assert_eq!(verdict(&silent), Verdict::Excluded);
@@ -291,7 +291,7 @@ fn a_success_holds_only_what_belongs_to_the_leased_package() {
 
 #[test]
 fn without_a_target_the_first_result_fixes_one_and_must_not_be_of_two() {
-    let owners = BTreeMap::new();
+    let owners = Owners::default();
     let of = |files: Vec<StagedFile>| with(&owners, &Report { files, ..report(code(0), &[]) }, None);
     assert_eq!(of(vec![source("1.dist"), binary("a", "armv7hl")]).arch.as_deref(), Some("armv7hl"));
     assert_eq!(of(vec![source("1.dist"), binary("a", "noarch")]).arch, None);
@@ -303,7 +303,11 @@ fn without_a_target_the_first_result_fixes_one_and_must_not_be_of_two() {
 fn a_binary_that_another_source_package_has_published_is_held() {
     let files = vec![source("1.dist"), binary("liba", "noarch")];
     let report = Report { files, ..report(code(0), &[]) };
-    let owned_by = |source: &str| BTreeMap::from([("liba".to_owned(), source.to_owned())]);
+    let owned_by = |source: &str| {
+        let mut owners = Owners::default();
+        owners.add("x-1-1", source, ["liba".to_owned()]);
+        owners
+    };
     let held = with(&owned_by("b"), &report, None).ruling;
     assert!(matches!(held, Ruling::Publish { held: Some(why) } if why.contains("liba from b")));
     assert_eq!(with(&owned_by("a"), &report, None).ruling, Ruling::Publish { held: None });

@@ -137,7 +137,7 @@ impl Hub {
                 Effect::Queue(other) => panic!("unexpected {other:?}"),
                 Effect::Repo(repo::Msg::Published(published)) => self.published.push(published),
                 Effect::Repo(other) => panic!("unexpected {other:?}"),
-                Effect::Log(..) => {}
+                Effect::Desk(_) | Effect::Log(..) => {}
             }
         }
     }

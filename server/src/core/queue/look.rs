@@ -1,0 +1,331 @@
+//! All of the queue as an operator sees it.
+//!
+//! Owns no state: a view is made from the queue and changes nothing. Costs about a microsecond a package, so what
+//! many packages have in common is worked out once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use moji_proto::message::{Backend, BuilderRow, BuilderState, Health, PackageRow, Trouble};
+use moji_proto::{FileName, Line, PublicKey, Time};
+
+use super::package::{Hold, Package, State};
+use super::standing::{Builder, Link};
+use super::{Effect, Queue};
+use crate::core::desk;
+use crate::core::types::BuilderId;
+use crate::core::view::{PackageView, Told, View};
+use crate::rpmfile::Nevra;
+
+/// What decides who may have a package: packages with the same wishes wait for the same builders.
+type Wishes<'a> =
+    (&'a [String], &'a [String], &'a BTreeMap<BuilderId, Time>, &'a BTreeSet<BuilderId>, Option<u32>);
+
+/// What is worked out once for all packages.
+struct Common<'a> {
+    /// Why nothing at all is leased.
+    blocked: Option<String>,
+    /// Whether some builder is idle.
+    has_idle: bool,
+    /// Place in the order, from 1.
+    turns: BTreeMap<&'a FileName, usize>,
+    /// Why packages with these wishes are passed over.
+    passed_over: BTreeMap<Wishes<'a>, String>,
+}
+
+impl Queue {
+    /// Answers a `Look`.
+    pub(super) fn look(&self, now: Time, out: &mut Vec<Effect>) {
+        out.push(Effect::Desk(desk::Msg::View(Arc::new(self.view(now)))));
+    }
+
+    fn view(&self, now: Time) -> View {
+        let blocked = self.blocked();
+        let has_idle = self.standing.idle(now).next().is_some();
+        let turns = self.order.iter().enumerate().map(|(at, name)| (name, at + 1)).collect();
+        let mut common = Common { blocked: blocked.clone(), has_idle, turns, passed_over: BTreeMap::new() };
+        let there = self.packages.iter().filter(|(_, package)| package.state != State::Gone);
+        let packages = there.map(|(name, package)| self.package_view(now, name, package, &mut common));
+        let packages = packages.collect();
+        View {
+            packages,
+            builders: self.builder_rows(now),
+            blocked,
+            idle: has_idle.then(|| self.groups(now).why_nothing()),
+            space: self.space,
+            target: self.target.clone(),
+        }
+    }
+
+    fn package_view<'a>(
+        &'a self,
+        now: Time,
+        name: &'a FileName,
+        package: &'a Package,
+        common: &mut Common<'a>,
+    ) -> PackageView {
+        let wants = match &package.state {
+            State::Held(Hold::Deps { names, .. }) => names.clone(),
+            _ => Vec::new(),
+        };
+        let lease = match &package.state {
+            State::Leased(leased) => Some(leased.lease),
+            _ => None,
+        };
+        let (since, before_s) = package.since;
+        let why = self.why(now, name, package, common);
+        let row = PackageRow {
+            srpm: name.clone(),
+            nevr: package.srpm.as_ref().map(|srpm| nevr(&srpm.facts.nevra)).unwrap_or_default(),
+            state: package.shown(),
+            why: Line::lossy(&why),
+            age_s: seconds(now.since_ms(since) / 1_000 + before_s),
+            size: package.srpm.as_ref().map_or(0, |srpm| srpm.size),
+            priority: self.order.line_of(name).map_or(0, count32),
+            charged: u16::try_from(package.past.charged.len()).unwrap_or(u16::MAX),
+            lease,
+            builder: package.builder.clone(),
+            phase: None,
+            phase_age_s: 0,
+            line: Line::default(),
+            place: package.place.as_deref().map(Line::lossy).unwrap_or_default(),
+        };
+        let options = if self.options.is_empty() { Vec::new() } else { self.options_for(name).0 };
+        PackageView { row, wants, options }
+    }
+
+    /// Why a package is where it is.
+    fn why<'a>(
+        &'a self,
+        now: Time,
+        name: &FileName,
+        package: &'a Package,
+        common: &mut Common<'a>,
+    ) -> String {
+        match &package.state {
+            State::Gone => String::new(),
+            State::Unusable { why } => why.clone(),
+            State::Held(Hold::Duplicate { of }) => format!("{of} is the same package"),
+            State::Held(Hold::Deps { names, until }) => {
+                let what =
+                    if names.is_empty() { "something to be published".into() } else { names.join(", ") };
+                format!("waits for {what}; tried again in {}", duration(until.since_ms(now)))
+            }
+            State::Claimed { builder } => format!("is being leased to {}", self.standing.name(*builder)),
+            State::Leased(_) if self.asked.who(name).is_some() => "is being cancelled".to_owned(),
+            State::Leased(_) => String::new(),
+            State::Returning { .. } => "on its way back to source/".to_owned(),
+            State::Retiring | State::Finished => {
+                package.ending.as_ref().map(|ending| ending.text.clone()).unwrap_or_default()
+            }
+            State::Waiting => self.why_waits(now, name, package, common),
+        }
+    }
+
+    /// Why a package that may be leased is not.
+    fn why_waits<'a>(
+        &'a self,
+        now: Time,
+        name: &FileName,
+        package: &'a Package,
+        common: &mut Common<'a>,
+    ) -> String {
+        if let Some(blocked) = &common.blocked {
+            return format!("nothing is leased: {blocked}");
+        }
+        if package.not_before.is_some_and(|at| at > now) {
+            return "the last try to lease it failed: again in a moment".to_owned();
+        }
+        // With no builder idle it simply waits its turn, wherever else it may go.
+        let is_free = package.past.not_on.values().all(|until| *until <= now);
+        if !common.has_idle && is_free {
+            let turn = common.turns.get(name).copied().unwrap_or_default();
+            return format!("number {turn} in the queue");
+        }
+        let facts = package.srpm.as_ref().map(|srpm| &srpm.facts);
+        let past = &package.past;
+        let wishes: Wishes<'_> = (
+            facts.map_or(&[], |facts| &facts.exclusive_arch[..]),
+            facts.map_or(&[], |facts| &facts.exclude_arch[..]),
+            &past.not_on,
+            &past.lost_on,
+            past.memory_mib,
+        );
+        common.passed_over.entry(wishes).or_insert_with(|| self.why_passed_over(now, package)).clone()
+    }
+
+    fn why_passed_over(&self, now: Time, package: &Package) -> String {
+        let paused = package.past.not_on.iter().filter(|(_, until)| **until > now);
+        let paused: Vec<String> = paused
+            .map(|(id, until)| {
+                format!("not on {} for {}", self.standing.name(*id), duration(until.since_ms(now)))
+            })
+            .collect();
+        let may = self.who_may(now, package);
+        let mut parts = Vec::new();
+        match &may[..] {
+            [] => parts.push("no builder that can have it".to_owned()),
+            [first, rest @ ..] => {
+                let more = if rest.is_empty() { String::new() } else { format!(" or {} others", rest.len()) };
+                parts.push(format!("goes to {}{more} next", self.standing.name(*first)));
+            }
+        }
+        parts.extend(paused);
+        parts.join("; ")
+    }
+
+    // ---- builders
+
+    fn builder_rows(&self, now: Time) -> Vec<BuilderRow> {
+        let mut builds: BTreeMap<BuilderId, &FileName> = BTreeMap::new();
+        for (name, package) in &self.packages {
+            if let State::Leased(leased) = &package.state {
+                builds.insert(leased.builder, name);
+            }
+        }
+        let known = self.standing.all.iter();
+        let mut rows: Vec<BuilderRow> = known
+            .map(|(id, builder)| self.builder_row(now, *id, builder, builds.get(id).copied()))
+            .chain(
+                self.standing
+                    .told
+                    .iter()
+                    .map(|(id, (name, told))| away(*id, name, *told, builds.get(id).copied())),
+            )
+            .collect();
+        rows.sort_by(|a, b| (&a.name, a.key).cmp(&(&b.name, b.key)));
+        rows
+    }
+
+    fn builder_row(
+        &self,
+        now: Time,
+        id: BuilderId,
+        builder: &Builder,
+        builds: Option<&FileName>,
+    ) -> BuilderRow {
+        let info = &builder.info;
+        let (state, why) = self.how(now, id, builder, builds.is_some());
+        let until = builder.quarantined_until(now).filter(|_| !builder.told.quarantined);
+        BuilderRow {
+            name: Line::lossy(info.name.as_str()),
+            key: id,
+            peer: Line::lossy(&info.peer.to_string()),
+            state,
+            why: Line::lossy(&why),
+            until_s: until
+                .filter(|_| state == BuilderState::Quarantined)
+                .map_or(0, |until| seconds(until.since_ms(now).div_ceil(1_000))),
+            age_s: seconds(now.since_ms(builder.since) / 1_000),
+            arch: Line::lossy(info.arch.as_str()),
+            version: Line::lossy(info.version.as_str()),
+            cfg: info.cfg.clone(),
+            backend: info.backend,
+            cpus: info.cpus,
+            memory_mib: info.memory_mib,
+            health: builder.health,
+            srpm: builds.cloned(),
+            phase: None,
+            faults: u16::try_from(builder.row).unwrap_or(u16::MAX),
+            built: 0,
+            failed: 0,
+        }
+    }
+
+    /// How a builder is, and why. What keeps it from work longest comes first.
+    fn how(&self, now: Time, id: BuilderId, builder: &Builder, busy: bool) -> (BuilderState, String) {
+        let arch = &builder.info.arch;
+        let Link::Up { draining, .. } = builder.link else {
+            return (BuilderState::Away, told(builder.told).to_owned());
+        };
+        if !self.is_for_target(id) {
+            let target = self.target.as_deref().unwrap_or("another");
+            return (BuilderState::Unfit, format!("it builds for {arch}, the repository is {target}"));
+        }
+        if builder.told.quarantined {
+            return (BuilderState::Quarantined, told(builder.told).to_owned());
+        }
+        if builder.quarantined_until(now).is_some() {
+            return (BuilderState::Quarantined, format!("{} times infra or lost in a row", builder.row));
+        }
+        if let Some(trouble) = builder.trouble {
+            let why = match trouble {
+                Trouble::Clock => "its clock is more than a day off".to_owned(),
+                Trouble::Disk => format!("its disk is too full, {} MiB free", builder.health.disk_free_mib),
+            };
+            return (BuilderState::Troubled, why);
+        }
+        let drains = match (builder.told.drained, draining) {
+            (true, _) => Some(told(builder.told)),
+            (false, true) => Some("it was told to drain there"),
+            (false, false) => None,
+        };
+        match (drains, busy) {
+            (Some(why), true) => (BuilderState::Draining, why.to_owned()),
+            (Some(why), false) => (BuilderState::Drained, why.to_owned()),
+            (None, true) => (BuilderState::Busy, String::new()),
+            (None, false) => (BuilderState::Idle, String::new()),
+        }
+    }
+}
+
+/// What an operator told it, in words.
+fn told(told: Told) -> &'static str {
+    match (told.quarantined, told.drained, told.exit) {
+        (true, ..) => "quarantined by an operator",
+        (false, true, None) => "drained by an operator",
+        (false, true, Some(_)) => "drained by an operator, and told to end",
+        (false, false, _) => "",
+    }
+}
+
+/// A builder of which only what it was told is known.
+fn away(key: PublicKey, name: &FileName, orders: Told, builds: Option<&FileName>) -> BuilderRow {
+    BuilderRow {
+        name: Line::lossy(name.as_str()),
+        key,
+        peer: Line::default(),
+        state: BuilderState::Away,
+        why: Line::lossy(told(orders)),
+        until_s: 0,
+        age_s: 0,
+        arch: Line::default(),
+        version: Line::default(),
+        cfg: Line::default(),
+        backend: Backend::Mock,
+        cpus: 0,
+        memory_mib: 0,
+        health: Health { disk_free_mib: 0, memory_free_mib: 0, load_centi: 0, trouble: None },
+        srpm: builds.cloned(),
+        phase: None,
+        faults: 0,
+        built: 0,
+        failed: 0,
+    }
+}
+
+/// `name-epoch:version-release`, the epoch left out if there is none.
+fn nevr(nevra: &Nevra) -> Line {
+    let Nevra { name, epoch, version, release, .. } = nevra;
+    Line::lossy(&match epoch {
+        0 => format!("{name}-{version}-{release}"),
+        epoch => format!("{name}-{epoch}:{version}-{release}"),
+    })
+}
+
+/// A duration for people.
+fn duration(ms: u64) -> String {
+    match ms.div_ceil(1_000) {
+        s @ 0..120 => format!("{s} s"),
+        s @ 120..7_200 => format!("{} min", s.div_ceil(60)),
+        s => format!("{} h", s.div_ceil(3_600)),
+    }
+}
+
+fn seconds(s: u64) -> u32 {
+    u32::try_from(s).unwrap_or(u32::MAX)
+}
+
+fn count32(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
