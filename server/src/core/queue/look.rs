@@ -158,12 +158,17 @@ impl Queue {
         let paused = package.past.not_on.iter().filter(|(_, until)| **until > now);
         let paused: Vec<String> = paused
             .map(|(id, until)| {
-                format!("not on {} for {}", self.standing.name(*id), duration(until.since_ms(now)))
+                format!(
+                    "not again so soon on {}: in {}",
+                    self.standing.name(*id),
+                    duration(until.since_ms(now))
+                )
             })
             .collect();
         let may = self.who_may(now, package);
         let mut parts = Vec::new();
         match &may[..] {
+            [] if !paused.is_empty() => {}
             [] => parts.push("no builder that can have it".to_owned()),
             [first, rest @ ..] => {
                 let more = if rest.is_empty() { String::new() } else { format!(" or {} others", rest.len()) };

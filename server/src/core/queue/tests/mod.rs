@@ -1,6 +1,7 @@
 //! The queue alone, with leases, builders and folders played by the tests.
 
 mod model;
+mod operators;
 mod scenarios;
 mod states;
 
