@@ -264,6 +264,30 @@ mod tests {
     }
 
     #[test]
+    fn what_a_withdrawn_result_rebuilt_is_indexed_again() {
+        let rpm = |name: &str| FileName::new(name).unwrap();
+        let folder = |folder: &str, rpms: &[&str]| Published {
+            folder: folder.into(),
+            rpms: rpms.iter().copied().map(rpm).collect(),
+        };
+        let withdraw = |folder: &str| Msg::Withdraw { folder: folder.into() };
+        let mut repo = Repo::new(vec![
+            folder("a-1-1", &["a.rpm"]),
+            folder("a-1-1@2", &["a.rpm", "a-doc.rpm"]),
+            folder("a-1-1@3", &["a.rpm"]),
+        ]);
+        assert_eq!(indexes(&step(&mut repo, 0, Msg::Tick)), [["a-1-1@2/a-doc.rpm", "a-1-1@3/a.rpm"]]);
+        // While an index is made it asks for one more, and a folder in the middle is nobody's loss.
+        assert_eq!(indexes(&step(&mut repo, 0, withdraw("a-1-1@2"))).len(), 0);
+        assert_eq!(indexes(&step(&mut repo, 0, Msg::Indexed(Ok(())))), [["a-1-1@3/a.rpm"]]);
+        step(&mut repo, 0, Msg::Indexed(Ok(())));
+        assert_eq!(indexes(&step(&mut repo, 0, withdraw("a-1-1@3"))), [["a-1-1/a.rpm"]]);
+        step(&mut repo, 0, Msg::Indexed(Ok(())));
+        let none: [[&str; 0]; 1] = [[]];
+        assert_eq!(indexes(&step(&mut repo, 0, withdraw("a-1-1"))), none);
+    }
+
+    #[test]
     fn an_index_that_fails_is_made_again_after_growing_pauses_and_nothing_is_forgotten() {
         let mut repo = Repo::new(Vec::new());
         step(&mut repo, 0, Msg::Tick);

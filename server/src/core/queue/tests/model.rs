@@ -3,11 +3,16 @@
 //! The world keeps the folders, the leases and what is on its way to the queue by two ways: what
 //! leases say and what the watch says each stay in order, but come mixed. Checked: leases are never
 //! asked for a package that is claimed already nor for a builder that is; and once everything heals, every
-//! package that is not unusable ends in `finished/`.
+//! package that is not unusable ends in `finished/`. Operators cancel, retry and order builders about: each
+//! change is answered once, with a reply for each thing it is about.
 
 use std::collections::{BTreeSet, VecDeque};
 
+use moji_proto::message::Order;
+
 use super::*;
+use crate::core::desk;
+use crate::core::view::{Change, Ticket};
 
 const BUILDERS: u8 = 4;
 const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
@@ -40,6 +45,8 @@ struct World {
     asked: Vec<(FileName, BuilderId)>,
     counter: u32,
     healed: bool,
+    /// Changes that are not answered, and how many replies each must have.
+    tickets: BTreeMap<Ticket, usize>,
 }
 
 impl World {
@@ -57,6 +64,7 @@ impl World {
             asked: Vec::new(),
             counter: 0,
             healed: false,
+            tickets: BTreeMap::new(),
         }
     }
 
@@ -92,6 +100,9 @@ impl World {
                     self.to_leases.push_back(leases::Msg::Claim { srpm, builder, options });
                 }
                 Effect::Leases(msg) => self.to_leases.push_back(msg),
+                Effect::Desk(desk::Msg::Replied { ticket, replies }) => {
+                    assert_eq!(self.tickets.remove(&ticket), Some(replies.len()), "{replies:?}");
+                }
                 Effect::Transfers(transfers::Msg::Ruling { lease, ruling }) => self.ruled(lease, &ruling),
                 _ => {}
             }
@@ -126,6 +137,22 @@ impl World {
                 };
                 self.from_leases.push_back(Msg::ClaimFailed { srpm, builder, why });
             }
+            Some(leases::Msg::Retry { srpm }) => {
+                let is_free = !self.leases.contains_key(&srpm) && !self.source.contains(&srpm);
+                let moved = is_free && self.finished.remove(&srpm);
+                if moved {
+                    self.source.insert(srpm.clone());
+                    self.watch_finished(&srpm);
+                    self.watch(&srpm);
+                }
+                self.from_leases.push_back(Msg::Placed { srpm, to: leases::Place::Source, moved });
+            }
+            Some(leases::Msg::Cancel { srpm }) => {
+                // What was ruled on is not cancelled.
+                if self.leases.get(&srpm).is_some_and(|(.., ruled)| ruled.is_none()) {
+                    self.end(&srpm, End::Cancelled);
+                }
+            }
             Some(leases::Msg::Retire { srpm, .. }) => {
                 let moved = !self.leases.contains_key(&srpm) && self.source.remove(&srpm);
                 if moved {
@@ -152,7 +179,7 @@ impl World {
     fn end(&mut self, srpm: &FileName, end: End) {
         let Some((lease, builder, _)) = self.leases.remove(srpm) else { return };
         match end {
-            End::Finished { .. } => {
+            End::Finished { .. } | End::Cancelled => {
                 self.finished.insert(srpm.clone());
                 self.watch_finished(srpm);
             }
@@ -160,7 +187,7 @@ impl World {
                 self.source.insert(srpm.clone());
                 self.watch(srpm);
             }
-            End::Cancelled | End::Taken => {}
+            End::Taken => {}
         }
         self.from_leases.push_back(Msg::Ended { srpm: srpm.clone(), lease, builder, end });
         if self.up.contains_key(&builder) {
@@ -229,6 +256,22 @@ impl World {
         }
     }
 
+    /// An operator retries or cancels a package, or orders a builder about.
+    fn order(&mut self) {
+        self.counter += 1;
+        let ticket = Ticket(self.counter.into());
+        let name = self.name();
+        let builder = key(1 + self.dice.roll(usize::from(BUILDERS)) as u8);
+        let orders = [Order::Drain { exit: false }, Order::Resume, Order::Quarantine, Order::Release];
+        let (order, packages, builders) = match self.dice.roll(8) {
+            roll @ 0..4 => (orders[roll], Vec::new(), vec![builder]),
+            4 | 5 => (Order::Cancel, vec![name.clone(), name], Vec::new()),
+            _ => (Order::Retry { verdict: None }, vec![name], Vec::new()),
+        };
+        self.tickets.insert(ticket, packages.len().max(builders.len()));
+        self.hear(Msg::Change(Change { ticket, who: "ann".to_owned(), order, packages, builders }));
+    }
+
     fn deliver(&mut self) {
         let leases_first = self.dice.roll(2) == 0;
         let msg = match (leases_first, self.from_leases.is_empty(), self.from_watch.is_empty()) {
@@ -247,7 +290,7 @@ impl World {
     }
 
     fn step(&mut self) {
-        match self.dice.roll(if self.healed { 8 } else { 12 }) {
+        match self.dice.roll(if self.healed { 8 } else { 13 }) {
             0..4 => self.deliver(),
             4 | 5 => self.leases_work(),
             6 => {
@@ -264,6 +307,7 @@ impl World {
                 let builder = 1 + self.dice.roll(usize::from(BUILDERS)) as u8;
                 self.connect(builder);
             }
+            12 => self.order(),
             10 => {
                 let builder = key(1 + self.dice.roll(usize::from(BUILDERS)) as u8);
                 self.revive(builder);
@@ -278,13 +322,33 @@ impl World {
     }
 
     /// Everybody is well from now on: what was dropped in must be built.
+    /// Whatever is in `finished/` is shown there. (One that somebody took away before leases' word about it came
+    /// may be shown too, until the next look at everything.)
+    fn is_right(&self) {
+        for name in &self.finished {
+            let shown = self.rig.queue.packages.get(name).map(|package| &package.state);
+            assert_eq!(shown, Some(&State::Finished), "{name}");
+        }
+    }
+
     fn heal(&mut self) {
         self.healed = true;
         (1..=BUILDERS).for_each(|builder| self.connect(builder));
+        for order in [Order::Resume, Order::Release] {
+            let builders: Vec<BuilderId> = (1..=BUILDERS).map(key).collect();
+            self.counter += 1;
+            let ticket = Ticket(self.counter.into());
+            self.tickets.insert(ticket, builders.len());
+            let who = "ann".to_owned();
+            self.hear(Msg::Change(Change { ticket, who, order, packages: Vec::new(), builders }));
+        }
         for _ in 0..20_000 {
             self.step();
-            if self.source.is_empty() && self.leases.is_empty() && self.from_watch.is_empty() {
-                return;
+            let is_quiet =
+                self.from_watch.is_empty() && self.from_leases.is_empty() && self.to_leases.is_empty();
+            if self.source.is_empty() && self.leases.is_empty() && is_quiet {
+                assert!(self.tickets.is_empty(), "never answered: {:?}", self.tickets);
+                return self.is_right();
             }
             if self.dice.roll(100) == 0 {
                 self.hear(Msg::Published);
