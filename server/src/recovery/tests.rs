@@ -3,6 +3,7 @@
 use moji_proto::PublicKey;
 
 use super::*;
+use crate::core::view::Decision;
 use crate::disk::memory::Memory;
 
 /// Puts a committed result into `repo/`.
@@ -195,4 +196,46 @@ fn recovery_cut_short_at_any_call_ends_the_same() {
         assert_eq!(found.past.live.keys().copied().collect::<Vec<_>>(), [id(2)]);
         assert!(found.past.orphans.is_empty());
     }
+}
+
+#[test]
+fn what_an_operator_decided_has_the_last_word_over_the_result() {
+    use crate::core::queue::Msg;
+    use Decision::{Accepted, Refused, Retracted};
+    let result = |folder: &str, held: bool, decided: Option<Decision>| {
+        let site = Site::with(&[]);
+        put_result(&site.disk, &site.folders, folder, id(1), "a-1-1.src.rpm");
+        let dir = site.folders.repo.join(folder);
+        if held {
+            let file = dir.join(result_json::FILE_NAME);
+            let json = String::from_utf8(site.disk.bytes(&file).unwrap()).unwrap();
+            let json = json.replacen('{', "{\"held\":\"why\",", 1);
+            site.disk.put(&file, json.as_bytes());
+        }
+        if let Some(decision) = decided {
+            let decided = Decided { decision, who: "ann".into(), unix_s: 50 };
+            decision::write(&site.disk, &dir, &decided).unwrap();
+        }
+        site.recover(100).results.pop().unwrap()
+    };
+    for (held, decided, published) in [
+        (false, None, true),
+        (true, None, false),
+        (true, Some(Accepted), true),
+        (true, Some(Refused), false),
+        (false, Some(Retracted), false),
+        (true, Some(Retracted), false),
+    ] {
+        let found = result("a-1-1@2", held, decided);
+        assert_eq!(found.published().is_some(), published, "{held} {decided:?}");
+        assert_eq!(found.known().is_some(), published, "{held} {decided:?}");
+        assert_eq!(found.since_unix_s(), if decided.is_some() { 50 } else { 1 });
+        let past = found.past(100);
+        assert!(matches!(past, Some(Msg::Past { result, .. }) if result.folder == "a-1-1@2"));
+    }
+    // One that cannot be read decides nothing.
+    let site = Site::with(&[]);
+    put_result(&site.disk, &site.folders, "a-1-1", id(1), "a-1-1.src.rpm");
+    site.disk.put(site.folders.repo.join("a-1-1").join(decision::FILE_NAME), b"{");
+    assert_eq!(site.recover(100).results[0].decision, None);
 }

@@ -81,6 +81,36 @@ fn a_newer_file_dropped_while_leased_survives_the_return() {
 }
 
 #[test]
+fn a_retry_moves_a_finished_package_back_and_never_over_a_file() {
+    let (disk, folders) = Memory::with_folders();
+    let (waiting, done) = (folders.source.join("p1.src.rpm"), folders.finished.join("p1.src.rpm"));
+    let (mut core, mut store) = start(&disk, &folders, 1);
+    for (before, want, after) in [
+        ((None, Some("old")), true, (Some("old"), None)),
+        ((Some("new"), Some("old")), false, (Some("new"), Some("old"))),
+        ((Some("new"), None), false, (Some("new"), None)),
+    ] {
+        let put = |path: &PathBuf, text: Option<&str>| match text {
+            Some(text) => disk.put(path, text.as_bytes()),
+            None => drop(disk.remove_file(path)),
+        };
+        put(&waiting, before.0);
+        put(&done, before.1);
+        let syncs = disk.syncs();
+        let said = store.run(&mut core, Time(0), [Msg::Retry { srpm: name("p1.src.rpm") }]);
+        let placed = |e: &Effect| match e {
+            Effect::Queue(queue::Msg::Placed { to: Place::Source, moved, .. }) => Some(*moved),
+            _ => None,
+        };
+        assert_eq!(said.iter().filter_map(placed).collect::<Vec<_>>(), [want], "{before:?}");
+        let folders_synced = disk.syncs().1 - syncs.1;
+        assert_eq!(folders_synced, if want { 2 } else { 0 });
+        let text = |text: Option<&str>| text.map(|text| text.as_bytes().to_vec());
+        assert_eq!((disk.bytes(&waiting), disk.bytes(&done)), (text(after.0), text(after.1)));
+    }
+}
+
+#[test]
 fn a_failed_sync_of_the_journal_grants_nothing_and_stops_leasing_once() {
     let (disk, folders) = Memory::with_folders();
     disk.put(folders.source.join("p1.src.rpm"), b"x");

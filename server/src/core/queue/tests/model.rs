@@ -147,11 +147,11 @@ impl World {
                 }
                 self.from_leases.push_back(Msg::Placed { srpm, to: leases::Place::Source, moved });
             }
-            Some(leases::Msg::Cancel { srpm }) => {
-                // What was ruled on is not cancelled.
-                if self.leases.get(&srpm).is_some_and(|(.., ruled)| ruled.is_none()) {
-                    self.end(&srpm, End::Cancelled);
-                }
+            // What was ruled on is not cancelled.
+            Some(leases::Msg::Cancel { srpm })
+                if self.leases.get(&srpm).is_some_and(|(.., ruled)| ruled.is_none()) =>
+            {
+                self.end(&srpm, End::Cancelled);
             }
             Some(leases::Msg::Retire { srpm, .. }) => {
                 let moved = !self.leases.contains_key(&srpm) && self.source.remove(&srpm);
