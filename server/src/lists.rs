@@ -11,6 +11,10 @@ use moji_proto::limits::OPTIONS_MAX;
 
 use crate::core::queue::OptionRule;
 
+mod edit;
+
+pub use edit::{Place, edit_options, edit_priority};
+
 /// Name of the list of what goes first.
 pub const PRIORITY: &str = "priority.txt";
 /// Name of the list of mock options.
@@ -48,8 +52,13 @@ pub enum BadOption {
 
 impl fmt::Display for BadLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: ", self.number)?;
-        match &self.why {
+        write!(f, "line {}: {}", self.number, self.why)
+    }
+}
+
+impl fmt::Display for BadOption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             BadOption::Quote => f.write_str("a quotation mark without its second"),
             BadOption::NoOptions => f.write_str("no options behind the pattern"),
             BadOption::NotAllowed(word) => {
@@ -87,6 +96,14 @@ pub fn parse_options(bytes: &[u8]) -> (Vec<OptionRule>, Vec<BadLine>) {
         }
     }
     (rules, bad)
+}
+
+/// Whether a package may be given these mock options.
+///
+/// # Errors
+/// What is wrong with them, in words.
+pub fn check_options(words: &[Line]) -> Result<(), String> {
+    rule(&edit::option_line("x", words)).map(|_| ()).map_err(|why| why.to_string())
 }
 
 /// Lines that say something, trimmed, with their numbers from 1. `lines` takes LF and CRLF; a lone CR

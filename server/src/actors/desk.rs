@@ -31,6 +31,7 @@ fn carry_out(peers: &Peers, effect: Effect) {
         Effect::Close(session, code) => peers.net.close(session, code),
         Effect::Queue(msg) => tell(&peers.queue, msg),
         Effect::Repo(msg) => tell(&peers.repo, msg),
+        Effect::Work { .. } | Effect::History(_) | Effect::Hook(_) => {}
         Effect::Log(level, text) => log::log!(level, "{text}"),
     }
 }
