@@ -125,6 +125,9 @@ pub struct Run {
     /// Serve only builders listed in this file: `name key [arch…]` a line.
     #[arg(long, value_name = "FILE")]
     pub builders: Option<PathBuf>,
+    /// Run this program for each event, with the event as a line of JSON on its standard input.
+    #[arg(long, value_name = "PROGRAM")]
+    pub hook: Option<PathBuf>,
     /// Lease nothing while less than this is free [default: 2G, or 5 % up to 20G if that is more].
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub min_free: Option<u64>,

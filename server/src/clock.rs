@@ -12,6 +12,10 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Time;
     /// Wall clock, unix seconds.
     fn unix_s(&self) -> u64;
+    /// Wall clock, unix milliseconds.
+    fn unix_ms(&self) -> u64 {
+        self.unix_s().saturating_mul(1_000)
+    }
 }
 
 impl<C: Clock + ?Sized> Clock for std::sync::Arc<C> {
@@ -21,6 +25,10 @@ impl<C: Clock + ?Sized> Clock for std::sync::Arc<C> {
 
     fn unix_s(&self) -> u64 {
         (**self).unix_s()
+    }
+
+    fn unix_ms(&self) -> u64 {
+        (**self).unix_ms()
     }
 }
 
@@ -43,5 +51,10 @@ impl Clock for Real {
 
     fn unix_s(&self) -> u64 {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    }
+
+    fn unix_ms(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 }

@@ -198,6 +198,40 @@ pub fn read_builders(path: &Path) -> Result<Vec<Listed>, KeyError> {
     Ok(builders)
 }
 
+/// Writes a builder into the list, whole or not at all; what is there stays as it is. Says whether it is new.
+///
+/// # Errors
+/// [`KeyError`]: the file cannot be read or written, or is no list.
+pub fn approve(path: &Path, name: &str, key: PublicKey, archs: &[String]) -> Result<bool, KeyError> {
+    let fail = |error| KeyError::File(path.to_owned(), error);
+    if read_builders(path)?.iter().any(|listed| listed.key == key) {
+        return Ok(false);
+    }
+    // Replaces the file and not a link to it.
+    let path = &fs::canonicalize(path).map_err(fail)?;
+    let mut text = fs::read_to_string(path).map_err(fail)?;
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    let words = [name.to_owned(), key.to_string()].into_iter().chain(archs.iter().cloned());
+    text.push_str(&words.collect::<Vec<_>>().join(" "));
+    text.push('\n');
+    let mode = fs::metadata(path).map_err(fail)?.permissions();
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
+    let write = || {
+        let mut file = File::create(&new)?;
+        file.set_permissions(mode)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&new, path)?;
+        File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+    };
+    write().map_err(fail)?;
+    Ok(true)
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
@@ -253,5 +287,23 @@ mod tests {
         assert_eq!(listed[0].archs, ["armv5tel"]);
         fs::write(&path, format!("b1 {key}\nb2\n")).unwrap();
         assert!(read_builders(&path).unwrap_err().to_string().contains("line 2"));
+    }
+
+    #[test]
+    fn an_approved_builder_is_added_once_and_the_list_keeps_its_comments_and_mode() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("builders");
+        let old = format!("# farm\nb1 {} # shelf 1", PublicKey([1; 32]));
+        fs::write(&path, &old).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let key = PublicKey([2; 32]);
+        assert!(approve(&path, "b2", key, &["armv5tel".to_owned()]).unwrap());
+        assert!(!approve(&path, "b3", key, &[]).unwrap());
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{old}\nb2 {key} armv5tel\n"));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(read_builders(&path).unwrap().len(), 2);
+        fs::write(&path, "junk\n").unwrap();
+        assert!(approve(&path, "b2", key, &[]).is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "junk\n");
     }
 }

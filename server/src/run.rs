@@ -19,15 +19,15 @@ use signal_hook::iterator::Signals;
 use crate::actors::{self, Inboxes, Peers};
 use crate::cli::{Run, exit};
 use crate::clock::{self, Clock};
-use crate::core::desk::Desk;
+use crate::core;
 use crate::core::{leases, queue, repo, transfers};
 use crate::disk::{Disk, Folders, Real};
 use crate::folders::{self, FolderError};
-use crate::history::History;
+use crate::history::{History, Reader};
 use crate::index::{Createrepo, Indexer};
 use crate::keys::{self, KeyError, Listed};
 use crate::recovery::{self, Recovered, RepoResult};
-use crate::{net, stage, watch, web};
+use crate::{desk, hooks, net, stage, watch, web, whereabouts};
 
 /// Why the hub cannot start or go on.
 #[derive(Debug)]
@@ -61,6 +61,7 @@ fn fatal<E: std::fmt::Display>(code: u8, doing: &str) -> impl FnOnce(E) -> Fatal
 /// The first thing that would keep [`hub`] from starting.
 pub fn preflight(options: &Run) -> Result<(), Fatal> {
     folders::check(&options.folders())?;
+    check_hook(options)?;
     load_keys(options, &options.folders().state)?;
     Ok(())
 }
@@ -71,6 +72,7 @@ pub fn preflight(options: &Run) -> Result<(), Fatal> {
 /// Why it could not start; it has told nobody anything then.
 pub fn hub(options: &Run) -> Result<(), Fatal> {
     abort_on_panic();
+    check_hook(options)?;
     let folders = options.folders();
     let _lock = folders::check(&folders)?;
     // Before anything may block: a stop is heard from here on.
@@ -92,6 +94,7 @@ pub fn hub(options: &Run) -> Result<(), Fatal> {
     indexer.ensure_exists().map_err(fatal(exit::MISSING, "failed to make the first index"))?;
     let ports = Ports::open(options)?;
     let ready = ports.ready_line();
+    let told = whereabouts::tell(&folders.state, &ports.addresses());
 
     let hub = Hub::start(options, folders, disk, clock, Start { keys, listed, recovered, indexer, ports })?;
     log::info!("{ready}");
@@ -102,9 +105,15 @@ pub fn hub(options: &Run) -> Result<(), Fatal> {
         }
     }
     log::info!("stopping: leases live on, builders go on building");
+    drop(told);
     hub.stop();
     log::info!("stopped");
     Ok(())
+}
+
+fn check_hook(options: &Run) -> Result<(), Fatal> {
+    let check = |program: &Path| hooks::check(program).map_err(|text| Fatal { code: exit::MISSING, text });
+    options.hook.as_deref().map_or(Ok(()), check)
 }
 
 /// A broken invariant ends the process, whichever thread finds it: hub and builders restart cleanly.
@@ -182,6 +191,11 @@ impl Ports {
             None => None,
         };
         Ok(Ports { protocol, http, repo_url: options.repo_url.clone() })
+    }
+
+    /// Where builders and operators connect.
+    fn addresses(&self) -> Vec<std::net::SocketAddr> {
+        self.protocol.iter().filter_map(|listener| listener.local_addr().ok()).collect()
     }
 
     /// The one line that says where everything is; people and tests wait for it.
@@ -285,16 +299,11 @@ impl Hub {
             stopped.clone(),
         ));
         threads.push(start_queue(options, queue_in, &stopped, &clock, &peers, &folders, disk.clone()));
+        let desk_disk = disk.clone();
         threads.push(start_leases(
             options, past, journal, welcome, leases_in, &stopped, &clock, &peers, &folders, disk,
         ));
-        threads.push(actors::desk::start(
-            Desk::default(),
-            desk_in,
-            stopped.clone(),
-            clock.clone(),
-            peers.clone(),
-        ));
+        start_desk(options, desk_in, &stopped, &clock, &peers, &folders, desk_disk, &mut threads)?;
         let (watch, watch_thread) = watch::start(
             watch::Setup {
                 source: folders.source.clone(),
@@ -334,12 +343,8 @@ impl Hub {
             Ok(keys) => self.peers.net.command(net::Command::Secrets(secrets(&keys))),
             Err(error) => log::error!("the secrets stay as they were: {}", error.text),
         }
-        match load_builders(options) {
-            Ok(listed) => {
-                self.peers.net.command(net::Command::Builders(identities(listed.as_deref())));
-                actors::tell(&self.peers.queue, architectures(listed));
-            }
-            Err(error) => log::error!("the list of builders stays as it was: {}", error.text),
+        if let Err(error) = reload_builders(options, &self.peers) {
+            log::error!("the list of builders stays as it was: {}", error.text);
         }
     }
 
@@ -353,6 +358,14 @@ impl Hub {
             let _ = thread.join();
         }
     }
+}
+
+/// Reads the list of builders again, if there is one.
+fn reload_builders(options: &Run, peers: &Peers) -> Result<(), Fatal> {
+    let listed = load_builders(options)?;
+    peers.net.command(net::Command::Builders(identities(listed.as_deref())));
+    actors::tell(&peers.queue, architectures(listed));
+    Ok(())
 }
 
 /// Opens the history, adds what only the results know, and tells the queue what it must remember. After
@@ -398,6 +411,52 @@ fn start_queue(
             Ok((free, min_free.unwrap_or_else(|| queue::space_floor(total))))
         },
     )
+}
+
+fn start_desk(
+    options: &Run,
+    inbox: crossbeam_channel::Receiver<core::desk::Msg>,
+    stopped: &crossbeam_channel::Receiver<()>,
+    clock: &Arc<dyn Clock>,
+    peers: &Peers,
+    folders: &Folders,
+    disk: Arc<dyn Disk>,
+    threads: &mut Vec<JoinHandle<()>>,
+) -> Result<(), Fatal> {
+    let hooks = options.hook.clone().map(hooks::Hooks::start);
+    let (hooks, hooks_thread) = hooks.map_or((None, None), |(hooks, thread)| (Some(hooks), Some(thread)));
+    threads.extend(hooks_thread);
+    let (reload_options, reload_peers) = (options.clone(), peers.clone());
+    let reload = move || reload_builders(&reload_options, &reload_peers).map_err(|error| error.text);
+    let cannot = || fatal(exit::FOLDER, "failed to read history.db in the state folder");
+    let past = Reader::open(disk.clone(), folders.clone()).map_err(cannot())?;
+    let last_seq = past.newest_events(1).map_err(cannot())?.last().map_or(0, |row| row.seq);
+    let setup = core::desk::Setup {
+        started: clock.now(),
+        // Numbers of events grow over restarts, whatever the clock says.
+        first_seq: clock.unix_s().saturating_mul(1_000_000).max(last_seq + 1),
+        hook: hooks.is_some(),
+        ..core::desk::Setup::default()
+    };
+    let worker = desk::Worker::new(desk::Setup {
+        disk,
+        clock: clock.clone(),
+        folders: folders.clone(),
+        min_free: options.min_free,
+        builders: options.builders.clone(),
+        reload: Box::new(reload),
+        past: Box::new(past),
+    });
+    threads.push(actors::desk::start(
+        core::desk::Desk::new(setup),
+        Arc::new(worker),
+        hooks,
+        clock.clone(),
+        peers.clone(),
+        inbox,
+        stopped.clone(),
+    ));
+    Ok(())
 }
 
 fn start_leases(

@@ -200,7 +200,7 @@ impl Worker {
         let path = live.join(which.file_name());
         let file = self.in_folder(&[&self.stage(lease), &live], || self.disk.open_write(&path));
         file.and_then(|file| file.write_at(&bytes.0, offset)).map_err(|e| wrote("write", &path, &e))?;
-        Ok(Done::Logged)
+        Ok(Done::Logged { which, bytes: offset + bytes.0.len() as u64 })
     }
 
     fn write(&self, lease: LeaseId, number: u32, offset: u64, bytes: &Bytes) -> Result<Done, Trouble> {
@@ -278,7 +278,7 @@ fn read_error(error: &io::Error, otherwise: &Trouble) -> Trouble {
 }
 
 /// The digest of a whole file.
-fn digest(file: &dyn File) -> io::Result<Digest> {
+pub(crate) fn digest(file: &dyn File) -> io::Result<Digest> {
     let mut hasher = Hasher::default();
     let mut buf = vec![0; READ_BYTES];
     let mut at = 0;
@@ -293,7 +293,7 @@ fn digest(file: &dyn File) -> io::Result<Digest> {
 }
 
 /// A file of the disk, for the reader of RPMs.
-struct AsRpm<'a>(&'a dyn File);
+pub(crate) struct AsRpm<'a>(pub(crate) &'a dyn File);
 
 impl rpmfile::ReadAt for AsRpm<'_> {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {

@@ -198,7 +198,7 @@ impl super::Core for Desk {
     }
 
     fn deadline(&self) -> Option<Time> {
-        Some(self.sweep_at)
+        self.deadline_at()
     }
 
     fn tick() -> Msg {
@@ -212,6 +212,12 @@ impl Desk {
     pub fn new(setup: Setup) -> Desk {
         let sweep_at = setup.started;
         Desk { shared: Shared::new(setup), sessions: BTreeMap::new(), runs: BTreeMap::new(), sweep_at }
+    }
+
+    /// When it wants a `Tick`.
+    #[must_use]
+    pub fn deadline_at(&self) -> Option<Time> {
+        Some(self.sweep_at)
     }
 
     /// The wall clock as it is at the next message, unix milliseconds.
@@ -362,6 +368,12 @@ impl Desk {
             self.settle(now, out);
         }
     }
+}
+
+/// Which events a pattern means; an empty one means all.
+pub fn event_filter(pattern: &moji_proto::Line) -> impl Fn(&EventRow) -> bool {
+    let pattern = names::Pattern::new(pattern);
+    move |row| pattern.as_ref().is_none_or(|pattern| pattern.fits_event(row))
 }
 
 /// What is said of a decision.

@@ -212,7 +212,7 @@ pub(super) fn near(text: &str, names: impl Iterator<Item = String>) -> Vec<Strin
     if text.is_empty() || text.len() > NEAR_BYTES_MAX || is_glob(text) {
         return Vec::new();
     }
-    let most = (text.chars().count() / 3).max(1);
+    let most = text.chars().count() / 3;
     let mut found: Vec<(usize, String)> = names
         .filter_map(|name| {
             let distance = if name.starts_with(text) { Some(0) } else { distance(text, &name, most) };

@@ -1,14 +1,33 @@
-//! The desk's core with a clock of its own.
+//! The desk's core with a clock of its own: requests and answers, credit, followers, ends in the middle.
 
-use moji_proto::message::{Backend, BuilderRow, BuilderState, Health, PackageRow, PackageState};
-use moji_proto::{FileName, Line, PublicKey};
+use std::net::IpAddr;
+use std::sync::Arc;
 
-use crate::core::view::PackageView;
+use moji_proto::limits::{OPERATOR_ROWS, OPERATOR_ROWS_MAX};
+use moji_proto::message::{
+    AttemptRow, Backend, BuilderRow, BuilderState, EventKind, FromOperator, Health, NameOf, NoCode, Order,
+    PackageRow, PackageState, Phase, ToOperator, Topic, Verdict, Which,
+};
+use moji_proto::refusal::RejectCode;
+use moji_proto::{Bytes, Digest, FileName, LeaseId, Line, PublicKey, Time};
+
+use super::*;
+use crate::core::view::{Change, PackageView};
+
+const LEASE: LeaseId = LeaseId { incarnation: 1, counter: 1 };
+
+fn srpm(text: &str) -> FileName {
+    FileName::new(text).unwrap()
+}
+
+fn line(text: &str) -> Line {
+    Line::lossy(text)
+}
 
 pub(super) fn package(srpm: &str, nevr: &str) -> PackageView {
     let row = PackageRow {
         srpm: FileName::new(srpm).unwrap(),
-        nevr: Line::lossy(nevr),
+        nevr: line(nevr),
         state: PackageState::Waiting,
         why: Line::default(),
         age_s: 0,
@@ -27,7 +46,7 @@ pub(super) fn package(srpm: &str, nevr: &str) -> PackageView {
 
 pub(super) fn builder(name: &str, key: u8) -> BuilderRow {
     BuilderRow {
-        name: Line::lossy(name),
+        name: line(name),
         key: PublicKey([key; 32]),
         peer: Line::default(),
         state: BuilderState::Idle,
@@ -47,4 +66,710 @@ pub(super) fn builder(name: &str, key: u8) -> BuilderRow {
         built: 0,
         failed: 0,
     }
+}
+
+/// A package that waits, one that is built, one that is in review, one that succeeded.
+fn farm() -> View {
+    let mut building = package("b-1-1.src.rpm", "b-1-1");
+    (building.row.state, building.row.lease) = (PackageState::Building, Some(LEASE));
+    building.row.builder = FileName::new("arm").ok();
+    let mut review = package("r-1-1.src.rpm", "r-1-1");
+    (review.row.state, review.row.place) = (PackageState::Review, line("r-1-1"));
+    let mut success = package("s-1-1.src.rpm", "s-1-1");
+    (success.row.state, success.row.place) = (PackageState::Success, line("s-1-1@2"));
+    let mut waiting = package("a-1-1.src.rpm", "a-1-1");
+    (waiting.options, waiting.wants) = (vec![line("--nocheck")], vec!["libx.so".to_owned()]);
+    let mut busy = builder("arm", 1);
+    (busy.state, busy.srpm) = (BuilderState::Busy, FileName::new("b-1-1.src.rpm").ok());
+    let mut away = builder("away", 2);
+    away.state = BuilderState::Away;
+    View { packages: vec![waiting, building, review, success], builders: vec![busy, away], ..View::default() }
+}
+
+fn attempt(number: u16, ended: bool, place: &str) -> AttemptRow {
+    AttemptRow {
+        number,
+        lease: LeaseId { counter: u32::from(number), ..LEASE },
+        builder: Line::default(),
+        began_unix_s: 1,
+        ended_unix_s: u64::from(ended),
+        seconds: 0,
+        verdict: ended.then_some(Verdict::Failed),
+        reason: line("it failed"),
+        charged: false,
+        place: line(place),
+    }
+}
+
+/// A desk, its clock, and what it wants done and nobody did yet.
+struct Bench {
+    desk: Desk,
+    now: u64,
+    view: Arc<View>,
+    effects: Vec<Effect>,
+}
+
+const ANN: SessionId = SessionId(1);
+const BOB: SessionId = SessionId(2);
+
+impl Bench {
+    fn new() -> Bench {
+        let setup = Setup { first_seq: 100, hook: true, ..Setup::default() };
+        let mut bench =
+            Bench { desk: Desk::new(setup), now: 1_000_000, view: Arc::new(farm()), effects: Vec::new() };
+        bench.connect(ANN);
+        bench.connect(BOB);
+        bench
+    }
+
+    fn connect(&mut self, session: SessionId) {
+        self.tell(Msg::Connected { session, peer: IpAddr::from([10, 0, 0, 7]) });
+        let version = srpm("0.1.0");
+        self.say(session, FromOperator::Hail { user: line("ann"), host: line("desk"), version });
+    }
+
+    fn tell(&mut self, msg: Msg) {
+        self.desk.handle(Time(self.now), msg, &mut self.effects);
+    }
+
+    fn say(&mut self, session: SessionId, msg: FromOperator) {
+        self.tell(Msg::FromOperator { session, msg });
+    }
+
+    fn event(&mut self, event: Event) {
+        self.tell(Msg::Event(event));
+    }
+
+    fn leased(&mut self, package: &str, lease: LeaseId) {
+        let package = FileName::new(package).ok();
+        self.event(Event { srpm: package, lease: Some(lease), ..Event::new(EventKind::Leased, "") });
+    }
+
+    fn ended(&mut self, lease: LeaseId) {
+        let verdict = Some(Verdict::Failed);
+        self.event(Event { lease: Some(lease), verdict, ..Event::new(EventKind::Ended, "it failed") });
+    }
+
+    /// What was said to a session since the last time.
+    fn heard(&mut self, session: SessionId) -> Vec<ToOperator> {
+        let mut heard = Vec::new();
+        self.effects.retain(|effect| match effect {
+            Effect::Send(to, msg) if *to == session => {
+                heard.push(msg.clone());
+                false
+            }
+            _ => true,
+        });
+        heard
+    }
+
+    /// The jobs since the last time.
+    fn jobs(&mut self) -> Vec<(Run, Job)> {
+        let mut jobs = Vec::new();
+        self.effects.retain(|effect| match effect {
+            Effect::Work { run, job } => {
+                jobs.push((*run, job.clone()));
+                false
+            }
+            _ => true,
+        });
+        jobs
+    }
+
+    fn job(&mut self) -> (Run, Job) {
+        let jobs: Vec<_> = self.jobs().into_iter().filter(|(_, job)| !matches!(job, Job::Close(_))).collect();
+        assert_eq!(jobs.len(), 1, "{jobs:?}");
+        jobs.into_iter().next().unwrap()
+    }
+
+    fn done(&mut self, run: Run, done: Done) {
+        self.tell(Msg::Done { run, done });
+    }
+
+    /// How often the queue was asked for a view; answers.
+    fn looks(&mut self) -> usize {
+        let before = self.effects.len();
+        self.effects.retain(|effect| !matches!(effect, Effect::Queue(queue::Msg::Look)));
+        let looks = before - self.effects.len();
+        for _ in 0..looks {
+            self.tell(Msg::View(self.view.clone()));
+        }
+        looks
+    }
+
+    /// The queue, the workers' counts and last lines answer; gives what the session hears.
+    fn ask(&mut self, msg: FromOperator) -> Vec<ToOperator> {
+        self.say(ANN, msg);
+        self.looks();
+        for (run, job) in self.jobs() {
+            match job {
+                Job::Counts => self.done(run, Done::Counts([(PublicKey([1; 32]), (7, 3))].into())),
+                Job::Tails(of) => {
+                    let lines = of.into_iter().map(|(lease, _)| (lease, line("gcc -c x.c"))).collect();
+                    self.done(run, Done::Tails(lines));
+                }
+                job => self.effects.push(Effect::Work { run, job }),
+            }
+        }
+        self.heard(ANN)
+    }
+
+    fn change(&mut self, order: Order, target: &str, words: &[&str]) -> Vec<ToOperator> {
+        let count = u8::try_from(words.len()).unwrap();
+        self.say(ANN, FromOperator::Change { order, target: line(target), words: count });
+        for word in words {
+            self.say(ANN, FromOperator::Word { word: line(word) });
+        }
+        self.looks();
+        self.heard(ANN)
+    }
+
+    fn changes(&mut self) -> Vec<Change> {
+        let mut changes = Vec::new();
+        self.effects.retain(|effect| match effect {
+            Effect::Queue(queue::Msg::Change(change)) => {
+                changes.push(change.clone());
+                false
+            }
+            _ => true,
+        });
+        changes
+    }
+}
+
+fn brief(rows: &[ToOperator]) -> Vec<String> {
+    rows.iter()
+        .map(|row| match row {
+            ToOperator::Package(row) => format!("package {}", row.srpm),
+            ToOperator::Builder(row) => format!("builder {} {}", row.name, row.state),
+            ToOperator::Attempt(row) => format!("attempt {}", row.number),
+            ToOperator::Event(row) => format!("event {} {}", row.seq, row.kind),
+            ToOperator::Text { topic, line } => format!("{topic:?} {line}"),
+            ToOperator::Name { name } => format!("name {name}"),
+            ToOperator::LogOf { attempt, live, .. } => format!("log of {attempt} {live}"),
+            ToOperator::Log { offset, bytes } => {
+                format!("log {offset} {}", String::from_utf8_lossy(&bytes.0))
+            }
+            ToOperator::LogEnd { verdict, reason } => format!("log end {verdict:?} {reason}"),
+            ToOperator::Changed { target, text } => format!("changed {target}: {text}"),
+            ToOperator::No { code, target, .. } => format!("no {code:?} {target}"),
+            ToOperator::End { rows } => format!("end {rows}"),
+            ToOperator::Farm(_) => "farm".to_owned(),
+            other => format!("{other:?}"),
+        })
+        .collect()
+}
+
+#[test]
+fn questions_are_answered_from_one_view_in_the_order_of_their_rows() {
+    use FromOperator as M;
+    let list = |pattern: &str, state| M::List { pattern: line(pattern), state };
+    let names = |prefix: &str, of| M::Names { prefix: line(prefix), of };
+    for (ask, want) in [
+        (M::Status, &["farm", "package b-1-1.src.rpm", "builder away away", "end 3"][..]),
+        (
+            list("", None),
+            &[
+                "package a-1-1.src.rpm",
+                "package b-1-1.src.rpm",
+                "package r-1-1.src.rpm",
+                "package s-1-1.src.rpm",
+                "end 4",
+            ],
+        ),
+        (list("?-1-1", Some(PackageState::Review)), &["package r-1-1.src.rpm", "end 1"]),
+        (list("nothing", None), &["end 0"]),
+        (M::Builders { pattern: line("") }, &["builder arm busy", "builder away away", "end 2"]),
+        (M::Builders { pattern: line("a??") }, &["builder arm busy", "end 1"]),
+        (names("a", NameOf::Package), &["name a-1-1", "end 1"]),
+        (names("", NameOf::Builder), &["name arm", "name away", "end 2"]),
+        (names("s", NameOf::Result), &["name s-1-1@2", "end 1"]),
+        (M::Show { package: line("x") }, &["no NotFound x", "end 1"]),
+        (
+            M::Show { package: line("?-1-1") },
+            &[
+                "no Ambiguous ?-1-1",
+                "name a-1-1.src.rpm",
+                "name b-1-1.src.rpm",
+                "name r-1-1.src.rpm",
+                "name s-1-1.src.rpm",
+                "end 5",
+            ],
+        ),
+    ] {
+        let mut bench = Bench::new();
+        assert_eq!(brief(&bench.ask(ask.clone())), want, "{ask:?}");
+    }
+}
+
+#[test]
+fn rows_have_phase_line_and_counts_that_only_the_desk_knows() {
+    let mut bench = Bench::new();
+    bench.leased("b-1-1.src.rpm", LEASE);
+    bench.tell(Msg::Phase { lease: LEASE, phase: Phase::Build });
+    bench.tell(Msg::Grown { lease: LEASE, which: Which::Build, bytes: 5 });
+    bench.now += 3_000;
+    bench.tell(Msg::Unlisted { key: PublicKey([9; 32]), peer: IpAddr::from([10, 0, 0, 9]) });
+    let rows = bench.ask(FromOperator::Status);
+    let [ToOperator::Farm(farm), ToOperator::Package(package), ..] = &rows[..] else { panic!("{rows:?}") };
+    assert_eq!(farm.packages, [1, 0, 0, 0, 1, 1, 0, 0, 1, 0, 0]);
+    assert_eq!(farm.builders, [0, 1, 0, 0, 0, 0, 0, 1, 1]);
+    assert_eq!((package.phase, package.phase_age_s), (Some(Phase::Build), 3));
+    assert_eq!(package.line, line("gcc -c x.c"));
+    assert_eq!(brief(&rows[2..]), ["builder away away", "builder 10.0.0.9 unlisted", "end 4"]);
+    let rows = bench.ask(FromOperator::Builders { pattern: line("arm") });
+    let [ToOperator::Builder(row), _] = &rows[..] else { panic!("{rows:?}") };
+    assert_eq!((row.phase, row.built, row.failed), (Some(Phase::Build), 7, 3));
+    // Nothing grew: nothing is read again.
+    bench.ask(FromOperator::Status);
+    assert!(bench.jobs().is_empty());
+}
+
+#[test]
+fn many_who_ask_cost_one_look_until_something_is_changed() {
+    let mut bench = Bench::new();
+    let list = FromOperator::List { pattern: line("a"), state: Some(PackageState::Waiting) };
+    bench.say(ANN, list.clone());
+    bench.say(BOB, list.clone());
+    assert_eq!(bench.looks(), 1);
+    assert_eq!((bench.heard(ANN).len(), bench.heard(BOB).len()), (2, 2));
+    bench.now += 200;
+    bench.say(ANN, list.clone());
+    assert_eq!(bench.looks(), 0);
+    bench.now += 1;
+    bench.say(ANN, list.clone());
+    assert_eq!(bench.looks(), 1);
+    bench.change(Order::Cancel, "a", &[]);
+    let ticket = bench.changes()[0].ticket;
+    // A view that was on its way already when the change came does not count.
+    bench.now += 300;
+    bench.say(BOB, list);
+    bench.tell(Msg::Replied { ticket, replies: Vec::new() });
+    assert_eq!(bench.looks(), 1);
+    assert!(bench.heard(BOB).is_empty());
+    assert_eq!(bench.looks(), 1);
+    assert_eq!(bench.heard(BOB).len(), 2);
+}
+
+#[test]
+fn a_long_answer_goes_as_far_as_its_credit_and_ends_once() {
+    let mut bench = Bench::new();
+    let packages = (0..200).map(|n| package(&format!("p{n:03}-1-1.src.rpm"), "")).collect();
+    bench.view = Arc::new(View { packages, ..View::default() });
+    let rows = bench.ask(FromOperator::List { pattern: line(""), state: Some(PackageState::Waiting) });
+    assert_eq!(rows.len(), usize::from(OPERATOR_ROWS));
+    // What others do meanwhile moves nothing.
+    bench.leased("x", LEASE);
+    assert!(bench.heard(ANN).is_empty());
+    bench.say(ANN, FromOperator::More { rows: 36 });
+    assert_eq!(bench.heard(ANN).len(), 36);
+    for _ in 0..3 {
+        bench.say(ANN, FromOperator::More { rows: u16::MAX });
+    }
+    let rows = bench.heard(ANN);
+    assert_eq!((rows.len(), rows.last()), (101, Some(&ToOperator::End { rows: 200 })));
+    assert!(OPERATOR_ROWS_MAX < u32::from(u16::MAX));
+}
+
+#[test]
+fn a_package_is_shown_with_its_attempts_and_what_each_left() {
+    let mut bench = Bench::new();
+    let rows = bench.ask(FromOperator::Show { package: line("a") });
+    assert_eq!(brief(&rows), ["package a-1-1.src.rpm", "Option --nocheck", "Wants libx.so"]);
+    let (run, job) = bench.job();
+    assert!(matches!(job, Job::Attempts(of) if of == srpm("a-1-1.src.rpm")));
+    bench.done(run, Done::Attempts(vec![attempt(1, true, "attempts/1-1"), attempt(2, false, "")]));
+    assert_eq!(brief(&bench.heard(ANN)), ["attempt 1"]);
+    let (run, job) = bench.job();
+    assert!(matches!(job, Job::Details(place) if place == line("attempts/1-1")));
+    let text = ToOperator::Text { topic: Topic::Evidence, line: line("build.log: error") };
+    bench.done(run, Done::Details(vec![text]));
+    assert_eq!(brief(&bench.heard(ANN)), ["Evidence build.log: error", "attempt 2", "end 6"]);
+}
+
+fn follow(package: &str, offset: u64, follow: bool) -> FromOperator {
+    FromOperator::Log { package: line(package), which: Which::Build, attempt: 0, offset, follow }
+}
+
+fn piece(text: &str, end: bool) -> Done {
+    Done::LogRead { pieces: vec![Bytes(text.as_bytes().to_vec())], end }
+}
+
+#[test]
+fn a_live_log_is_followed_over_the_end_of_its_lease_by_two_at_once() {
+    let mut bench = Bench::new();
+    bench.leased("b-1-1.src.rpm", LEASE);
+    for session in [ANN, BOB] {
+        bench.say(session, follow("b", 0, true));
+        bench.looks();
+        let (run, _) = bench.job();
+        bench.done(run, Done::Attempts(vec![attempt(1, false, "")]));
+        assert_eq!(brief(&bench.heard(session)), ["log of 1 true"]);
+        let (run, _) = bench.job();
+        bench.done(run, piece("abc", true));
+        assert_eq!(brief(&bench.heard(session)), ["log 0 abc"]);
+    }
+    bench.tell(Msg::Grown { lease: LEASE, which: Which::Root, bytes: 99 });
+    bench.tell(Msg::Grown { lease: LEASE, which: Which::Build, bytes: 3 });
+    assert!(bench.jobs().is_empty());
+    bench.tell(Msg::Grown { lease: LEASE, which: Which::Build, bytes: 5 });
+    for (run, job) in bench.jobs() {
+        assert!(matches!(&job, Job::ReadLog { of, offset: 3, .. } if of.live), "{job:?}");
+        bench.done(run, piece("de", true));
+    }
+    assert_eq!(brief(&bench.heard(ANN)), ["log 3 de"]);
+    bench.ended(LEASE);
+    let jobs = bench.jobs();
+    assert_eq!(jobs.len(), 2);
+    for (run, job) in jobs {
+        assert!(matches!(&job, Job::ReadLog { of, offset: 5, .. } if !of.live), "{job:?}");
+        bench.done(run, piece("f", true));
+    }
+    let end = ["log 5 f", "log end Some(Failed) it failed", "end 5"];
+    assert_eq!(brief(&bench.heard(ANN)), end);
+    assert_eq!(brief(&bench.heard(BOB))[1..], end);
+    assert!(bench.jobs().iter().all(|(_, job)| matches!(job, Job::Close(_))));
+}
+
+#[test]
+fn a_package_that_waits_is_followed_from_its_lease_on() {
+    let mut bench = Bench::new();
+    bench.ask(follow("a", 0, true));
+    let (run, _) = bench.job();
+    bench.done(run, Done::Attempts(vec![attempt(1, true, "")]));
+    assert!(bench.heard(ANN).is_empty() && bench.jobs().is_empty());
+    bench.leased("a-1-1.src.rpm", LeaseId { counter: 9, ..LEASE });
+    assert_eq!(brief(&bench.heard(ANN)), ["log of 2 true"]);
+    assert!(matches!(bench.job().1, Job::ReadLog { of, .. } if of.lease.counter == 9));
+    // One that leaves the queue has no log.
+    let mut bench = Bench::new();
+    bench.ask(follow("a", 0, true));
+    let (run, _) = bench.job();
+    bench.done(run, Done::Attempts(Vec::new()));
+    let left = Event { srpm: FileName::new("a-1-1.src.rpm").ok(), ..Event::new(EventKind::Left, "gone") };
+    bench.event(left);
+    assert_eq!(brief(&bench.heard(ANN)), ["log end None gone", "end 1"]);
+}
+
+#[test]
+fn a_finished_log_is_read_from_where_the_client_was_and_a_missing_one_is_said() {
+    let mut bench = Bench::new();
+    bench.ask(follow("s", 7, false));
+    let (run, _) = bench.job();
+    bench.done(run, Done::Attempts(vec![attempt(1, true, ""), attempt(2, true, "repo/s-1-1@2")]));
+    assert_eq!(brief(&bench.heard(ANN)), ["log of 2 false"]);
+    let (run, job) = bench.job();
+    assert!(
+        matches!(job, Job::ReadLog { of, offset: 7, .. } if of.place == line("repo/s-1-1@2") && !of.live)
+    );
+    bench.done(run, piece("x", false));
+    assert_eq!(brief(&bench.heard(ANN)), ["log 7 x"]);
+    let (run, _) = bench.job();
+    bench.done(run, Done::LogRead { pieces: Vec::new(), end: true });
+    assert_eq!(brief(&bench.heard(ANN)), ["end 2"]);
+    for (attempts, want) in [(vec![attempt(1, true, "")], 3), (Vec::new(), 0)] {
+        let mut bench = Bench::new();
+        let number = if want == 3 { 3 } else { 0 };
+        let ask = FromOperator::Log {
+            package: line("a"),
+            which: Which::Root,
+            attempt: number,
+            offset: 0,
+            follow: false,
+        };
+        bench.ask(ask);
+        let (run, _) = bench.job();
+        bench.done(run, Done::Attempts(attempts));
+        assert_eq!(brief(&bench.heard(ANN)), ["no NotFound a-1-1.src.rpm", "end 1"]);
+    }
+}
+
+#[test]
+fn a_session_that_ends_in_the_middle_leaves_nothing_open() {
+    let mut bench = Bench::new();
+    bench.leased("b-1-1.src.rpm", LEASE);
+    bench.ask(follow("b", 0, true));
+    let (run, _) = bench.job();
+    bench.done(run, Done::Attempts(Vec::new()));
+    bench.job();
+    bench.tell(Msg::Disconnected { session: ANN });
+    assert!(bench.jobs().is_empty());
+    // What was under way closes what it had open.
+    bench.done(run, piece("late", true));
+    assert!(matches!(bench.jobs()[..], [(_, Job::Close(closed))] if closed == run));
+    assert!(bench.desk.runs.is_empty());
+    // A change that is under way is carried out all the same.
+    bench.say(BOB, FromOperator::Change { order: Order::Accept, target: line("r"), words: 0 });
+    bench.looks();
+    let (run, _) = bench.job();
+    bench.tell(Msg::Disconnected { session: BOB });
+    bench.effects.clear();
+    bench.done(run, Done::Decided(vec![decided(Decision::Accepted)], Vec::new()));
+    assert!(bench.effects.iter().any(|effect| matches!(effect, Effect::Repo(repo::Msg::Published(_)))));
+    assert!(bench.effects.iter().any(|effect| matches!(effect, Effect::Queue(queue::Msg::Decided { .. }))));
+}
+
+fn decided(decision: Decision) -> Decided {
+    Decided {
+        srpm: srpm("r-1-1.src.rpm"),
+        folder: "r-1-1".to_owned(),
+        decision,
+        source: "r".to_owned(),
+        binaries: vec!["r".to_owned()],
+        rpms: vec![srpm("r-1-1.noarch.rpm")],
+        delete: decision == Decision::Retracted,
+        who: String::new(),
+    }
+}
+
+#[test]
+fn retracted_rpms_are_deleted_once_an_index_without_them_is_live() {
+    let mut bench = Bench::new();
+    bench.change(Order::Retract { delete: true }, "r-1-1", &[]);
+    let (run, _) = bench.job();
+    bench.done(run, Done::Decided(vec![decided(Decision::Retracted)], Vec::new()));
+    assert_eq!(bench.heard(ANN).len(), 2);
+    assert!(bench.jobs().is_empty());
+    for again in [true, false] {
+        bench.event(Event::new(EventKind::Published, ""));
+        let (run, job) = bench.job();
+        let Job::Delete { folder, rpms } = job else { panic!("{job:?}") };
+        let rest = again.then_some(rpms);
+        bench.done(run, Done::Deleted { folder, rest });
+    }
+    bench.event(Event::new(EventKind::Published, ""));
+    assert!(bench.jobs().is_empty());
+}
+
+#[test]
+fn changes_go_to_whom_they_belong_with_names_resolved() {
+    for (order, target) in
+        [(Order::Cancel, "a"), (Order::Retry { verdict: None }, "*"), (Order::Drain { exit: true }, "arm")]
+    {
+        let mut bench = Bench::new();
+        assert!(bench.change(order, target, &[]).is_empty());
+        let change = bench.changes().remove(0);
+        assert_eq!((change.order, change.who.as_str()), (order, "ann@desk (10.0.0.7)"));
+        assert_eq!(change.packages.len() + change.builders.len(), if target == "*" { 4 } else { 1 });
+        let replies = vec![
+            Reply::Changed { target: "x".into(), text: "done".into() },
+            Reply::No { code: NoCode::Refused, target: "y".into(), text: "no".into() },
+        ];
+        bench.tell(Msg::Replied { ticket: change.ticket, replies });
+        assert_eq!(brief(&bench.heard(ANN)), ["changed x: done", "no Refused y", "end 2"]);
+    }
+    for (order, target, words, want) in [
+        (Order::Cancel, "nope", &[][..], "no NotFound nope"),
+        (Order::Drain { exit: false }, "nope", &[], "no NotFound nope"),
+        (Order::Accept, "a", &[], "no Refused a-1-1.src.rpm"),
+        (Order::Options, "a", &["--resultdir=/etc"], "no BadInput a"),
+        (Order::Approve, "b 1", &[], "no BadInput b 1"),
+        (Order::Approve, "b1", &[], "no NotFound b1"),
+    ] {
+        let mut bench = Bench::new();
+        let rows = brief(&bench.change(order, target, words));
+        assert_eq!(rows, [want, "end 1"], "{order:?} {target}");
+    }
+}
+
+#[test]
+fn orders_that_are_files_are_written_by_workers_and_told_as_events() {
+    let key = PublicKey([9; 32]);
+    for (order, target, words) in [
+        (Order::First, "a", &[][..]),
+        (Order::Options, "a*", &["--nocheck"]),
+        (Order::Approve, "b1", &["10.0.0.9", "armv5tel"]),
+        (Order::Approve, "b1", &["09090909"]),
+        (Order::Approve, "10.0.0.9", &[]),
+    ] {
+        let mut bench = Bench::new();
+        bench.tell(Msg::Unlisted { key, peer: IpAddr::from([10, 0, 0, 9]) });
+        assert!(bench.change(order, target, words).is_empty());
+        let (run, job) = bench.job();
+        match job {
+            Job::Prioritise { names, .. } => assert_eq!(names, [srpm("a-1-1.src.rpm")]),
+            Job::SetOptions { glob, .. } => assert_eq!(glob, "a*"),
+            Job::Approve { key: named, archs, .. } => {
+                assert_eq!((named, archs.len()), (key, usize::from(words.len() == 2)));
+            }
+            job => panic!("{job:?}"),
+        }
+        let changed = Reply::Changed { target: "a-1-1.src.rpm".into(), text: "done".into() };
+        bench.done(run, Done::Changed(vec![changed]));
+        assert_eq!(brief(&bench.heard(ANN)), ["changed a-1-1.src.rpm: done", "end 1"]);
+        let is_told = |effect: &Effect| match effect {
+            Effect::History(row) => row.kind == EventKind::Ordered && row.who == line("ann@desk (10.0.0.7)"),
+            _ => false,
+        };
+        assert!(bench.effects.iter().any(is_told), "{order:?}");
+        assert_eq!(bench.desk.shared.unlisted.is_empty(), order == Order::Approve);
+    }
+}
+
+#[test]
+fn events_are_numbered_kept_and_followed_from_any_of_them_without_a_gap() {
+    let mut bench = Bench::new();
+    let watch = |after| FromOperator::Events { pattern: line(""), after, current: false };
+    bench.say(ANN, watch(0));
+    bench.leased("b-1-1.src.rpm", LEASE);
+    bench.tell(Msg::Phase { lease: LEASE, phase: Phase::Build });
+    assert_eq!(brief(&bench.heard(ANN)), ["event 100 leased", "event 101 phase"]);
+    let kept: Vec<u64> = bench
+        .effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::History(row) | Effect::Hook(row) => Some(row.seq),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(kept, [100, 100]);
+    // From before this run: the history first, then what the ring has.
+    bench.say(BOB, watch(40));
+    let (run, job) = bench.job();
+    assert!(matches!(job, Job::Replay { after: 40, .. }));
+    let old = |seq| EventRow { seq, ..bench.desk.shared.ring[0].clone() };
+    let rows = vec![old(50), old(60), old(100)];
+    bench.done(run, Done::Events(rows));
+    let want = ["event 50 leased", "event 60 leased", "event 100 leased", "event 101 phase"];
+    assert_eq!(brief(&bench.heard(BOB)), want);
+    bench.ended(LEASE);
+    assert_eq!(brief(&bench.heard(BOB)), ["event 102 ended"]);
+}
+
+#[test]
+fn a_follower_who_fell_behind_goes_on_from_the_history() {
+    let mut bench = Bench::new();
+    bench.say(ANN, FromOperator::Events { pattern: line(""), after: 0, current: false });
+    for _ in 0..5_000 {
+        bench.event(Event::new(EventKind::Blocked, ""));
+    }
+    assert_eq!(bench.heard(ANN).len(), 64);
+    bench.say(ANN, FromOperator::More { rows: 1 });
+    let (_, job) = bench.job();
+    assert!(matches!(job, Job::Replay { after: 163, .. }), "{job:?}");
+}
+
+#[test]
+fn the_newest_events_are_read_from_ring_and_history_up_to_now() {
+    let mut bench = Bench::new();
+    let history = |pattern: &str, rows| FromOperator::History { pattern: line(pattern), rows };
+    bench.leased("b-1-1.src.rpm", LEASE);
+    bench.tell(Msg::Phase { lease: LEASE, phase: Phase::Build });
+    bench.event(Event::new(EventKind::Blocked, ""));
+    assert_eq!(brief(&bench.ask(history("", 1))), ["event 102 blocked", "end 1"]);
+    assert_eq!(brief(&bench.ask(history("", 2))), ["event 100 leased", "event 102 blocked", "end 2"]);
+    assert_eq!(brief(&bench.ask(history("b", 1))), ["event 100 leased", "end 1"]);
+    assert!(bench.ask(history("b", 3)).is_empty());
+    let (run, job) = bench.job();
+    assert!(matches!(job, Job::Newest { rows: 2, before: 100, .. }), "{job:?}");
+    bench.done(run, Done::Newest(70));
+    let (run, job) = bench.job();
+    assert!(matches!(job, Job::Replay { after: 70, .. }), "{job:?}");
+    let old = EventRow { seq: 71, ..bench.desk.shared.ring[0].clone() };
+    bench.done(run, Done::Events(vec![old]));
+    assert_eq!(brief(&bench.heard(ANN)), ["event 71 leased", "event 100 leased", "end 2"]);
+}
+
+#[test]
+fn packages_as_they_are_now_come_before_what_happens_since() {
+    let mut bench = Bench::new();
+    bench.say(ANN, FromOperator::Events { pattern: line("b"), after: 0, current: true });
+    bench.ended(LEASE);
+    bench.looks();
+    assert_eq!(brief(&bench.heard(ANN)), ["package b-1-1.src.rpm"]);
+    bench.leased("b-1-1.src.rpm", LeaseId { counter: 2, ..LEASE });
+    bench.leased("a-1-1.src.rpm", LeaseId { counter: 3, ..LEASE });
+    assert_eq!(brief(&bench.heard(ANN)), ["event 101 leased"]);
+}
+
+fn submit(size: u64) -> FromOperator {
+    let digest = Digest::of(b"x");
+    FromOperator::Submit { name: srpm("n-1-1.src.rpm"), size, digest, first: true, options: 0 }
+}
+
+#[test]
+fn a_source_rpm_arrives_within_its_window_and_is_delivered_whole() {
+    let mut bench = Bench::new();
+    bench.ask(submit(10));
+    let (run, job) = bench.job();
+    assert!(matches!(job, Job::Open(_)));
+    bench.say(BOB, submit(10));
+    assert_eq!(brief(&bench.heard(BOB)), ["no Later n-1-1.src.rpm", "end 1"]);
+    bench.done(run, Done::Opened(4));
+    assert_eq!(bench.heard(ANN), [ToOperator::Want { offset: 4 }]);
+    let data = |offset, len| FromOperator::Data { offset, bytes: Bytes(vec![0; len]) };
+    bench.say(ANN, data(4, 2));
+    let (_, job) = bench.job();
+    assert!(matches!(job, Job::Write { offset: 4, .. }));
+    // What comes while a worker writes goes as one.
+    bench.say(ANN, data(6, 1));
+    bench.say(ANN, data(7, 3));
+    assert!(bench.jobs().is_empty());
+    bench.done(run, Done::Written(6));
+    assert_eq!(bench.heard(ANN), [ToOperator::Ack { offset: 6 }]);
+    let (_, job) = bench.job();
+    assert!(matches!(job, Job::Write { offset: 6, bytes } if bytes.0.len() == 4));
+    bench.done(run, Done::Written(10));
+    bench.heard(ANN);
+    assert!(matches!(bench.job().1, Job::Deliver { first: true, .. }));
+    bench.done(
+        run,
+        Done::Changed(vec![Reply::Changed { target: "n-1-1.src.rpm".into(), text: "waits".into() }]),
+    );
+    assert_eq!(brief(&bench.heard(ANN)), ["changed n-1-1.src.rpm: waits", "end 1"]);
+    let consumed = bench.effects.iter().filter_map(|effect| match effect {
+        Effect::Consumed(ANN, bytes) => Some(*bytes),
+        _ => None,
+    });
+    assert_eq!(consumed.sum::<u32>(), 6);
+    assert!(bench.desk.shared.parcels.is_empty());
+}
+
+#[test]
+fn every_byte_of_a_submit_that_fails_is_given_back_and_a_gap_ends_the_session() {
+    let mut bench = Bench::new();
+    let data = |offset, len| FromOperator::Data { offset, bytes: Bytes(vec![0; len]) };
+    bench.ask(submit(10));
+    let (run, _) = bench.job();
+    bench.done(run, Done::Opened(0));
+    bench.say(ANN, data(0, 2));
+    bench.say(ANN, data(2, 3));
+    bench.done(run, Done::Failed("disk full".to_owned()));
+    // On its way when the hub gave up.
+    bench.say(ANN, data(5, 5));
+    let consumed = |bench: &Bench| -> u32 {
+        bench
+            .effects
+            .iter()
+            .filter_map(|effect| match effect {
+                Effect::Consumed(ANN, bytes) => Some(*bytes),
+                _ => None,
+            })
+            .sum()
+    };
+    assert_eq!(consumed(&bench), 10);
+    assert_eq!(brief(&bench.heard(ANN))[1..], ["no Failed n-1-1.src.rpm", "end 1"]);
+    for (offset, len) in [(1, 1), (0, 11), (0, 0)] {
+        let mut bench = Bench::new();
+        bench.ask(submit(10));
+        let (run, _) = bench.job();
+        bench.done(run, Done::Opened(0));
+        bench.say(ANN, data(offset, len));
+        let closed = |effect: &Effect| matches!(effect, Effect::Close(ANN, RejectCode::Limit));
+        assert!(bench.effects.iter().any(closed), "{offset} {len}");
+        assert_eq!(consumed(&bench) as usize, len);
+    }
+}
+
+#[test]
+fn one_operator_too_many_is_told_to_come_later_until_another_leaves() {
+    let mut bench = Bench::new();
+    for n in 0..OPERATORS_MAX as u64 {
+        let session = SessionId(100 + n);
+        bench.connect(session);
+        bench.say(session, FromOperator::Status);
+    }
+    assert_eq!(brief(&bench.ask(FromOperator::Status)), ["no Later ", "end 1"]);
+    bench.tell(Msg::Disconnected { session: SessionId(100) });
+    assert!(bench.ask(FromOperator::Status).len() > 1);
 }

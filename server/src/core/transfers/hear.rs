@@ -10,7 +10,7 @@ use moji_proto::refusal::RejectCode;
 use super::lease::{Lease, Repeat, State};
 use super::machine::Cx;
 use super::{Effect, Op};
-use crate::core::leases;
+use crate::core::{desk, leases};
 
 /// Longest live log, bytes: what a log in a result may have before its middle is cut. What comes
 /// after is dropped; the whole log comes with the result.
@@ -25,6 +25,7 @@ impl Lease {
         match msg {
             FromBuilder::Phase { phase, .. } => {
                 self.about.phase = Some(phase);
+                cx.out.push(Effect::Desk(desk::Msg::Phase { lease: self.id(), phase }));
                 self.log(cx, log::Level::Debug, &format!("phase {phase:?}").to_lowercase());
                 return Ok(false);
             }

@@ -9,8 +9,8 @@ use moji_proto::{LeaseId, Time};
 
 use super::lease::{Adoption, Lease};
 use super::{About, Done, Effect, Limits, Msg};
-use crate::core::queue;
 use crate::core::types::SessionId;
+use crate::core::{desk, queue};
 
 /// How many leases that ended are remembered, so that what their builder said before it heard of the
 /// end is not held against it: more than builders that can all end a lease within one round trip.
@@ -117,6 +117,7 @@ impl Transfers {
                     ..About::default()
                 };
                 self.forget_end(lease);
+                out.push(Effect::Desk(desk::Msg::Phase { lease, phase }));
                 let adoption = Adoption { session, about, digest };
                 if let Some(known) = self.leases.get_mut(&lease) {
                     known.adopt(&mut Cx { now, shared: &mut self.shared, out }, adoption);

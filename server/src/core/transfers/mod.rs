@@ -290,8 +290,13 @@ pub enum Done {
         /// What.
         bytes: Bytes,
     },
-    /// Of `Log`.
-    Logged,
+    /// Of `Log`: it is there up to here.
+    Logged {
+        /// Which.
+        which: Which,
+        /// Its length, bytes.
+        bytes: u64,
+    },
     /// Of `Write`: file `file` is there up to `offset`.
     Written {
         /// Its number.

@@ -4,14 +4,14 @@
 //! true has come back.
 
 use moji_proto::limits::{CHUNK_BYTES_MAX, OPTIONS_MAX};
-use moji_proto::message::{ToBuilder, Verdict};
+use moji_proto::message::{ToBuilder, Verdict, Which};
 use moji_proto::{Bytes, Digest, FileName};
 
 use super::lease::{Busy, Lease, State, Work};
 use super::machine::Cx;
 use super::{Defect, Done, Effect, Manifest, Op, Placed, Sealed};
 use crate::core::types::{Outcome, Report, Ruling};
-use crate::core::{leases, repo};
+use crate::core::{desk, leases, repo};
 use crate::rpmfile::Nevra;
 
 /// Pause before something that found no space is tried again, milliseconds: a person who deletes files
@@ -57,7 +57,8 @@ impl Lease {
             Done::Failed(why) => self.failed(cx, why),
             Done::Damaged(why) => self.unfit(cx, why, true),
             Done::Broken(why) => self.broken(cx, &why),
-            Done::Logged | Done::Later { .. } => {}
+            Done::Logged { which, bytes } => self.tell_grown(cx, which, bytes),
+            Done::Later { .. } => {}
         }
     }
 
@@ -81,10 +82,16 @@ impl Lease {
     }
 
     fn recovered(&self, cx: &mut Cx<'_>, done: &Done) {
-        let wrote = matches!(done, Done::Written { .. } | Done::Logged | Done::Committed(_));
+        let wrote = matches!(done, Done::Written { .. } | Done::Logged { .. } | Done::Committed(_));
         if cx.shared.short && wrote {
             cx.shared.short = false;
             self.log(cx, log::Level::Info, "the disk takes writes again");
+        }
+    }
+
+    fn tell_grown(&self, cx: &mut Cx<'_>, which: Which, bytes: u64) {
+        if bytes > 0 {
+            cx.out.push(Effect::Desk(desk::Msg::Grown { lease: self.id(), which, bytes }));
         }
     }
 
@@ -117,6 +124,8 @@ impl Lease {
         match self.state {
             State::Opening(Some(digest)) if self.about.digest.is_some() => {
                 self.logs = logs;
+                // A desk from after a restart knows none of it.
+                Which::ALL.into_iter().zip(logs).for_each(|(which, bytes)| self.tell_grown(cx, which, bytes));
                 self.go(State::Building(None));
                 self.welcome_back(cx, digest);
             }
