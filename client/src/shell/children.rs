@@ -1,7 +1,7 @@
 //! Shims, what they run, and how it is killed.
 //!
 //! Owns the processes of all jobs. Never waits: everything is looked at in ticks, twice a second
-//! while something builds and ten times a second while something is being killed.
+//! while something builds, five times while it writes, and ten times while something is being killed.
 //!
 //! ```text
 //! Term ──mock gone, or 10 s──▶ Sweep ──nothing left, or 3 s──▶ Clean 0 ──▶ Clean 1 ──▶ done
@@ -25,8 +25,11 @@ use crate::proc::{self, Belongs, Process};
 use crate::shim;
 use crate::state::StateFolder;
 
-/// How often a build is looked at, milliseconds: what a person takes for live.
+/// How often a build is looked at that writes nothing, milliseconds.
 const LOOK_EVERY_MS: u64 = 500;
+/// How often one is looked at that wrote something since the last time, milliseconds: who follows its log takes
+/// that for live, and it costs a few stat(2).
+const LOOK_AGAIN_MS: u64 = 200;
 /// How often a kill goes on, milliseconds.
 const KILL_EVERY_MS: u64 = 100;
 /// How long mock may take to end after SIGTERM, milliseconds: measured 0.5 to 1.6 s, and what is
@@ -163,16 +166,21 @@ impl ChildrenSet {
     pub(super) fn tick(&mut self, now: Time, room: bool, events: &mut impl Extend<Event>) {
         events.extend(self.killed.drain(..).map(|lease| Event::Killed { lease }));
         if now >= self.look_at && !self.running.is_empty() {
-            self.look_at = now.plus_ms(LOOK_EVERY_MS);
+            let mut pause_ms = LOOK_EVERY_MS;
             let mut over = Vec::new();
             for (lease, running) in self.running.iter_mut() {
+                let sizes = running.sizes;
                 let (seen, ended) = running.look(lease, room);
+                if running.sizes != sizes {
+                    pause_ms = LOOK_AGAIN_MS;
+                }
                 events.extend(seen);
                 if let Some(ended) = ended {
                     events.extend([ended]);
                     over.push(lease);
                 }
             }
+            self.look_at = now.plus_ms(pause_ms);
             for lease in over {
                 let running = self.running.remove(lease);
                 self.ending.extend(running.and_then(|running| running.child));
