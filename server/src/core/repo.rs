@@ -174,6 +174,8 @@ impl Repo {
                 let again = self.state == State::Running(true);
                 self.state = if again { State::Due(now) } else { State::Clean };
                 out.push(Effect::Queue(queue::Msg::Published));
+                let rpms = u32::try_from(self.indexing).unwrap_or(u32::MAX);
+                out.push(Effect::Desk(desk::Msg::Indexed { rpms }));
                 let text = format!("a new index is live: {} RPMs", self.indexing);
                 out.push(Effect::Desk(desk::Msg::Event(Event::new(EventKind::Published, text))));
             }
@@ -303,6 +305,16 @@ mod tests {
             assert_eq!(indexes(&out), [["a-1-1/a-1-1.rpm", "b-1-1/b-1-1.rpm"]]);
         }
         let out = step(&mut repo, now, Msg::Indexed(Ok(())));
-        assert!(matches!(out[..], [Effect::Queue(queue::Msg::Published), Effect::Desk(_)]), "{out:?}");
+        assert!(
+            matches!(
+                out[..],
+                [
+                    Effect::Queue(queue::Msg::Published),
+                    Effect::Desk(desk::Msg::Indexed { rpms: 2 }),
+                    Effect::Desk(_)
+                ]
+            ),
+            "{out:?}"
+        );
     }
 }

@@ -51,7 +51,7 @@ impl Past for Events {
     }
 
     fn newest(&self, limit: usize) -> Result<Vec<EventRow>, String> {
-        Ok((1..=5_000).rev().take(limit).map(Events::row).rev().collect())
+        Ok((1..=5_000).skip(5_000usize.saturating_sub(limit)).map(Events::row).collect())
     }
 
     fn counts(&self) -> Result<BTreeMap<PublicKey, (u32, u32)>, String> {

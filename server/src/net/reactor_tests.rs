@@ -20,6 +20,9 @@ use crate::core::transfers;
 use crate::core::types::BuilderInfo;
 use crate::net::{Handle, SESSION_BACKLOG_BYTES, listen, wire};
 
+#[path = "reactor_tests/desk.rs"]
+mod desk;
+
 /// A test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 const LEASE: LeaseId = LeaseId { incarnation: 1, counter: 1 };

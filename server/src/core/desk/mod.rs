@@ -102,6 +102,11 @@ pub enum Msg {
     },
     /// Something happened. (queue, repo)
     Event(Event),
+    /// The live index has so many RPM files. (repo)
+    Indexed {
+        /// How many.
+        rpms: u32,
+    },
     /// Answer to `Look`. (queue)
     View(Arc<View>),
     /// What came of a change. (queue)
@@ -235,6 +240,7 @@ impl Desk {
             Msg::FromOperator { session, msg } => self.hear(now, session, msg, out),
             Msg::Unlisted { key, peer } => self.shared.turned_away(now, key, peer),
             Msg::Event(event) => self.event(now, event, out),
+            Msg::Indexed { rpms } => self.shared.rpms = rpms,
             Msg::View(view) => self.shared.viewed(now, view),
             Msg::Replied { ticket, replies } => {
                 self.shared.stale_view();
@@ -368,6 +374,12 @@ impl Desk {
             self.settle(now, out);
         }
     }
+}
+
+/// A package as the queue shows it, for tests.
+#[cfg(test)]
+pub(crate) fn sample_package(srpm: &str) -> super::view::PackageView {
+    tests::package(srpm, "")
 }
 
 /// Which events a pattern means; an empty one means all.

@@ -308,10 +308,12 @@ fn rows_have_phase_line_and_counts_that_only_the_desk_knows() {
     bench.leased("b-1-1.src.rpm", LEASE);
     bench.tell(Msg::Phase { lease: LEASE, phase: Phase::Build });
     bench.tell(Msg::Grown { lease: LEASE, which: Which::Build, bytes: 5 });
+    bench.tell(Msg::Indexed { rpms: 5 });
     bench.now += 3_000;
     bench.tell(Msg::Unlisted { key: PublicKey([9; 32]), peer: IpAddr::from([10, 0, 0, 9]) });
     let rows = bench.ask(FromOperator::Status);
     let [ToOperator::Farm(farm), ToOperator::Package(package), ..] = &rows[..] else { panic!("{rows:?}") };
+    assert_eq!(farm.rpms, 5);
     assert_eq!(farm.packages, [1, 0, 0, 0, 1, 1, 0, 0, 1, 0, 0]);
     assert_eq!(farm.builders, [0, 1, 0, 0, 0, 0, 0, 1, 1]);
     assert_eq!((package.phase, package.phase_age_s), (Some(Phase::Build), 3));
