@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use moji_proto::message::EventRow;
 use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
 use crate::actors::spawn;
@@ -115,7 +116,7 @@ impl Runner {
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
-                    self.running.iter_mut().for_each(kill);
+                    self.running.iter_mut().for_each(|running| drop(kill(running)));
                     return;
                 }
             }
@@ -145,21 +146,14 @@ impl Runner {
     /// Looks who is done, and ends who takes too long.
     fn look(&mut self) {
         let mut ends = Vec::new();
-        self.running.retain_mut(|running| match running.child.try_wait() {
-            Ok(Some(status)) => {
-                ends.push(status.to_string());
-                false
+        self.running.retain_mut(|running| {
+            let over = running.has_ended();
+            if !over && running.until > Instant::now() {
+                return true;
             }
-            Ok(None) if running.until <= Instant::now() => {
-                kill(running);
-                ends.push("killed: it took too long".to_owned());
-                false
-            }
-            Ok(None) => true,
-            Err(error) => {
-                ends.push(error.to_string());
-                false
-            }
+            let status = kill(running);
+            ends.push(if over { status } else { "killed: it took too long".to_owned() });
+            false
         });
         for end in ends {
             self.ended(end.replace("exit status: ", "exit status "));
@@ -199,12 +193,21 @@ impl Runner {
     }
 }
 
-/// Ends a program and all that it started in its group.
-fn kill(running: &mut Running) {
+impl Running {
+    /// Whether the program ended. It stays to be reaped: until then nobody else gets its number.
+    fn has_ended(&self) -> bool {
+        let how = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        let pid = i32::try_from(self.child.id()).map(Pid::from_raw);
+        !pid.is_ok_and(|pid| matches!(waitid(Id::Pid(pid), how), Ok(WaitStatus::StillAlive)))
+    }
+}
+
+/// Ends a program and all that it left in its group, which would keep its pipes; says how the program ended.
+fn kill(running: &mut Running) -> String {
     if let Ok(pid) = i32::try_from(running.child.id()) {
         let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
     }
-    let _ = running.child.wait();
+    running.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string())
 }
 
 /// Logs what a program writes; what is over the limits is read and dropped.
@@ -351,12 +354,12 @@ mod tests {
         let path = program(dir.path(), &script);
         let (hooks, thread) = Hooks::with_limit(path, Duration::from_millis(1));
         hooks.tell(event(1));
-        let mut runs = 1;
+        let mut runs: u64 = 1;
         // It may be killed before it gets so far.
         while !pids.exists() {
             std::thread::yield_now();
             runs += 1;
-            if runs % 10_000 == 0 {
+            if runs.is_multiple_of(10_000) {
                 hooks.tell(event(runs));
             }
         }

@@ -13,7 +13,7 @@
 //! | leases | queue, transfers, watch | live leases, files in the folders |
 //! | transfers | reactor | as leases |
 //! | transfers | leases, queue, workers | live leases; a session's pieces as above |
-//! | desk | reactor, queue, transfers, repo | operators' requests, which run one at a time a session; live logs as above |
+//! | desk | reactor, queue, transfers, repo, workers | operators' requests, which run one at a time a session; live logs as above |
 //! | queue | leases, watch, repo, desk | builders, live leases, files in the folders |
 //! | repo | transfers | results committed while one index is made |
 //! | reactor | all | Data by what builders fetched (256 KiB a lease), the rest by what they said |

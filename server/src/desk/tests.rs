@@ -29,7 +29,7 @@ impl Events {
             seq,
             unix_ms: 0,
             kind: EventKind::Waiting,
-            srpm: FileName::new(if seq % 10 == 0 { "a-1-1.src.rpm" } else { "b-1-1.src.rpm" }).ok(),
+            srpm: FileName::new(if seq.is_multiple_of(10) { "a-1-1.src.rpm" } else { "b-1-1.src.rpm" }).ok(),
             lease: None,
             builder: None,
             verdict: None,
@@ -238,9 +238,9 @@ fn a_whole_sound_srpm_gets_into_source_and_nothing_else_does() {
     assert!(matches!(bench.worker.run(RUN, Job::Open(parcel.clone())), Done::Opened(0)));
     let piece = Job::Write { offset: 0, bytes: Bytes(bytes[..100].to_vec()) };
     assert!(matches!(bench.worker.run(RUN, piece), Done::Written(100)));
-    bench.worker.run(RUN, Job::Close(RUN));
+    assert!(matches!(bench.worker.run(RUN, Job::Close(RUN)), Done::Closed));
     assert!(matches!(bench.worker.run(RUN, Job::Open(parcel)), Done::Opened(100)));
-    bench.worker.run(RUN, Job::Sweep);
+    assert!(matches!(bench.worker.run(RUN, Job::Sweep), Done::Closed));
     assert_eq!(said(&bench.submit(name, bytes, digest)), "changed waits, and goes first");
     assert_eq!(&fs::read(bench.folders.source.join(name)).unwrap(), bytes);
     assert_eq!(bench.source("priority.txt"), format!("{name}\n"));
@@ -264,7 +264,7 @@ fn a_submit_for_which_there_is_no_room_comes_later_and_a_stale_part_is_removed()
     let staged = fs::read_dir(&bench.folders.source).unwrap().next().unwrap().unwrap().path();
     let old = std::time::SystemTime::now() - std::time::Duration::from_secs(86_401);
     fs::File::options().write(true).open(&staged).unwrap().set_modified(old).unwrap();
-    bench.worker.run(RUN, Job::Sweep);
+    assert!(matches!(bench.worker.run(RUN, Job::Sweep), Done::Closed));
     assert!(!staged.exists());
 }
 
@@ -282,7 +282,7 @@ fn a_list_that_cannot_be_written_stays_as_it_was() {
     );
     assert_eq!(bench.source("priority.txt"), "# mine\nb\n");
     bench.faults.full.store(false, Ordering::Relaxed);
-    bench.worker.run(RUN, first.clone());
+    assert!(matches!(bench.worker.run(RUN, first.clone()), Done::Changed(_)));
     assert_eq!(bench.source("priority.txt"), "# mine\na-1-1.src.rpm\nb\n");
     fs::write(&path, b"\xff\n").unwrap();
     let done = bench.worker.run(RUN, first);

@@ -322,7 +322,11 @@ impl Desk {
                 }
                 self.with(now, run, out, |session, _| session.replied(replies));
             }
-            Done::Failed(why) if run == Run::default() => {
+            Done::Failed(_) | Done::Replies(_) if run != Run::default() => {
+                cx.shared.orders.remove(&run);
+                self.with(now, run, out, |session, cx| session.done(cx, done));
+            }
+            Done::Failed(why) => {
                 cx.shared.counted(now, None);
                 cx.shared.tailed(now, Vec::new());
                 cx.out.push(Effect::Log(log::Level::Warn, why));
