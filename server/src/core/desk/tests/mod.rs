@@ -14,6 +14,10 @@ use moji_proto::{Bytes, Digest, FileName, LeaseId, Line, PublicKey, Time};
 use super::*;
 use crate::core::view::{Change, PackageView};
 
+mod events;
+mod logs;
+mod submit;
+
 const LEASE: LeaseId = LeaseId { incarnation: 1, counter: 1 };
 
 fn srpm(text: &str) -> FileName {
@@ -389,115 +393,18 @@ fn a_package_is_shown_with_its_attempts_and_what_each_left() {
     assert_eq!(brief(&bench.heard(ANN)), ["Evidence build.log: error", "attempt 2", "end 6"]);
 }
 
-fn follow(package: &str, offset: u64, follow: bool) -> FromOperator {
-    FromOperator::Log { package: line(package), which: Which::Build, attempt: 0, offset, follow }
-}
-
-fn piece(text: &str, end: bool) -> Done {
-    Done::LogRead { pieces: vec![Bytes(text.as_bytes().to_vec())], end }
-}
-
-#[test]
-fn a_live_log_is_followed_over_the_end_of_its_lease_by_two_at_once() {
-    let mut bench = Bench::new();
-    bench.leased("b-1-1.src.rpm", LEASE);
-    for session in [ANN, BOB] {
-        bench.say(session, follow("b", 0, true));
-        bench.looks();
-        let (run, _) = bench.job();
-        bench.done(run, Done::Attempts(vec![attempt(1, false, "")]));
-        assert_eq!(brief(&bench.heard(session)), ["log of 1 true"]);
-        let (run, _) = bench.job();
-        bench.done(run, piece("abc", true));
-        assert_eq!(brief(&bench.heard(session)), ["log 0 abc"]);
-    }
-    bench.tell(Msg::Grown { lease: LEASE, which: Which::Root, bytes: 99 });
-    bench.tell(Msg::Grown { lease: LEASE, which: Which::Build, bytes: 3 });
-    assert!(bench.jobs().is_empty());
-    bench.tell(Msg::Grown { lease: LEASE, which: Which::Build, bytes: 5 });
-    for (run, job) in bench.jobs() {
-        assert!(matches!(&job, Job::ReadLog { of, offset: 3, .. } if of.live), "{job:?}");
-        bench.done(run, piece("de", true));
-    }
-    assert_eq!(brief(&bench.heard(ANN)), ["log 3 de"]);
-    bench.ended(LEASE);
-    let jobs = bench.jobs();
-    assert_eq!(jobs.len(), 2);
-    for (run, job) in jobs {
-        assert!(matches!(&job, Job::ReadLog { of, offset: 5, .. } if !of.live), "{job:?}");
-        bench.done(run, piece("f", true));
-    }
-    let end = ["log 5 f", "log end Some(Failed) it failed", "end 5"];
-    assert_eq!(brief(&bench.heard(ANN)), end);
-    assert_eq!(brief(&bench.heard(BOB))[1..], end);
-    assert!(bench.jobs().iter().all(|(_, job)| matches!(job, Job::Close(_))));
-}
-
-#[test]
-fn a_package_that_waits_is_followed_from_its_lease_on() {
-    let mut bench = Bench::new();
-    bench.ask(follow("a", 0, true));
-    let (run, _) = bench.job();
-    bench.done(run, Done::Attempts(vec![attempt(1, true, "")]));
-    assert!(bench.heard(ANN).is_empty() && bench.jobs().is_empty());
-    bench.leased("a-1-1.src.rpm", LeaseId { counter: 9, ..LEASE });
-    assert_eq!(brief(&bench.heard(ANN)), ["log of 2 true"]);
-    assert!(matches!(bench.job().1, Job::ReadLog { of, .. } if of.lease.counter == 9));
-    // One that leaves the queue has no log.
-    let mut bench = Bench::new();
-    bench.ask(follow("a", 0, true));
-    let (run, _) = bench.job();
-    bench.done(run, Done::Attempts(Vec::new()));
-    let left = Event { srpm: FileName::new("a-1-1.src.rpm").ok(), ..Event::new(EventKind::Left, "gone") };
-    bench.event(left);
-    assert_eq!(brief(&bench.heard(ANN)), ["log end None gone", "end 1"]);
-}
-
-#[test]
-fn a_finished_log_is_read_from_where_the_client_was_and_a_missing_one_is_said() {
-    let mut bench = Bench::new();
-    bench.ask(follow("s", 7, false));
-    let (run, _) = bench.job();
-    bench.done(run, Done::Attempts(vec![attempt(1, true, ""), attempt(2, true, "repo/s-1-1@2")]));
-    assert_eq!(brief(&bench.heard(ANN)), ["log of 2 false"]);
-    let (run, job) = bench.job();
-    assert!(
-        matches!(job, Job::ReadLog { of, offset: 7, .. } if of.place == line("repo/s-1-1@2") && !of.live)
-    );
-    bench.done(run, piece("x", false));
-    assert_eq!(brief(&bench.heard(ANN)), ["log 7 x"]);
-    let (run, _) = bench.job();
-    bench.done(run, Done::LogRead { pieces: Vec::new(), end: true });
-    assert_eq!(brief(&bench.heard(ANN)), ["end 2"]);
-    for (attempts, want) in [(vec![attempt(1, true, "")], 3), (Vec::new(), 0)] {
-        let mut bench = Bench::new();
-        let number = if want == 3 { 3 } else { 0 };
-        let ask = FromOperator::Log {
-            package: line("a"),
-            which: Which::Root,
-            attempt: number,
-            offset: 0,
-            follow: false,
-        };
-        bench.ask(ask);
-        let (run, _) = bench.job();
-        bench.done(run, Done::Attempts(attempts));
-        assert_eq!(brief(&bench.heard(ANN)), ["no NotFound a-1-1.src.rpm", "end 1"]);
-    }
-}
-
 #[test]
 fn a_session_that_ends_in_the_middle_leaves_nothing_open() {
     let mut bench = Bench::new();
     bench.leased("b-1-1.src.rpm", LEASE);
-    bench.ask(follow("b", 0, true));
+    bench.ask(logs::follow("b", 0, true));
     let (run, _) = bench.job();
     bench.done(run, Done::Attempts(Vec::new()));
     bench.job();
     bench.tell(Msg::Disconnected { session: ANN });
     assert!(bench.jobs().is_empty());
     // What was under way closes what it had open.
-    bench.done(run, piece("late", true));
+    bench.done(run, logs::piece("late", true));
     assert!(matches!(bench.jobs()[..], [(_, Job::Close(closed))] if closed == run));
     assert!(bench.desk.runs.is_empty());
     // A change that is under way is carried out all the same.
@@ -605,161 +512,6 @@ fn orders_that_are_files_are_written_by_workers_and_told_as_events() {
         };
         assert!(bench.effects.iter().any(is_told), "{order:?}");
         assert_eq!(bench.desk.shared.unlisted.is_empty(), order == Order::Approve);
-    }
-}
-
-#[test]
-fn events_are_numbered_kept_and_followed_from_any_of_them_without_a_gap() {
-    let mut bench = Bench::new();
-    let watch = |after| FromOperator::Events { pattern: line(""), after, current: false };
-    bench.say(ANN, watch(0));
-    bench.leased("b-1-1.src.rpm", LEASE);
-    bench.tell(Msg::Phase { lease: LEASE, phase: Phase::Build });
-    assert_eq!(brief(&bench.heard(ANN)), ["event 100 leased", "event 101 phase"]);
-    let kept: Vec<u64> = bench
-        .effects
-        .iter()
-        .filter_map(|effect| match effect {
-            Effect::History(row) | Effect::Hook(row) => Some(row.seq),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(kept, [100, 100]);
-    // From before this run: the history first, then what the ring has.
-    bench.say(BOB, watch(40));
-    let (run, job) = bench.job();
-    assert!(matches!(job, Job::Replay { after: 40, .. }));
-    let old = |seq| EventRow { seq, ..bench.desk.shared.ring[0].clone() };
-    let rows = vec![old(50), old(60), old(100)];
-    bench.done(run, Done::Events(rows));
-    let want = ["event 50 leased", "event 60 leased", "event 100 leased", "event 101 phase"];
-    assert_eq!(brief(&bench.heard(BOB)), want);
-    bench.ended(LEASE);
-    assert_eq!(brief(&bench.heard(BOB)), ["event 102 ended"]);
-}
-
-#[test]
-fn a_follower_who_fell_behind_goes_on_from_the_history() {
-    let mut bench = Bench::new();
-    bench.say(ANN, FromOperator::Events { pattern: line(""), after: 0, current: false });
-    for _ in 0..5_000 {
-        bench.event(Event::new(EventKind::Blocked, ""));
-    }
-    assert_eq!(bench.heard(ANN).len(), 64);
-    bench.say(ANN, FromOperator::More { rows: 1 });
-    let (_, job) = bench.job();
-    assert!(matches!(job, Job::Replay { after: 163, .. }), "{job:?}");
-}
-
-#[test]
-fn the_newest_events_are_read_from_ring_and_history_up_to_now() {
-    let mut bench = Bench::new();
-    let history = |pattern: &str, rows| FromOperator::History { pattern: line(pattern), rows };
-    bench.leased("b-1-1.src.rpm", LEASE);
-    bench.tell(Msg::Phase { lease: LEASE, phase: Phase::Build });
-    bench.event(Event::new(EventKind::Blocked, ""));
-    assert_eq!(brief(&bench.ask(history("", 1))), ["event 102 blocked", "end 1"]);
-    assert_eq!(brief(&bench.ask(history("", 2))), ["event 100 leased", "event 102 blocked", "end 2"]);
-    assert_eq!(brief(&bench.ask(history("b", 1))), ["event 100 leased", "end 1"]);
-    assert!(bench.ask(history("b", 3)).is_empty());
-    let (run, job) = bench.job();
-    assert!(matches!(job, Job::Newest { rows: 2, before: 100, .. }), "{job:?}");
-    bench.done(run, Done::Newest(70));
-    let (run, job) = bench.job();
-    assert!(matches!(job, Job::Replay { after: 70, .. }), "{job:?}");
-    let old = EventRow { seq: 71, ..bench.desk.shared.ring[0].clone() };
-    bench.done(run, Done::Events(vec![old]));
-    assert_eq!(brief(&bench.heard(ANN)), ["event 71 leased", "event 100 leased", "end 2"]);
-}
-
-#[test]
-fn packages_as_they_are_now_come_before_what_happens_since() {
-    let mut bench = Bench::new();
-    bench.say(ANN, FromOperator::Events { pattern: line("b"), after: 0, current: true });
-    bench.ended(LEASE);
-    bench.looks();
-    assert_eq!(brief(&bench.heard(ANN)), ["package b-1-1.src.rpm"]);
-    bench.leased("b-1-1.src.rpm", LeaseId { counter: 2, ..LEASE });
-    bench.leased("a-1-1.src.rpm", LeaseId { counter: 3, ..LEASE });
-    assert_eq!(brief(&bench.heard(ANN)), ["event 101 leased"]);
-}
-
-fn submit(size: u64) -> FromOperator {
-    let digest = Digest::of(b"x");
-    FromOperator::Submit { name: srpm("n-1-1.src.rpm"), size, digest, first: true, options: 0 }
-}
-
-#[test]
-fn a_source_rpm_arrives_within_its_window_and_is_delivered_whole() {
-    let mut bench = Bench::new();
-    bench.ask(submit(10));
-    let (run, job) = bench.job();
-    assert!(matches!(job, Job::Open(_)));
-    bench.say(BOB, submit(10));
-    assert_eq!(brief(&bench.heard(BOB)), ["no Later n-1-1.src.rpm", "end 1"]);
-    bench.done(run, Done::Opened(4));
-    assert_eq!(bench.heard(ANN), [ToOperator::Want { offset: 4 }]);
-    let data = |offset, len| FromOperator::Data { offset, bytes: Bytes(vec![0; len]) };
-    bench.say(ANN, data(4, 2));
-    let (_, job) = bench.job();
-    assert!(matches!(job, Job::Write { offset: 4, .. }));
-    // What comes while a worker writes goes as one.
-    bench.say(ANN, data(6, 1));
-    bench.say(ANN, data(7, 3));
-    assert!(bench.jobs().is_empty());
-    bench.done(run, Done::Written(6));
-    assert_eq!(bench.heard(ANN), [ToOperator::Ack { offset: 6 }]);
-    let (_, job) = bench.job();
-    assert!(matches!(job, Job::Write { offset: 6, bytes } if bytes.0.len() == 4));
-    bench.done(run, Done::Written(10));
-    bench.heard(ANN);
-    assert!(matches!(bench.job().1, Job::Deliver { first: true, .. }));
-    bench.done(
-        run,
-        Done::Changed(vec![Reply::Changed { target: "n-1-1.src.rpm".into(), text: "waits".into() }]),
-    );
-    assert_eq!(brief(&bench.heard(ANN)), ["changed n-1-1.src.rpm: waits", "end 1"]);
-    let consumed = bench.effects.iter().filter_map(|effect| match effect {
-        Effect::Consumed(ANN, bytes) => Some(*bytes),
-        _ => None,
-    });
-    assert_eq!(consumed.sum::<u32>(), 6);
-    assert!(bench.desk.shared.parcels.is_empty());
-}
-
-#[test]
-fn every_byte_of_a_submit_that_fails_is_given_back_and_a_gap_ends_the_session() {
-    let mut bench = Bench::new();
-    let data = |offset, len| FromOperator::Data { offset, bytes: Bytes(vec![0; len]) };
-    bench.ask(submit(10));
-    let (run, _) = bench.job();
-    bench.done(run, Done::Opened(0));
-    bench.say(ANN, data(0, 2));
-    bench.say(ANN, data(2, 3));
-    bench.done(run, Done::Failed("disk full".to_owned()));
-    // On its way when the hub gave up.
-    bench.say(ANN, data(5, 5));
-    let consumed = |bench: &Bench| -> u32 {
-        bench
-            .effects
-            .iter()
-            .filter_map(|effect| match effect {
-                Effect::Consumed(ANN, bytes) => Some(*bytes),
-                _ => None,
-            })
-            .sum()
-    };
-    assert_eq!(consumed(&bench), 10);
-    assert_eq!(brief(&bench.heard(ANN))[1..], ["no Failed n-1-1.src.rpm", "end 1"]);
-    for (offset, len) in [(1, 1), (0, 11), (0, 0)] {
-        let mut bench = Bench::new();
-        bench.ask(submit(10));
-        let (run, _) = bench.job();
-        bench.done(run, Done::Opened(0));
-        bench.say(ANN, data(offset, len));
-        let closed = |effect: &Effect| matches!(effect, Effect::Close(ANN, RejectCode::Limit));
-        assert!(bench.effects.iter().any(closed), "{offset} {len}");
-        assert_eq!(consumed(&bench) as usize, len);
     }
 }
 
