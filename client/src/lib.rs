@@ -10,6 +10,7 @@
 //! | [`state`] | the state folder |
 //! | `options`, [`settings`], [`cli`] | the command line and what must be right before the start |
 //! | [`control`], [`daemon`] | `disable`, `stop`, `status`; the parent of `--daemon` |
+//! | [`operator`] | the operator's command, `moji` |
 //! | [`proc`], [`files`], [`logger`], [`exit`] | `/proc`, durable files, log lines, exit codes |
 //! | [`jobmap`] | a small ordered map by lease |
 
@@ -23,6 +24,7 @@ pub mod files;
 pub mod jobmap;
 pub mod launch;
 pub mod logger;
+pub mod operator;
 mod options;
 pub mod proc;
 pub mod settings;

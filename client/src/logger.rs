@@ -105,7 +105,7 @@ fn rfc_3164(level: Level, unix_s: u64, pid: u32, text: &fmt::Arguments<'_>) -> S
 }
 
 /// `2026-01-31T12:00:00Z`.
-fn iso_8601(unix_s: u64) -> String {
+pub(crate) fn iso_8601(unix_s: u64) -> String {
     let (year, month, day) = date(unix_s);
     format!("{year:04}-{month:02}-{day:02}T{}Z", time_of_day(unix_s))
 }

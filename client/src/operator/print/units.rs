@@ -1,0 +1,85 @@
+//! Durations, sizes and times as people read them.
+//!
+//! Owns their formats: they are the same on every screen. [`Zone::of_machine`] reads the zone's file once at the
+//! start; nothing else here touches the world.
+
+use super::Style;
+use crate::logger::iso_8601;
+
+/// The last second of the year 9999: later times are shown as this one, so that columns stay columns.
+const UNIX_S_MAX: u64 = 253_402_300_799;
+
+/// A time zone. The default is UTC.
+#[derive(Clone, Debug, Default)]
+pub struct Zone(Option<tz::TimeZone>);
+
+impl Zone {
+    /// The machine's: `$TZ` if it is set (`tz`), else `/etc/localtime`; UTC if that cannot be read.
+    #[must_use]
+    pub fn of_machine(tz: Option<&str>) -> Zone {
+        // An empty TZ means UTC, as it does to libc.
+        match tz {
+            Some("") => Zone(None),
+            Some(tz) => Zone(tz::TimeZone::from_posix_tz(tz).ok()),
+            None => Zone(tz::TimeZone::local().ok()),
+        }
+    }
+
+    /// Seconds east of Greenwich at a time.
+    fn offset_s(&self, unix_s: u64) -> i32 {
+        let unix_s = i64::try_from(unix_s).unwrap_or(i64::MAX);
+        let found =
+            self.0.as_ref().and_then(|zone| Some(zone.find_local_time_type(unix_s).ok()?.ut_offset()));
+        found.unwrap_or(0)
+    }
+}
+
+/// `45 s`, `12 m`, `3 h 05 m`, `2 d 4 h`: the two largest units.
+#[must_use]
+pub fn duration(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{minutes} m"),
+        3_600..86_400 => format!("{hours} h {:02} m", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
+    }
+}
+
+/// `512 B`, `1.5 MiB`, `412 GiB`: never more than there is.
+#[must_use]
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if bytes < 1_024 {
+        return format!("{bytes} B");
+    }
+    let mut unit = 0;
+    while u128::from(bytes) >> (10 * unit + 20) > 0 {
+        unit += 1;
+    }
+    let tenths = (u128::from(bytes) * 10) >> (10 * unit + 10);
+    match tenths {
+        0..100 => format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit]),
+        _ => format!("{} {}", tenths / 10, UNITS[unit]),
+    }
+}
+
+/// `2026-11-22T19:31:05Z`.
+#[must_use]
+pub fn iso(unix_s: u64) -> String {
+    iso_8601(unix_s.min(UNIX_S_MAX))
+}
+
+/// `2026-11-22 20:31:05`, in the style's zone.
+#[must_use]
+pub fn local_time(style: &Style, unix_s: u64) -> String {
+    let unix_s = unix_s.min(UNIX_S_MAX);
+    let shifted = unix_s.saturating_add_signed(style.zone.offset_s(unix_s).into());
+    iso(shifted).replace('T', " ").replace('Z', "")
+}
+
+/// `1 attempt`, `2 attempts`.
+pub(super) fn count(n: u64, what: &str) -> String {
+    let s = if n == 1 { "" } else { "s" };
+    format!("{n} {what}{s}")
+}
