@@ -1,4 +1,5 @@
-//! moji's builder: takes a source RPM from the hub, builds it, sends back what came out.
+//! moji's builder: takes a source RPM from the hub, builds it, sends back what came out. And `moji`, the
+//! operator's command, of which the builder uses nothing.
 //!
 //! | module | owns |
 //! |---|---|

@@ -1,0 +1,157 @@
+//! The texts of `--help` that clap does not write, and what is said about a wrong command line.
+//!
+//! Owns words only. A test keeps the list of commands complete.
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use super::complete;
+
+/// `moji --help`.
+pub(super) const MAIN: &str = "\
+moji: looks after a moji build farm
+
+Usage: moji [--hub HOST[:PORT]] [--password-file FILE] [--json] [--no-color] COMMAND ...
+
+Look:
+  status [--watch]                  the farm at a glance: what builds, what needs attention
+  list [STATE] [PATTERN]            packages, all or those in a state
+  show PKG                          all about one package: attempts, reasons, files
+  log PKG [-f]                      a build's log; -f follows it while it grows
+  builders [PATTERN]                builders and how they are
+  history [PATTERN] [-n N]          what happened
+
+Packages:
+  submit FILE...                    source RPMs to the farm
+  retry PKG...                      again from the start; or --failed, --verdict V
+  cancel PKG...                     stop the build, or take it out of the queue
+  prio PKG... [--last|--clear]      to the front of the queue
+  options PKG [WORDS...]            mock's options for a package: show or set them
+  accept PKG... / refuse PKG...     publish a result that waits for review, or do not
+  retract NVR... [--delete]         take a published result out of the repository
+
+Builders:
+  drain B...|--all [--exit]         give them nothing more
+  resume B...|--all                 give them work again
+  quarantine B... / release B...    keep work from builders that spoil it
+  approve NAME KEY [ARCH...]        write a new one into the list of builders
+
+In scripts:
+  wait PKG...|--idle [--timeout T]  until they are built; the exit code says how it went
+  events [PATTERN] [--after SEQ]    what happens, a line each, until Ctrl-C
+  completion bash|zsh|fish          completion for your shell
+
+  help COMMAND                      more about a command, with examples
+
+Options, before or after the command:
+      --hub HOST[:PORT]             the hub [else $MOJI_HUB, the configuration, this machine]
+      --password-file FILE          file with the operators' secret [else the configuration,
+                                    else that of a hub on this machine, which root can read]
+      --json                        an object a line (status, show: one object)
+      --no-color                    no colours; so does $NO_COLOR
+  -h, --help    -V, --version
+
+PKG is a name, name-version-release, a file name or a glob ('python3-*'); quote globs.
+Configuration: ~/.config/moji.conf, then /etc/moji.conf, with lines
+  hub = hub.example:6789
+  password-file = ~/.config/moji.secret
+
+Exit codes:
+  0  done
+  1  the answer is no: not found, refused, the followed or awaited build failed, time is up
+  2  the command line is wrong, or a file that it names
+  3  the hub cannot be reached, or does not let you in
+
+Examples:
+  moji submit zlib-1.3-1.src.rpm --first && moji wait zlib
+  moji log -f zlib
+  moji retry --verdict infra
+  moji list failed --json
+";
+
+/// A wrong command line in one line, without the program's name.
+pub(super) fn usage_error(error: &clap::Error) -> String {
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    if error.kind() == ErrorKind::InvalidSubcommand {
+        let word = context(ContextKind::InvalidSubcommand).unwrap_or_default();
+        let known = complete::commands();
+        let hint = near(word, &known).map_or_else(String::new, |near| format!(" did you mean '{near}'?"));
+        return format!("there is no command '{word}':{hint} 'moji help' lists them");
+    }
+    let text = error.to_string();
+    let mut parts = text.split("\n\n");
+    let what = parts.next().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
+    let what = what.strip_prefix("error: ").unwrap_or(&what);
+    let usage = parts.find_map(|part| part.trim().strip_prefix("Usage: "));
+    match usage.and_then(|usage| usage.lines().next()) {
+        Some(usage) => format!("{what}: write {usage}"),
+        None => format!("{what}: see 'moji help'"),
+    }
+}
+
+/// The word that somebody probably meant.
+fn near<'a>(word: &str, known: &'a [String]) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    let most = 1 + word.chars().count() / 4;
+    known
+        .iter()
+        .map(|known| (if known.starts_with(&word) { 1 } else { distance(&word, known) }, known))
+        .filter(|(distance, _)| *distance <= most)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, known)| known.as_str())
+}
+
+/// Letters to be changed, put in, left out or swapped with the next one (optimal string alignment).
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for (i, row) in rows.iter_mut().enumerate() {
+        row[0] = i;
+    }
+    rows[0] = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        for j in 1..=b.len() {
+            let other = usize::from(a[i - 1] != b[j - 1]);
+            let mut least = (rows[i - 1][j] + 1).min(rows[i][j - 1] + 1).min(rows[i - 1][j - 1] + other);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                least = least.min(rows[i - 2][j - 2] + 1);
+            }
+            rows[i][j] = least;
+        }
+    }
+    rows[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistyped_command_is_guessed_and_a_strange_one_is_not() {
+        let known = complete::commands();
+        for (word, want) in [
+            ("stauts", Some("status")),
+            ("retyr", Some("retry")),
+            ("sub", Some("submit")),
+            ("LIST", Some("list")),
+            ("quarantin", Some("quarantine")),
+            ("frobnicate", None),
+            ("ls", None),
+        ] {
+            assert_eq!(near(word, &known), want, "{word}");
+        }
+    }
+
+    #[test]
+    fn the_help_names_every_command_and_fits_a_terminal() {
+        for command in complete::commands() {
+            let found = MAIN.lines().any(|line| line.split_whitespace().any(|word| word == command));
+            assert!(found, "{command} is not in the help");
+        }
+        for line in MAIN.lines() {
+            assert!(line.chars().count() <= 90, "{line}");
+        }
+    }
+}
