@@ -89,6 +89,8 @@ pub(super) struct Session {
     hub: String,
     /// Rows of the running answer.
     rows: u32,
+    /// Writing failed. What the hub said last is read first: it says why.
+    broken: bool,
     heard: Instant,
     pinged: Instant,
     silence: Duration,
@@ -113,6 +115,7 @@ impl Session {
             out: Vec::new(),
             hub,
             rows: 0,
+            broken: false,
             heard: now,
             pinged: now,
             silence,
@@ -246,7 +249,7 @@ impl Session {
         // A duration of zero is the only error, and excluded.
         let _ = self.stream.set_read_timeout(Some(wait));
         match self.stream.read(&mut self.input) {
-            Ok(0) => Err(Lost::Away(format!("the hub {} closed the connection", self.hub))),
+            Ok(0) => Err(self.closed()),
             Ok(count) => {
                 self.rest = 0..count;
                 self.heard = Instant::now();
@@ -258,7 +261,11 @@ impl Session {
                     ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
                 ) =>
             {
-                Ok(())
+                if self.broken {
+                    Err(self.closed())
+                } else {
+                    Ok(())
+                }
             }
             Err(error) => Err(self.broke(&error)),
         }
@@ -283,15 +290,29 @@ impl Session {
 
     /// Writes bytes as they are.
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Lost> {
-        self.stream.write_all(bytes).map_err(|error| self.broke(&error))
+        if self.broken {
+            return Ok(());
+        }
+        match self.stream.write_all(bytes) {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Err(Lost::Away(format!("the hub {} takes nothing", self.hub)))
+            }
+            Err(_) => {
+                self.broken = true;
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
 
     fn broke(&self, error: &std::io::Error) -> Lost {
         match error.kind() {
-            ErrorKind::WouldBlock | ErrorKind::TimedOut => {
-                Lost::Away(format!("the hub {} takes nothing", self.hub))
-            }
+            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => self.closed(),
             _ => Lost::Away(format!("the connection to the hub {} broke: {error}", self.hub)),
         }
+    }
+
+    fn closed(&self) -> Lost {
+        Lost::Away(format!("the hub {} closed the connection", self.hub))
     }
 }

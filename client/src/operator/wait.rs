@@ -66,12 +66,17 @@ impl Standing {
             let (srpm, why) = (json(srpm.as_str()), json(why.as_str()));
             format!("{{\"srpm\":{srpm},\"state\":\"{word}\",\"why\":{why}}}\n")
         } else if why.as_str().is_empty() {
-            format!("{}: {word}\n", print::safe(srpm.as_str()))
+            format!("{}: {word}\n", shown(srpm))
         } else {
-            format!("{}: {word}: {}\n", print::safe(srpm.as_str()), print::safe(why.as_str()))
+            format!("{}: {word}: {}\n", shown(srpm), print::safe(why.as_str()))
         };
         out.say(&text)
     }
+}
+
+/// A package as all commands show it.
+fn shown(srpm: &FileName) -> String {
+    print::safe(srpm.as_str().trim_end_matches(".src.rpm"))
 }
 
 fn is_end(state: Option<PackageState>) -> bool {
@@ -106,7 +111,7 @@ pub(super) fn wait(
         }
     }
     let open = standing.as_ref().map(Standing::open).unwrap_or_default();
-    let named: Vec<String> = open.iter().take(NAMED_MAX).map(|srpm| print::safe(srpm.as_str())).collect();
+    let named: Vec<String> = open.iter().take(NAMED_MAX).map(|srpm| shown(srpm)).collect();
     let more = if open.len() > NAMED_MAX { ", …" } else { "" };
     let what =
         if open.len() == 1 { "1 package is".to_owned() } else { format!("{} packages are", open.len()) };

@@ -3,9 +3,10 @@
 //! Owns no policy: each test says what the hub says. Every wait is bounded by a time-out of the socket.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use moji_proto::channel::{Accept, Channel, Event};
 use moji_proto::hello::{Role, Versions};
@@ -33,14 +34,18 @@ pub struct Hub {
     pub listener: Option<TcpListener>,
     pub key: SecretKey,
     pub psk: Psk,
-    pub port: u16,
+    pub address: SocketAddr,
 }
 
 impl Hub {
+    /// Each has an address of its own, so that nobody takes its port while it is away.
     pub fn new() -> Hub {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        Hub { listener: Some(listener), key: SecretKey::generate(), psk: Psk::from_bytes(SECRET), port }
+        static COUNT: AtomicU32 = AtomicU32::new(1);
+        let [_, high, low, count] =
+            (std::process::id() << 8 | COUNT.fetch_add(1, Ordering::Relaxed) & 0xff).to_be_bytes();
+        let listener = TcpListener::bind((Ipv4Addr::new(127, high, low, count), 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        Hub { listener: Some(listener), key: SecretKey::generate(), psk: Psk::from_bytes(SECRET), address }
     }
 
     pub fn token(&self) -> String {
@@ -54,7 +59,7 @@ impl Hub {
 
     /// And comes back, at the same place.
     pub fn open(&mut self) {
-        self.listener = Some(TcpListener::bind(("127.0.0.1", self.port)).unwrap());
+        self.listener = Some(TcpListener::bind(self.address).unwrap());
     }
 
     /// The next connection, before its handshake.
@@ -220,13 +225,13 @@ impl Desk {
     /// `moji WORDS`, which knows hub and secret.
     pub fn command(&self, words: &[&str]) -> Command {
         let mut command = self.bare(words);
-        command.env("MOJI_HUB", format!("127.0.0.1:{}", self.hub.port));
+        command.env("MOJI_HUB", self.hub.address.to_string());
         command.arg("--password-file").arg(self.path("secret"));
         // What stands after the words of "options" is mock's: options of moji's own come first.
         let mut args: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
         args.rotate_right(2);
         let mut command = self.bare(&[]);
-        command.env("MOJI_HUB", format!("127.0.0.1:{}", self.hub.port)).args(args);
+        command.env("MOJI_HUB", self.hub.address.to_string()).args(args);
         command
     }
 
