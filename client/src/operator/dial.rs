@@ -83,12 +83,10 @@ pub(super) fn open(access: &Access, patience: Patience) -> Result<Session, Lost>
     // Only an answer proves that the hub took the secret, and that it has it.
     session.say(&hail())?;
     session.say(&FromOperator::Ping)?;
-    loop {
-        match session.message(until).map_err(|lost| lost_early(lost, access))? {
-            Some(ToOperator::Pong) => break,
-            Some(other) => return Err(session.nonsense(&other)),
-            None => return Err(silent(&session)),
-        }
+    match session.message(until).map_err(|lost| lost_early(lost, access))? {
+        Some(ToOperator::Pong) => {}
+        Some(other) => return Err(session.nonsense(&other)),
+        None => return Err(silent(&session)),
     }
     if pinned.is_none() {
         remember(access, &peer);

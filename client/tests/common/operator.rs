@@ -52,14 +52,19 @@ impl Hub {
         Token { hub_key: self.key.public(), secret: self.psk.clone() }.to_text()
     }
 
-    /// The hub goes away.
+    /// The hub goes away. What other tests start holds a copy of the listener until it has become itself.
     pub fn close(&mut self) {
         self.listener = None;
+        super::until("nobody listens", || TcpStream::connect(self.address).is_err());
     }
 
     /// And comes back, at the same place.
     pub fn open(&mut self) {
-        self.listener = Some(TcpListener::bind(self.address).unwrap());
+        let Hub { listener, address, .. } = self;
+        super::until("the hub listens", || {
+            *listener = TcpListener::bind(*address).ok();
+            listener.is_some()
+        });
     }
 
     /// The next connection, before its handshake.
