@@ -4,10 +4,10 @@
 
 mod common;
 
-use std::io::Write;
+use std::io::{Read, Write};
 
 use common::lease;
-use common::operator::{Desk, Said, Session, changed, event, farm, line, name, named, no, package};
+use common::operator::{Desk, Moji, Said, Session, changed, event, farm, line, name, named, no, package};
 use moji_proto::limits::UPLOAD_WINDOW_BYTES;
 use moji_proto::message::{
     AttemptRow, Backend, BuilderRow, BuilderState, EventKind, FromOperator, Health, NameOf, NoCode, Order,
@@ -655,4 +655,107 @@ fn completion_asks_the_hub_for_names_and_is_silent_without_one() {
     assert_eq!(said, Said { code: Some(0), out: String::new(), err: String::new() });
     let said = Said::of(desk.bare(&["__complete", "st"]).output().unwrap());
     assert_eq!(said.out, "status\n");
+}
+
+/// A terminal, and `moji` on it.
+struct Terminal {
+    master: std::fs::File,
+    slave: std::os::fd::OwnedFd,
+    seen: String,
+}
+
+impl Terminal {
+    fn new() -> Terminal {
+        let size = nix::pty::Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        let pair = nix::pty::openpty(Some(&size), None).unwrap();
+        Terminal { master: pair.master.into(), slave: pair.slave, seen: String::new() }
+    }
+
+    fn start(&self, desk: &Desk, words: &[&str]) -> Moji {
+        let end = || self.slave.try_clone().unwrap();
+        let mut command = desk.command(words);
+        Moji(Some(command.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap()))
+    }
+
+    /// Reads until the screen has shown `text` after what was asked for before.
+    fn until(&mut self, text: &str) {
+        loop {
+            if let Some(at) = self.seen.find(text) {
+                self.seen.drain(..at + text.len());
+                return;
+            }
+            let mut piece = [0; 4_096];
+            let count = match self.master.read(&mut piece) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                read => read.unwrap(),
+            };
+            self.seen.push_str(&String::from_utf8_lossy(&piece[..count]));
+        }
+    }
+
+    fn is_raw(&self) -> bool {
+        let now = nix::sys::termios::tcgetattr(&self.slave).unwrap();
+        !now.local_flags.contains(nix::sys::termios::LocalFlags::ECHO)
+    }
+}
+
+/// Answers one look at the farm.
+fn look(session: &mut Session, srpm: &str) {
+    assert_eq!(session.request(), FromOperator::Status);
+    session.answer(vec![farm(0, 1), package(srpm, PackageState::Building)]);
+}
+
+#[test]
+fn a_watched_status_is_drawn_again_over_a_restart_of_the_hub_and_q_or_a_signal_ends_it() {
+    for signal in [None, Some(nix::sys::signal::Signal::SIGINT), Some(nix::sys::signal::Signal::SIGTERM)] {
+        let mut desk = Desk::new();
+        let mut terminal = Terminal::new();
+        let mut moji = terminal.start(&desk, &["status", "--watch"]);
+        let mut session = desk.hub.accept();
+        look(&mut session, "a-1-1.src.rpm");
+        terminal.until("\x1b[?1049h");
+        terminal.until("a-1-1");
+        assert!(terminal.is_raw());
+        desk.hub.close();
+        drop(session);
+        terminal.until("hub away since ");
+        terminal.until("a-1-1");
+        desk.hub.open();
+        let mut session = desk.hub.accept();
+        look(&mut session, "b-1-1.src.rpm");
+        terminal.until("b-1-1");
+        let child = moji.0.as_mut().unwrap();
+        match signal {
+            None => terminal.master.write_all(b"q").unwrap(),
+            Some(signal) => {
+                nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), signal).unwrap();
+            }
+        }
+        terminal.until("\x1b[?1049l");
+        let status = child.wait().unwrap();
+        let by = std::os::unix::process::ExitStatusExt::signal(&status);
+        let killed = signal.filter(|signal| *signal == nix::sys::signal::Signal::SIGTERM);
+        assert_eq!((status.code(), by), (killed.is_none().then_some(0), killed.map(|signal| signal as i32)));
+        assert!(!terminal.is_raw());
+    }
+}
+
+#[test]
+fn on_a_terminal_a_file_on_its_way_has_a_bar_that_is_gone_at_the_end() {
+    let desk = Desk::new();
+    let bytes = srpm(300_000);
+    std::fs::write(desk.path("a-1-1.src.rpm"), &bytes).unwrap();
+    let path = desk.path("a-1-1.src.rpm");
+    let mut terminal = Terminal::new();
+    let mut moji = terminal.start(&desk, &["submit", path.to_str().unwrap()]);
+    let mut session = desk.hub.accept();
+    session.request();
+    session.say(&ToOperator::Want { offset: 0 });
+    terminal.until("\ra-1-1");
+    terminal.until("%");
+    take(&mut session, 0, 300_000, 300_000);
+    session.answer(vec![ToOperator::Changed { target: line("a-1-1.src.rpm"), text: line("waits") }]);
+    terminal.until("\r\x1b[K");
+    terminal.until("waits");
+    assert_eq!(moji.0.as_mut().unwrap().wait().unwrap().code(), Some(0));
 }

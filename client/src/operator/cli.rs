@@ -30,12 +30,12 @@ pub(super) const VERDICTS: [Verdict; 8] = [
 ];
 
 #[derive(Parser, Debug)]
-#[command(name = "moji", version, override_help = help::MAIN, max_term_width = 90, arg_required_else_help = true)]
+#[command(name = "moji", version, override_help = help::MAIN, max_term_width = 80, arg_required_else_help = true)]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
 
-    /// The hub [else $MOJI_HUB, the configuration, this machine]
+    /// The hub [else $MOJI_HUB, configuration, this machine]
     #[arg(long, value_name = "HOST[:PORT]", global = true)]
     hub: Option<String>,
     /// File with the operators' secret
@@ -62,7 +62,7 @@ enum Command {
     },
     /// List packages, all or those in a state
     #[command(
-        after_help = "States:\n  waiting deps duplicate unusable building success failed excluded review cancelled finished\n\
+        after_help = "States:\n  waiting deps duplicate unusable building success failed excluded review\n  cancelled finished\n\
         \nExamples:\n  moji list failed\n  moji list 'python3-*'\n  moji list waiting 'perl-*' --json"
     )]
     List {
@@ -97,10 +97,8 @@ enum Command {
         rows: u32,
     },
     /// Hand source RPMs to the farm
-    #[command(
-        after_help = "A broken connection or a restart of the hub is no matter: it goes on from where it was.\n\
-        \nExamples:\n  moji submit *.src.rpm\n  moji submit zlib-1.3-1.src.rpm --first --options \"--without tests\""
-    )]
+    #[command(after_help = "After a broken connection or a restart of the hub it goes on where it was.\n\
+        \nExamples:\n  moji submit *.src.rpm\n  moji submit zlib-1.3-1.src.rpm --first --options \"--without tests\"")]
     Submit {
         /// Source RPMs
         #[arg(required = true, value_name = "FILE")]
@@ -108,7 +106,7 @@ enum Command {
         /// To the front of the queue
         #[arg(long)]
         first: bool,
-        /// mock's options for these packages, quoted as in a shell
+        /// mock's options for them, quoted as in a shell
         #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
         options: Option<String>,
     },
@@ -205,7 +203,7 @@ enum Command {
         /// build, root, state or mock
         #[arg(long, value_name = "LOG", default_value = "build", value_parser = parse_which)]
         which: Which,
-        /// Of which attempt, 1 is the oldest [default: the newest]
+        /// Attempt, 1 is the oldest [default: the newest]
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
         attempt: Option<u16>,
         /// Its bytes as they are, control characters too
@@ -243,7 +241,7 @@ enum Command {
     },
     /// Write a builder into the hub's list of builders
     #[command(
-        after_help = "The key can be left out if just one builder of that name or address was turned away.\n\
+        after_help = "The key can be left out if just one builder of that name or address was turned\naway.\n\
         \nExamples:\n  moji builders               unlisted ones are at the end\n  moji approve board8\n  \
         moji approve board8 0123…cdef armv5tel"
     )]
@@ -256,10 +254,11 @@ enum Command {
     },
     /// Wait until packages are built, or the farm is idle
     #[command(
-        after_help = "A package is at an end as success, failed, excluded, review, cancelled or finished. The exit code is 0 \
-        if all\nwere a success, 1 if not or if the time is over. A name stands for all versions that are there now.\n\
-        --idle: no package waits to be leased or is built; those that wait for capabilities (deps) do\nnot count, and \
-        the exit code is about those that came to an end meanwhile.\n\
+        after_help = "A package is at an end as success, failed, excluded, review, cancelled or\nfinished. \
+        The exit code is 0 if all were a success, 1 if not or if the time is\nover. A name stands for all versions \
+        that are there now.\n\
+        --idle: no package waits to be leased or is built. Those that wait for\ncapabilities (deps) do not count; \
+        the exit code is about those that came to an\nend meanwhile.\n\
         \nExamples:\n  moji wait zlib-1.3-1\n  moji wait --idle --timeout 2h && moji list failed"
     )]
     Wait {

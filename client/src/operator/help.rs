@@ -10,54 +10,56 @@ use super::complete;
 pub(super) const MAIN: &str = "\
 moji: looks after a moji build farm
 
-Usage: moji [--hub HOST[:PORT]] [--password-file FILE] [--json] [--no-color] COMMAND ...
+Usage: moji [OPTIONS] COMMAND ...
 
 Look:
-  status [--watch]                  the farm at a glance: what builds, what needs attention
-  list [STATE] [PATTERN]            packages, all or those in a state
-  show PKG                          all about one package: attempts, reasons, files
-  log PKG [-f]                      a build's log; -f follows it while it grows
-  builders [PATTERN]                builders and how they are
-  history [PATTERN] [-n N]          what happened
+  status [--watch]                the farm at a glance: what needs attention
+  list [STATE] [PATTERN]          packages, all or those in a state
+  show PKG                        all about a package: attempts, files
+  log PKG [-f]                    a build's log; -f follows it while it grows
+  builders [PATTERN]              builders and how they are
+  history [PATTERN] [-n N]        what happened
 
 Packages:
-  submit FILE...                    source RPMs to the farm
-  retry PKG...                      again from the start; or --failed, --verdict V
-  cancel PKG...                     stop the build, or take it out of the queue
-  prio PKG... [--last|--clear]      to the front of the queue
-  options PKG [WORDS...]            mock's options for a package: show or set them
-  accept PKG... / refuse PKG...     publish a result that waits for review, or do not
-  retract NVR... [--delete]         take a published result out of the repository
+  submit FILE...                  source RPMs to the farm
+  retry PKG...                    build again; or --failed, --verdict V
+  cancel PKG...                   stop the build, or take it out of the queue
+  prio PKG... [--last|--clear]    to the front of the queue
+  options PKG [WORDS...]          mock's options: show or set them
+  accept PKG... / refuse PKG...   publish what waits for review, or do not
+  retract NVR... [--delete]       take a result out of the repository
 
 Builders:
-  drain B...|--all [--exit]         give them nothing more
-  resume B...|--all                 give them work again
-  quarantine B... / release B...    keep work from builders that spoil it
-  approve NAME KEY [ARCH...]        write a new one into the list of builders
+  drain B...|--all [--exit]       give them nothing more
+  resume B...|--all               give them work again
+  quarantine B... / release B...  keep work from builders that spoil it
+  approve NAME KEY [ARCH...]      write a new one into the list of builders
 
 In scripts:
-  wait PKG...|--idle [--timeout T]  until they are built; the exit code says how it went
-  events [PATTERN] [--after SEQ]    what happens, a line each, until Ctrl-C
-  completion bash|zsh|fish          completion for your shell
+  wait PKG...|--idle              until they are built, and say how it went
+  events [PATTERN] [--after SEQ]  what happens, a line each, until Ctrl-C
+  completion bash|zsh|fish        completion for your shell
 
-  help COMMAND                      more about a command, with examples
+  help COMMAND                    more about a command, with examples
 
 Options, before or after the command:
-      --hub HOST[:PORT]             the hub [else $MOJI_HUB, the configuration, this machine]
-      --password-file FILE          file with the operators' secret [else the configuration,
-                                    else that of a hub on this machine, which root can read]
-      --json                        an object a line (status, show: one object)
-      --no-color                    no colours; so does $NO_COLOR
+      --hub HOST[:PORT]           the hub [else $MOJI_HUB, configuration,
+                                  this machine]
+      --password-file FILE        the operators' secret [else configuration,
+                                  a hub on this machine (needs root)]
+      --json                      an object a line (status, show: one object)
+      --no-color                  no colours; so does $NO_COLOR
   -h, --help    -V, --version
 
-PKG is a name, name-version-release, a file name or a glob ('python3-*'); quote globs.
+PKG is a name, name-version-release, a file name or a glob; quote globs.
 Configuration: ~/.config/moji.conf, then /etc/moji.conf, with lines
   hub = hub.example:6789
   password-file = ~/.config/moji.secret
 
 Exit codes:
   0  done
-  1  the answer is no: not found, refused, the followed or awaited build failed, time is up
+  1  the answer is no: not found, refused, a followed or awaited build failed,
+     the time is over
   2  the command line is wrong, or a file that it names
   3  the hub cannot be reached, or does not let you in
 
@@ -126,7 +128,10 @@ fn distance(a: &str, b: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
+    use crate::operator::cli::Args;
 
     #[test]
     fn a_mistyped_command_is_guessed_and_a_strange_one_is_not() {
@@ -150,8 +155,12 @@ mod tests {
             let found = MAIN.lines().any(|line| line.split_whitespace().any(|word| word == command));
             assert!(found, "{command} is not in the help");
         }
-        for line in MAIN.lines() {
-            assert!(line.chars().count() <= 90, "{line}");
+        let mut all = Args::command();
+        let each = all.get_subcommands_mut().map(|command| command.render_long_help().to_string());
+        for help in each.chain([MAIN.to_owned()]) {
+            for line in help.lines() {
+                assert!(line.chars().count() <= 80, "{line}");
+            }
         }
     }
 }

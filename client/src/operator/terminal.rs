@@ -68,7 +68,8 @@ impl Screen {
         let before = tcgetattr(&stdin).ok();
         if let Some(before) = &before {
             let mut raw = before.clone();
-            // Signals stay: Ctrl-C and Ctrl-Z are the kernel's.
+            // Ctrl-C stays a signal. Ctrl-Z would leave the shell with this screen: it does nothing.
+            raw.control_chars[SpecialCharacterIndices::VSUSP as usize] = 0;
             raw.local_flags.remove(LocalFlags::ICANON | LocalFlags::ECHO);
             raw.control_chars[SpecialCharacterIndices::VMIN as usize] = 0;
             raw.control_chars[SpecialCharacterIndices::VTIME as usize] = 0;

@@ -113,6 +113,7 @@ impl Session {
                     Ok(0) => return Err(None),
                     Ok(count) => self.rest.extend_from_slice(&piece[..count]),
                     Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return Err(None),
+                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                     Err(error) => panic!("moji is silent: {error}"),
                 }
             }
