@@ -184,9 +184,9 @@ impl Session {
 
     /// A row, within what moji granted.
     pub fn row(&mut self, row: ToOperator) {
+        // A ping here means that moji waits for rows that it has not granted.
         while self.granted == 0 {
             match self.next().expect("moji closed the connection") {
-                FromOperator::Ping => self.say(&ToOperator::Pong),
                 FromOperator::More { rows } => self.granted += u32::from(rows),
                 other => panic!("{other:?} while rows come"),
             }
