@@ -12,18 +12,14 @@ use super::{Style, duration, local_time, size};
 /// Where the text after a label begins, columns.
 const INDENT: usize = 13;
 
-/// Room for `key` and a fingerprint, which `moji approve` takes, before names are cut further.
-const DOES_COLUMNS_MIN: usize = 20;
+/// Room for `key`, a fingerprint (which `moji approve` takes) and `…`, columns: names are cut before it.
+const DOES_COLUMNS_MIN: usize = 21;
 
-/// `moji builders`: a line a builder.
+/// `moji builders`: a line a builder; nothing of none.
 #[must_use]
 pub fn builders(style: &Style, builders: &[BuilderRow]) -> String {
     let mut page = Page::new(style);
     if builders.is_empty() {
-        // A program that reads this wants no line for no builder.
-        if style.width.is_some() {
-            page.line(&[paint("no such builders", Paint::Dim)]);
-        }
         return page.finish();
     }
     let columns = [

@@ -12,15 +12,11 @@ use super::{Attempt, Style, Text, duration, local_time, size};
 /// Where the text after a label begins, columns.
 const INDENT: usize = 13;
 
-/// `moji list`: a line a package.
+/// `moji list`: a line a package; nothing of none.
 #[must_use]
 pub fn packages(style: &Style, packages: &[PackageRow]) -> String {
     let mut page = Page::new(style);
     if packages.is_empty() {
-        // A program that reads this wants no line for no package.
-        if style.width.is_some() {
-            page.line(&[paint("no such packages", Paint::Dim)]);
-        }
         return page.finish();
     }
     let columns = [

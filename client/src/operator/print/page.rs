@@ -143,8 +143,11 @@ impl<'a> Page<'a> {
             let wide = columns(text);
             // `…` stands for this span's end and all that follow.
             if rest > left && wide >= left {
-                let text =
-                    if wide > left { cut(text, left) } else { format!("{}…", beginning(text, left - 1)) };
+                let text = if wide > left {
+                    cut(text, left)
+                } else {
+                    format!("{}…", beginning(text, left - 1).trim_end())
+                };
                 return self.put(&text, span.paint);
             }
             self.put(text, span.paint);

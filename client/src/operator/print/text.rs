@@ -67,7 +67,7 @@ pub(super) fn cut(text: &str, width: usize) -> String {
     }
     match width {
         0 => String::new(),
-        _ => format!("{}…", beginning(text, width - 1)),
+        _ => format!("{}…", beginning(text, width - 1).trim_end()),
     }
 }
 

@@ -275,11 +275,11 @@ fn builders_stand_in_a_table() {
     check(
         &marked(&got),
         r"
-BUILDER           STATE            FOR     DISK  GOOD  BAD  DOES
-board7            busy         2 d 4 h  5.0 GiB   311    4  build zlib-1.3-1
-board3            quarantined  2 d 4 h  5.0 GiB             5 packages in a row…
-board12.…example  troubled     2 d 4 h   12 MiB             its disk is too ful…
-192.0.2.99        unlisted        30 s                      key abababababababa…
+BUILDER          STATE            FOR     DISK  GOOD  BAD  DOES
+board7           busy         2 d 4 h  5.0 GiB   311    4  build zlib-1.3-1
+board3           quarantined  2 d 4 h  5.0 GiB             5 packages in a row…
+board12…example  troubled     2 d 4 h   12 MiB             its disk is too full…
+192.0.2.99       unlisted        30 s                      key abababababababab…
 ",
     );
 }
@@ -402,4 +402,73 @@ fn marked(screen: &str) -> String {
         ("36", "<cyan>"),
     ];
     codes.iter().fold(screen.to_owned(), |text, (code, word)| text.replace(&format!("\x1b[{code}m"), word))
+}
+
+#[test]
+fn an_empty_farm_says_so_and_empty_lists_are_empty() {
+    let mut farm = farm();
+    (farm.floor_bytes, farm.rpms, farm.up_s, farm.target) = (0, 1, 45, line(""));
+    check(
+        &status(&terminal(), &farm, &[], &[]),
+        r"
+moji 0.1.0, up 45 s, 1 RPM                                   2026-11-22 20:31:05
+
+packages  none
+builders  none
+space     412 GiB free
+",
+    );
+    check(&packages(&terminal(), &[]), "");
+    check(&builders(&terminal(), &[]), "");
+}
+
+#[test]
+fn space_is_coloured_when_it_comes_near_the_floor() {
+    for (free_gib, want) in [
+        (20, "<dim>space</>     20 GiB free, nothing is leased below 10 GiB"),
+        (19, "<dim>space</>     <yellow>19 GiB free, nothing is leased below 10 GiB</>"),
+        (10, "<dim>space</>     <yellow>10 GiB free, nothing is leased below 10 GiB</>"),
+        (9, "<dim>space</>     <red>9.0 GiB free: nothing is leased below 10 GiB</>"),
+    ] {
+        let mut farm = farm();
+        farm.free_bytes = free_gib << 30;
+        let screen = marked(&status(&coloured(), &farm, &[], &[]));
+        assert!(screen.lines().any(|line| line == want), "{screen}");
+    }
+}
+
+#[test]
+fn a_clock_that_is_off_is_told_either_way() {
+    for (now, want) in [
+        (NOW + 7_200, Some("the hub's clock is 2 h 00 m behind this machine's")),
+        (NOW - 7_200, Some("the hub's clock is 2 h 00 m ahead of this machine's")),
+        (NOW + 120, None),
+    ] {
+        let screen = status(&Style { now_unix_s: now, ..terminal() }, &farm(), &[], &[]);
+        assert_eq!(screen.lines().find(|line| line.contains("clock")), want);
+    }
+}
+
+#[test]
+fn many_builders_in_need_do_not_push_builds_off_a_terminal() {
+    let away: Vec<BuilderRow> =
+        (0..20).map(|n| super::builder(&format!("board{n}"), BuilderState::Away)).collect();
+    let screen = status(&terminal(), &farm(), &[], &away);
+    assert!(screen.ends_with("board7     away   2 d 4 h\n… 12 more builders: moji builders\n"), "{screen}");
+    let screen = status(&piped(), &farm(), &[], &away);
+    assert!(screen.ends_with("board19    away   2 d 4 h\n"), "{screen}");
+}
+
+#[test]
+fn architectures_stand_in_the_table_where_they_differ() {
+    let mut other = super::builder("board9", BuilderState::Unfit);
+    other.arch = line("armv7hl");
+    check(
+        &builders(&terminal(), &[super::builder("board7", BuilderState::Idle), other]),
+        r"
+BUILDER  STATE      FOR  ARCH         DISK
+board7   idle   2 d 4 h  armv5tel  5.0 GiB
+board9   unfit  2 d 4 h  armv7hl   5.0 GiB
+",
+    );
 }
