@@ -87,7 +87,9 @@ pub struct Queue {
     /// Live files of each name-epoch-version-release, the one that counts first.
     nevras: BTreeMap<Nevra, Vec<FileName>>,
     order: Order,
-    options: Vec<OptionRule>,
+    /// `options.txt`, each rule with the length of what stands before the first sign of its pattern that is not
+    /// itself: most rules name one package, and need no match to be passed over.
+    options: Vec<(usize, OptionRule)>,
     standing: Standing,
     /// Source package of each binary package in the repository.
     owners: Owners,
@@ -190,7 +192,9 @@ impl Queue {
                 if !(rules.is_empty() && self.options.is_empty()) {
                     log(out, log::Level::Info, format!("options.txt: {} rules", rules.len()));
                 }
-                self.options = rules;
+                let literal =
+                    |rule: &OptionRule| rule.glob.find(['*', '?', '[', '\\']).unwrap_or(rule.glob.len());
+                self.options = rules.into_iter().map(|rule| (literal(&rule), rule)).collect();
             }
             Msg::Space { free_bytes, floor_bytes } => self.space = Some((free_bytes, floor_bytes)),
             Msg::BuilderUp { session, info } => self.on_builder_up(session, info, out),

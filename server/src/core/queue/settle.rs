@@ -217,11 +217,9 @@ impl Queue {
     pub(super) fn options_for(&self, srpm: &FileName) -> (Vec<Line>, Vec<&str>) {
         let name = srpm.as_str();
         let (mut words, mut left_out): (Vec<Line>, Vec<&str>) = Default::default();
-        for rule in &self.options {
-            // Most rules name one package: they are passed over without a match.
-            let literal = rule.glob.split(['*', '?', '[', '\\']).next().unwrap_or_default();
+        for (literal, rule) in &self.options {
             let hits = || glob::matches(&rule.glob, name) || glob::matches(&rule.glob, stem(name));
-            if !name.starts_with(literal) || !hits() {
+            if !name.starts_with(&rule.glob[..*literal]) || !hits() {
                 continue;
             }
             if words.len() + rule.words.len() > usize::from(OPTIONS_MAX) {
