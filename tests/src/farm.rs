@@ -11,6 +11,7 @@
 //!        builderN/ builderN.cfg builderN.log --state, mock cfg and log of builder N
 //!        outcomesN/ outcomes/                planned outcomes, for builder N and for all
 //!        gates/                              files that hold builds while absent
+//!        run/                                XDG_RUNTIME_DIR of all programs
 //!        mock/                               chroots: the basedir of every cfg
 //! ```
 
@@ -23,15 +24,18 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::daemon::{Daemon, run_to_end};
+use crate::daemon::{Daemon, Finished, run_to_end};
 use crate::mock::{Outcome, write_cfg};
 use crate::plan::{FarmPlan, Secret};
 use crate::processes::sweep;
 use crate::proxy::Proxy;
+use crate::pty::Pty;
 use crate::world::{cached_srpm, fake_mock, poll_until, program};
 
 /// How long the hub may take to print its ready line on a busy machine.
 const READY: Duration = Duration::from_secs(30);
+/// How long an operator's command may take on a busy machine, one that waits for builds as well.
+const MOJI: Duration = Duration::from_secs(90);
 
 /// Where the running hub can be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +81,7 @@ impl Farm {
         };
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs::set_permissions(farm.path(), mode).expect("a folder's mode can be set");
-        for name in ["source", "working", "finished", "repo", "state", "gates"] {
+        for name in ["source", "working", "finished", "repo", "state", "gates", "run"] {
             fs::create_dir(farm.path().join(name)).expect("a folder can be made");
         }
         farm.make_secret();
@@ -139,10 +143,45 @@ impl Farm {
         self.marked("moji-client")
     }
 
+    /// A command for the operator's program with nothing but its path, the farm's mark and an environment
+    /// that is the same everywhere.
+    pub fn moji_command(&self) -> Command {
+        let mut command = self.marked("moji");
+        command.env("TERM", "xterm-256color").env("TZ", "UTC").env("USER", "tester").env("LOGNAME", "tester");
+        for name in ["NO_COLOR", "MOJI_HUB", "COLUMNS", "LINES", "XDG_STATE_HOME", "XDG_CONFIG_HOME"] {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    /// The operator's program with these words, told where the hub (not the proxy) and the operators'
+    /// secret are.
+    ///
+    /// # Panics
+    /// When the hub has never run.
+    pub fn moji_with(&self, words: &[&str]) -> Command {
+        let mut command = self.moji_command();
+        command.arg("--hub").arg(self.ready().listen.to_string());
+        command.arg("--password-file").arg(self.state().join("operator.secret")).args(words);
+        command
+    }
+
+    /// Runs the operator's program with these words to its end, its output in pipes or files.
+    pub fn moji(&self, words: &[&str]) -> Finished {
+        run_to_end(self.moji_with(words), MOJI)
+    }
+
+    /// Starts the operator's program with these words on a terminal of 24 rows and 80 columns.
+    pub fn moji_pty(&self, words: &[&str]) -> Pty {
+        Pty::spawn(&self.moji_with(words))
+    }
+
     /// The mark is how a daemon and what it forks are found again when the farm ends.
     fn marked(&self, name: &str) -> Command {
         let mut command = Command::new(program(name));
         command.env("MOJI_FARM", self.path()).env("HOME", self.path()).current_dir(self.path());
+        // Where hubs say that they run: no test may find another one's.
+        command.env("XDG_RUNTIME_DIR", self.path().join("run"));
         for proxy in ["http_proxy", "https_proxy", "all_proxy"] {
             command.env_remove(proxy).env_remove(proxy.to_ascii_uppercase());
         }
@@ -215,8 +254,17 @@ impl Farm {
     /// # Panics
     /// When the hub has never run.
     pub fn start_builder(&mut self, number: usize) {
+        self.start_builder_as(number, &[]);
+    }
+
+    /// The same with more arguments.
+    ///
+    /// # Panics
+    /// When the hub has never run.
+    pub fn start_builder_as(&mut self, number: usize, more: &[&str]) {
         let daemon = {
-            let command = self.builder_command(number);
+            let mut command = self.builder_command(number);
+            command.args(more);
             let name = format!("builder{number}");
             Daemon::spawn(&name, command, &self.path().join(format!("{name}.log")))
         };

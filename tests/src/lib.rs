@@ -40,6 +40,7 @@
 //! | what the hub says over HTTP | [`Farm::http`] |
 //! | what dnf says | [`Farm::install`] |
 //! | what a stop left behind | [`Farm::processes`], [`Farm::mounts`] |
+//! | what an operator's command answers | [`Farm::moji`] piped, [`Farm::moji_pty`] on a terminal ([`Pty`]) |
 //! | a farm without any process, a thousand a minute | [`sim`] |
 //! | one run of a program that must end | [`Farm::hub_command`], [`Farm::client_command`] with [`run_to_end`] |
 //!
@@ -54,6 +55,7 @@ mod mock;
 mod plan;
 mod processes;
 mod proxy;
+mod pty;
 mod rpms;
 pub mod sim;
 mod watch;
@@ -67,6 +69,7 @@ pub use mock::{FakeMock, Outcome, Run};
 pub use plan::FarmPlan;
 pub use processes::Process;
 pub use proxy::{Direction, Proxy};
+pub use pty::{COLUMNS, Pty, ROWS};
 pub use rpms::{Damage, damaged, foreign, patched, rpms_from_spec, simple_spec, srpm_from_spec, truncated};
 pub use world::{cached_srpm, fake_mock, mini_folder, poll_until, program};
 
