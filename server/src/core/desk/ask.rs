@@ -8,6 +8,7 @@ use moji_proto::message::{FromOperator, NoCode, PackageState};
 use super::change;
 use super::events::Following;
 use super::logs::{Reading, Wish};
+use super::names;
 use super::rows::{Rows, Show};
 use super::session::{Answer, Session, Step};
 use super::{Cx, Parcel};
@@ -95,8 +96,16 @@ impl Session {
         use FromOperator as M;
         self.answer = match request {
             M::Status => Answer::Rows(Rows::status(view)),
-            M::List { pattern, state } => Answer::Rows(Rows::packages(view, &pattern, state)),
-            M::Builders { pattern } => Answer::Rows(Rows::builders(view, &pattern)),
+            M::List { pattern, state } => match names::no_package_of(&view, &pattern) {
+                None => Answer::Rows(Rows::packages(view, &pattern, state)),
+                Some(miss) => return self.miss(pattern.as_str(), miss),
+            },
+            M::Builders { pattern } => {
+                match names::no_builder_of(&view, cx.shared.unlisted_rows(cx.now), &pattern) {
+                    None => Answer::Rows(Rows::builders(view, &pattern)),
+                    Some(miss) => return self.miss(pattern.as_str(), miss),
+                }
+            }
             M::Names { prefix, of } => Answer::Rows(Rows::names(view, &prefix, of)),
             M::Show { package } => match Show::new(&view, package.as_str(), cx) {
                 Ok(show) => Answer::Show(Box::new(show)),

@@ -179,14 +179,33 @@ pub(super) fn builders<'v>(view: &'v View, text: &str) -> Result<Vec<&'v Builder
     };
     let found: Vec<_> = view.builders.iter().filter(|row| pattern.fits_builder(row)).collect();
     if found.is_empty() {
-        let names = near(text, view.builders.iter().map(|row| row.name.to_string()));
-        return Err(Miss { code: NoCode::NotFound, text: format!("there is no builder {text}"), names });
+        return Err(no_builder(view, text));
     }
     if !pattern.is_glob && found.len() > 1 {
         let names = found.iter().map(|row| format!("{} {}", row.name, row.key.fingerprint())).collect();
         return Err(ambiguous(names));
     }
     Ok(found)
+}
+
+/// Why a list of packages would be empty whatever state it is of: none is called so. An empty pattern means
+/// all and never misses.
+pub(super) fn no_package_of(view: &View, text: &Line) -> Option<Miss> {
+    let pattern = Pattern::new(text)?;
+    let known = view.packages.iter().any(|package| pattern.fits_package(&package.row));
+    (!known).then(|| no_package(view, text.as_str()))
+}
+
+/// The same for builders, those that were turned away among them.
+pub(super) fn no_builder_of(
+    view: &View,
+    mut unlisted: impl Iterator<Item = BuilderRow>,
+    text: &Line,
+) -> Option<Miss> {
+    let pattern = Pattern::new(text)?;
+    let known = view.builders.iter().any(|row| pattern.fits_builder(row))
+        || unlisted.any(|row| pattern.fits_builder(&row));
+    (!known).then(|| no_builder(view, text.as_str()))
 }
 
 fn ambiguous(mut names: Vec<String>) -> Miss {
@@ -205,6 +224,11 @@ fn no_package(view: &View, text: &str) -> Miss {
         text: format!("there is no package {text}"),
         names: near(stem(text), names),
     }
+}
+
+fn no_builder(view: &View, text: &str) -> Miss {
+    let names = near(text, view.builders.iter().map(|row| row.name.to_string()));
+    Miss { code: NoCode::NotFound, text: format!("there is no builder {text}"), names }
 }
 
 /// The names nearest to `text`: few letters off, or beginning with it.
