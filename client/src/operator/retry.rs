@@ -67,7 +67,8 @@ impl<'a> Redial<'a> {
     pub(super) fn lost(&mut self, lost: Lost) -> Result<(), Failure> {
         let why = lost.away()?;
         if !std::mem::replace(&mut self.is_away, true) {
-            eprintln!("moji: {}: trying again", print::safe(&why));
+            // Two lines: together they are wider than a terminal.
+            eprintln!("moji: {}\nmoji: trying again", print::safe(&why));
         }
         Ok(())
     }
