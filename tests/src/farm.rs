@@ -188,6 +188,17 @@ impl Farm {
         command
     }
 
+    /// A hub that was killed cannot take back what it told this machine.
+    fn forget_whereabouts(&self) {
+        let Some(ready) = &self.ready else { return };
+        let path = format!("/run/moji-server/{}.hub", ready.listen.port());
+        let own = self.state().display().to_string();
+        // Another hub may have the port by now.
+        if fs::read_to_string(&path).is_ok_and(|text| text.contains(&own)) {
+            let _ = fs::remove_file(path);
+        }
+    }
+
     fn make_secret(&self) {
         let secret = match &self.plan.secret {
             Secret::Nothing => return,
@@ -388,6 +399,7 @@ impl Drop for Farm {
         self.proxy = None;
         self.hub = None;
         self.builders.clear();
+        self.forget_whereabouts();
         sweep(self.path());
     }
 }
