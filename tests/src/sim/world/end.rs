@@ -96,7 +96,8 @@ impl World {
             let published =
                 folders.iter().any(|folder| self.disk.look(&format!("repo/{folder}/{rpm}")).is_some());
             let listed = indexed.iter().any(|path| path.ends_with(&format!("/{rpm}")));
-            (built && published && !listed).then(|| format!("{rpm} is published and not in the index"))
+            let missing = built && published && !listed && !self.opt.no_index;
+            missing.then(|| format!("{rpm} is published and not in the index"))
         })
     }
 
