@@ -425,7 +425,9 @@ fn a_publication_that_wakes_many_is_one_event() {
     let mut rig = Rig::new();
     rig.tell(Msg::Scanned);
     let names: Vec<String> = (0..40).map(|n| format!("p{n}")).collect();
+    rig.up(1);
     for name in &names {
+        rig.ready(1);
         rig.drop_in(&[name]);
         rig.build(name, 1, Verdict::Deps);
     }
@@ -455,6 +457,7 @@ fn the_view_says_why() {
     assert_eq!(rig.row("c").1, "number 3 in the queue");
     rig.up(1);
     rig.build("b", 1, Verdict::Infra);
+    rig.ready(1);
     rig.build("a", 1, Verdict::Deps);
     rig.lose("c", 1, Verdict::Lost);
     let view = rig.view();
