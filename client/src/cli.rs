@@ -12,7 +12,7 @@ use moji_proto::limits::LINE_BYTES_MAX;
 use moji_proto::message::Backend;
 use moji_proto::secret::{Psk, random_u64};
 use moji_proto::{FileName, Line, PublicKey};
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{SigSet, Signal};
 
 use crate::core::Config;
 use crate::exit::{self, Failure};
@@ -35,19 +35,20 @@ Files in the state folder (--state, default /var/lib/moji as root, $XDG_STATE_HO
 Signals:
   TERM, INT      stop now, within 15 s: kill the build, give its lease back; a finished build stays
                  in the state folder and is uploaded by the next client
-  USR1           as 'disable'
+  USR1, USR2     as 'disable', 'enable'
+  HUP            as 'leave'
   A client that is killed with KILL leaves its build running; the next client takes it over.
 
 Exit codes:
   0  done: drained, stopped, or (--once) a result delivered, whatever it was
-  1  --once: the job could not be finished here; 'stop': the client does not end
+  1  --once: the job could not be finished here; 'stop', 'leave': the client does not end
   2  the command line is wrong
   3  mock, its configuration, its user or the secret's file is wrong
   4  the state folder cannot be used, or another client uses it
   5  --once: the hub refused this builder
   6  --once: the secret is wrong, or the hub is not the one known
   7  --once: the hub cannot be reached
-  8  disable, stop, status: no client runs on this state folder
+  8  disable, enable, stop, leave, status: no client runs on this state folder
 Without --once, what a hub may mend (5 to 7) is logged and tried again, after a minute at most.";
 
 static SYNTAX: Syntax = Syntax {
@@ -56,7 +57,9 @@ static SYNTAX: Syntax = Syntax {
     about: "moji's builder: takes source RPMs from a hub, builds them with mock, sends back what came out",
     verbs: &[
         (DISABLE, "Finish the current build, upload it, then end; returns at once"),
+        (ENABLE, "Take jobs again after 'disable'"),
         (STOP, "Stop now and wait until it is done (at most 15 s on a PC)"),
+        (LEAVE, "End at once; the next client takes the build over (for upgrades)"),
         (STATUS, "Print one line: what the client does"),
     ],
     operands: &[
@@ -108,7 +111,9 @@ static SYNTAX: Syntax = Syntax {
     after: AFTER_HELP,
 };
 const DISABLE: &str = "disable";
+const ENABLE: &str = "enable";
 const STOP: &str = "stop";
+const LEAVE: &str = "leave";
 const STATUS: &str = "status";
 /// Free disk below which no job is taken unless told otherwise, MiB: a small chroot and a build in it.
 const MIN_FREE_DEFAULT_MIB: u32 = 2048;
@@ -259,7 +264,9 @@ fn control(verb: &str, state: Option<PathBuf>) -> Result<u8, Failure> {
     let state = StateFolder(folder(state)?);
     match verb {
         DISABLE => control::disable(&state)?,
+        ENABLE => control::enable(&state)?,
         STOP => control::stop(&state)?,
+        LEAVE => control::leave(&state)?,
         _ => control::status(&state)?,
     }
     Ok(exit::OK)
@@ -271,17 +278,21 @@ fn run(args: &Args, state: Option<PathBuf>, words: &[OsString]) -> Result<u8, Fa
     let state = StateFolder::create(&path)?;
     let words = &own_words(words);
     if args.supervise {
-        return daemon::supervise(words, &state);
+        return daemon::supervise(words, &state, args.syslog);
     }
-    // Checked before a daemon detaches, so that a person sees what is wrong.
-    let lock = state.lock(CLIENT)?;
     if args.daemon && !args.worker {
-        drop(state.lock(DAEMON)?);
-        prepare(args, &state)?;
-        drop(lock);
         return daemon::detach(words)
-            .map(|()| exit::OK)
             .map_err(|error| Failure::new(exit::STATE, format!("cannot detach: {error}")));
+    }
+    // Who finds the lock may send these; they wait until the loop reads them.
+    let mut mask = SigSet::empty();
+    mask.add(Signal::SIGUSR1);
+    mask.add(Signal::SIGUSR2);
+    let _ = mask.thread_block();
+    let _lock = state.lock(CLIENT)?;
+    // Until its parent begins, no other client does either.
+    if !args.worker {
+        drop(state.lock(DAEMON)?);
     }
     if !args.restarted {
         // A new start ends an old drain.
@@ -299,7 +310,11 @@ fn run(args: &Args, state: Option<PathBuf>, words: &[OsString]) -> Result<u8, Fa
         args.hub,
         state.0.display()
     );
-    shell::run(config, tools, state, dial)
+    shell::run(config, tools, state, dial, || {
+        if args.worker {
+            daemon::up(args.syslog);
+        }
+    })
 }
 
 /// The command line without what this program adds to it itself.

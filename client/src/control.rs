@@ -1,23 +1,48 @@
-//! `disable`, `stop` and `status`: what a person says to a client that runs.
+//! `disable`, `enable`, `stop`, `leave` and `status`: what a person says to a client that runs.
 //!
 //! Owns nothing but the words: a running client is found by the lock of its state folder, and told by
-//! signals.
+//! signals. Between a crash and the restart it is its `--daemon` parent that runs.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
 use crate::exit::{self, Failure};
+use crate::proc::Process;
 use crate::state::{CLIENT, DAEMON, StateFolder};
 
 /// How long `stop` waits: the 15 s that a stop may take, and some for a slow board.
 const STOP_MAX: Duration = Duration::from_secs(30);
+/// How long `enable` waits for the client to say that it takes work: it hears the signal at once.
+const ENABLE_MAX: Duration = Duration::from_secs(5);
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-fn not_running(state: &StateFolder) -> Failure {
-    let text = format!("no client runs on {}: start one, or name its folder with --state", state.0.display());
-    Failure::new(exit::NOT_RUNNING, text)
+/// What runs on the folder: the client, or the parent that restarts it soon.
+enum Running {
+    Client(Process),
+    Parent(Process),
+}
+
+fn running(state: &StateFolder) -> Result<Running, Failure> {
+    let client = state.running(CLIENT).map(Running::Client);
+    client.or_else(|| state.running(DAEMON).map(Running::Parent)).ok_or_else(|| {
+        let text =
+            format!("no client runs on {}: start one, or name its folder with --state", state.0.display());
+        Failure::new(exit::NOT_RUNNING, text)
+    })
+}
+
+/// Sends `signal` to the client; one that was not restarted yet reads from the folder what it means.
+fn tell(state: &StateFolder, signal: Signal) -> Result<(), Failure> {
+    match running(state)? {
+        Running::Client(client) if client.signal(signal) => Ok(()),
+        Running::Client(client) => Err(denied(client.pid)),
+        Running::Parent(parent) => {
+            state.keep_draining(signal == Signal::SIGUSR1).map_err(|_| denied(parent.pid))
+        }
+    }
 }
 
 /// Asks the client to finish what it has and end. Returns at once; says what is being finished.
@@ -25,15 +50,33 @@ fn not_running(state: &StateFolder) -> Failure {
 /// # Errors
 /// A [`Failure`] if none runs.
 pub fn disable(state: &StateFolder) -> Result<(), Failure> {
-    let client = state.running(CLIENT).ok_or_else(|| not_running(state))?;
-    if !client.signal(Signal::SIGUSR1) {
-        return Err(denied(client.pid));
-    }
-    match state.status() {
-        Some(line) if line.contains("pkg=") => println!("draining, finishes first: {line}"),
-        _ => println!("draining, nothing to finish"),
+    tell(state, Signal::SIGUSR1)?;
+    match work(state) {
+        Some(line) => println!("draining, finishes first: {line}"),
+        None => println!("draining, nothing to finish"),
     }
     Ok(())
+}
+
+/// Asks the client to take jobs again, and waits until it says so.
+///
+/// # Errors
+/// A [`Failure`] if none runs, or if the drain was over first.
+pub fn enable(state: &StateFolder) -> Result<(), Failure> {
+    tell(state, Signal::SIGUSR2)?;
+    let end = Instant::now() + ENABLE_MAX;
+    loop {
+        running(state)?;
+        let ends = |line: String| line.starts_with("draining") || line.starts_with("stopping");
+        if !state.status().is_some_and(ends) {
+            println!("takes work");
+            return Ok(());
+        }
+        if Instant::now() >= end {
+            return Err(Failure::new(exit::UNFINISHED, "the client is stopping: start it when it is gone"));
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
 }
 
 /// Stops the client now and waits until it is gone.
@@ -41,20 +84,39 @@ pub fn disable(state: &StateFolder) -> Result<(), Failure> {
 /// # Errors
 /// A [`Failure`] if none runs, or if it does not end.
 pub fn stop(state: &StateFolder) -> Result<(), Failure> {
-    let (client, daemon) = (state.running(CLIENT), state.running(DAEMON));
-    let target = client.or(daemon).ok_or_else(|| not_running(state))?;
-    if !target.signal(Signal::SIGTERM) && target.is_alive() {
+    end(state, Signal::SIGTERM)?;
+    println!("stopped");
+    Ok(())
+}
+
+/// Ends the client and waits until it is gone; its build goes on and waits for the next client.
+///
+/// # Errors
+/// A [`Failure`] if none runs, or if it does not end.
+pub fn leave(state: &StateFolder) -> Result<(), Failure> {
+    end(state, Signal::SIGHUP)?;
+    match work(state) {
+        Some(line) => println!("left; goes on without it: {line}"),
+        None => println!("left"),
+    }
+    Ok(())
+}
+
+fn end(state: &StateFolder, signal: Signal) -> Result<(), Failure> {
+    // The parent hands it on, and knows then that its client shall not be started again.
+    let (Running::Client(target) | Running::Parent(target)) = running(state)?;
+    let target = state.running(DAEMON).unwrap_or(target);
+    if !target.signal(signal) && target.is_alive() {
         return Err(denied(target.pid));
     }
     let end = Instant::now() + STOP_MAX;
-    while state.running(CLIENT).is_some() || state.running(DAEMON).is_some() {
+    while running(state).is_ok() {
         if Instant::now() >= end {
             let text = format!("process {} does not end: look at its log, or kill -9 it", target.pid);
             return Err(Failure::new(exit::UNFINISHED, text));
         }
         std::thread::sleep(LOOK_EVERY);
     }
-    println!("stopped");
     Ok(())
 }
 
@@ -63,17 +125,29 @@ pub fn stop(state: &StateFolder) -> Result<(), Failure> {
 /// # Errors
 /// A [`Failure`] if none runs.
 pub fn status(state: &StateFolder) -> Result<(), Failure> {
-    let Some(client) = state.running(CLIENT) else {
-        return match state.running(DAEMON) {
-            Some(daemon) => {
-                println!("pid {}: restarts the client soon", daemon.pid);
-                Ok(())
-            }
-            None => Err(not_running(state)),
-        };
-    };
-    println!("pid {}: {}", client.pid, state.status().unwrap_or_else(|| "starting".to_owned()));
+    match running(state)? {
+        Running::Client(client) => {
+            let line = work(state).or_else(|| state.status());
+            println!("pid {}: {}", client.pid, line.unwrap_or_else(|| "starting".to_owned()));
+        }
+        Running::Parent(parent) => println!("pid {}: restarts the client soon", parent.pid),
+    }
     Ok(())
+}
+
+/// What the client works on and for how many minutes; none without a job.
+fn work(state: &StateFolder) -> Option<String> {
+    let line = state.status().filter(|line| line.contains("pkg=") || line.starts_with("draining: "))?;
+    let begun = |job: fs::DirEntry| fs::metadata(job.path().join("launch")).ok()?.modified().ok();
+    let jobs = fs::read_dir(state.0.join("jobs")).into_iter().flatten().flatten();
+    let Some(minutes) =
+        jobs.filter_map(begun).max().and_then(|begun| Some(begun.elapsed().ok()?.as_secs() / 60))
+    else {
+        return Some(line);
+    };
+    // The hub stands last.
+    let (job, hub) = line.rsplit_once(", ")?;
+    Some(format!("{job}, {minutes} min, {hub}"))
 }
 
 fn denied(pid: i32) -> Failure {

@@ -2,12 +2,21 @@
 //!
 //! Owns the restarts and nothing else. A client that exits, with whatever code, meant to: only one
 //! that was killed is started again.
+//!
+//! ```text
+//!  moji-client --daemon ──starts──▶ --supervise (the parent) ──starts──▶ --worker (the client)
+//!          ▲                              │ exits with the client's code       │
+//!          └──── one pipe, their stdout ──┴────────── a 0 byte: it is up ◀─────┘
+//! ```
+//!
+//! What the client says on stderr before it is up reaches whoever started the daemon.
 
 use std::ffi::OsString;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
@@ -28,27 +37,66 @@ const PANIC_CODE: i32 = 101;
 /// A client that ran this long was well: the next pause is short again.
 const WELL_AFTER: Duration = Duration::from_secs(60);
 
-/// Starts the parent in the background with this command line. It stays in this folder, to which
-/// relative paths of the command line refer.
+/// What clients and their parents are told by.
+pub const SIGNALS: [Signal; 6] =
+    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGCHLD];
+/// What a client says when it is up, and its parent when it crashed before.
+const UP: u8 = 0;
+const CRASHED: u8 = 1;
+
+/// Starts the parent in the background with this command line and waits until its client is up or has
+/// failed; returns the exit code. The parent stays in this folder, to which relative paths of the command
+/// line refer.
 ///
 /// # Errors
 /// Whatever keeps it from starting.
-pub fn detach(args: &[OsString]) -> io::Result<()> {
-    Command::new("/proc/self/exe")
+pub fn detach(args: &[OsString]) -> io::Result<u8> {
+    let mut parent = Command::new("/proc/self/exe")
         .arg0("moji-client")
-        .args(args)
         .arg("--supervise")
+        .args(args)
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn()
-        .map(drop)
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut said = [CRASHED];
+    if let Some(mut pipe) = parent.stdout.take()
+        && pipe.read(&mut said).is_ok()
+        && said == [UP]
+    {
+        return Ok(exit::OK);
+    }
+    Ok(code_of(parent.wait()?))
+}
+
+/// The client is up: tells whoever waits in [`detach`]. With syslog nothing more goes to its stderr.
+pub fn up(syslog: bool) {
+    let _ = tell(UP);
+    if syslog {
+        forget_stderr();
+    }
+}
+
+/// Fails when nobody waits any more.
+fn tell(what: u8) -> io::Result<()> {
+    io::stdout().write_all(&[what]).and_then(|()| io::stdout().flush())
+}
+
+/// A terminal or a pipe to ssh is not held open.
+fn forget_stderr() {
+    if let Ok(null) = File::options().write(true).open("/dev/null") {
+        let _ = nix::unistd::dup2_stderr(null);
+    }
+}
+
+fn code_of(status: ExitStatus) -> u8 {
+    status.code().and_then(|code| code.try_into().ok()).unwrap_or(exit::UNFINISHED)
 }
 
 /// The parent: runs clients with this command line until one exits. Returns its exit code.
 ///
 /// # Errors
 /// A [`Failure`] if it cannot be set up.
-pub fn supervise(args: &[OsString], state: &StateFolder) -> Result<u8, Failure> {
+pub fn supervise(args: &[OsString], state: &StateFolder, syslog: bool) -> Result<u8, Failure> {
     let _lock = state.lock(DAEMON)?;
     let _ = nix::unistd::setsid();
     shim::set_oom_score(shim::OOM_SCORE_PROTECTED);
@@ -58,9 +106,20 @@ pub fn supervise(args: &[OsString], state: &StateFolder) -> Result<u8, Failure> 
     loop {
         let began = Instant::now();
         let client = start(args, restarted).map_err(internal)?;
-        let status = parent.wait(client).map_err(internal)?;
+        if syslog {
+            forget_stderr();
+        }
+        let (status, told) = parent.wait(client).map_err(internal)?;
         if status.signal().is_none() && status.code() != Some(PANIC_CODE) {
-            return Ok(status.code().and_then(|code| code.try_into().ok()).unwrap_or(exit::UNFINISHED));
+            return Ok(code_of(status));
+        }
+        if told {
+            // It was not up yet, and had nothing to put in order.
+            return Ok(exit::OK);
+        }
+        if tell(CRASHED).is_ok() {
+            log::error!("the client crashed ({status})");
+            return Ok(exit::UNFINISHED);
         }
         if began.elapsed() >= WELL_AFTER {
             pause = PAUSE_MIN;
@@ -76,10 +135,14 @@ pub fn supervise(args: &[OsString], state: &StateFolder) -> Result<u8, Failure> 
 fn start(args: &[OsString], restarted: bool) -> io::Result<Child> {
     Command::new("/proc/self/exe")
         .arg0("moji-client")
-        .args(args)
         .arg("--worker")
         .args(restarted.then_some("--restarted"))
+        .args(args)
         .spawn()
+}
+
+fn means_end(signal: Signal) -> bool {
+    matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGHUP)
 }
 
 /// The parent's signals.
@@ -92,7 +155,7 @@ struct Parent {
 impl Parent {
     fn new() -> io::Result<Parent> {
         let mut set = SigSet::empty();
-        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1, Signal::SIGCHLD] {
+        for signal in SIGNALS {
             set.add(signal);
         }
         set.thread_block()?;
@@ -115,13 +178,15 @@ impl Parent {
         Ok(came)
     }
 
-    /// Waits for the client to end and hands signals on to it.
-    fn wait(&mut self, mut client: Child) -> io::Result<std::process::ExitStatus> {
+    /// Waits for the client to end and hands signals on to it; tells whether one of them meant the end.
+    fn wait(&mut self, mut client: Child) -> io::Result<(ExitStatus, bool)> {
+        let mut told = false;
         loop {
             if let Some(status) = client.try_wait()? {
-                return Ok(status);
+                return Ok((status, told));
             }
             for signal in self.next(None)? {
+                told |= means_end(signal);
                 if signal != Signal::SIGCHLD {
                     let _ = kill(Pid::from_raw(client.id() as i32), signal);
                 }
@@ -137,7 +202,7 @@ impl Parent {
             if left.is_zero() {
                 return Ok(false);
             }
-            if self.next(Some(left))?.iter().any(|signal| *signal != Signal::SIGCHLD) {
+            if self.next(Some(left))?.into_iter().any(means_end) {
                 return Ok(true);
             }
         }

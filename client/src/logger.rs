@@ -25,7 +25,7 @@ impl Log for Stderr {
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
             let level = record.level().as_str().to_ascii_lowercase();
-            let line = format!("{} {level} {}\n", iso_8601(now_s()), record.args());
+            let line = format!("{} {level} {}\n", now(), record.args());
             // One write, so that lines of several processes do not mix; without a stderr there is
             // nobody to tell.
             let _ = std::io::stderr().write_all(line.as_bytes());
@@ -81,6 +81,12 @@ pub fn start(syslog: bool, level: LevelFilter) -> Result<(), Failure> {
     let _ = log::set_boxed_logger(logger);
     log::set_max_level(level);
     Ok(())
+}
+
+/// This moment, as log lines show it.
+#[must_use]
+pub fn now() -> String {
+    iso_8601(now_s())
 }
 
 /// Seconds since 1970.

@@ -7,7 +7,7 @@
 //! | `identity.key` | this builder's secret key (0600) |
 //! | `known_hub` | public key of the hub, trusted on first use |
 //! | `psk` | the stretched passphrase (0600), so that a slow board stretches it once |
-//! | `pid`, `daemon` | the running client and the parent that restarts it, each locked while it runs |
+//! | `pid`, `daemon` | the running client and the parent that restarts it, locked while it runs, empty once it ended |
 //! | `status` | one line for `moji-client status` |
 //! | `drain` | this client finishes what it has and ends |
 //! | `released` | leases given back that the hub has not confirmed |
@@ -44,7 +44,14 @@ pub struct StateFolder(pub PathBuf);
 /// The lock of a running client; the folder is free again when it is dropped.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lock {
+    /// A name that is left tells of a process that was killed.
+    fn drop(&mut self) {
+        let _ = self.file.set_len(0);
+    }
 }
 
 impl StateFolder {
@@ -116,7 +123,7 @@ impl StateFolder {
             .and_then(|()| file.rewind())
             .and_then(|()| file.write_all(text.as_bytes()))
             .map_err(|error| self.unusable(&error))?;
-        Ok(Lock { _file: file })
+        Ok(Lock { file })
     }
 
     /// The [`CLIENT`] or [`DAEMON`] that runs on this folder, if one does.

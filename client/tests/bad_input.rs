@@ -58,6 +58,32 @@ fn an_unknown_mock_configuration_and_a_second_client_are_refused() {
 }
 
 #[test]
+fn a_daemon_returns_when_its_client_is_up_or_with_what_keeps_it_from_that() {
+    let bench = Bench::new("exit 0");
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    fs::rename(bench.path("mock"), bench.path("hidden")).unwrap();
+    check(&bench, &address, &["--daemon"], 3, "is not installed: install it");
+    assert_eq!(bench.verb("status").status.code(), Some(8));
+    fs::rename(bench.path("hidden"), bench.path("mock")).unwrap();
+    // A hub that is away is nothing that keeps it. Its stderr stays: a file, so that nobody waits for its end.
+    let start = || {
+        let log = fs::File::create(bench.path("log")).unwrap();
+        bench.command(&address, &["--daemon"]).stderr(log).status().unwrap().code()
+    };
+    assert_eq!(start(), Some(0));
+    let status = || String::from_utf8(bench.verb("status").stdout).unwrap();
+    common::until("the hub is missed", || status().contains(", hub unreachable since 20"));
+    assert_eq!(start(), Some(4));
+    assert!(bench.read("log").contains("another client uses"), "{}", bench.read("log"));
+    assert_eq!(bench.verb("enable").stdout, b"takes work\n");
+    let left = bench.verb("leave");
+    assert_eq!((left.status.code(), &*left.stdout), (Some(0), &b"left\n"[..]));
+    for verb in ["status", "stop", "disable", "enable", "leave"] {
+        assert_eq!(bench.verb(verb).status.code(), Some(8), "{verb}");
+    }
+}
+
+#[test]
 fn a_wrong_secret_ends_once_with_its_own_code() {
     let bench = Bench::new("exit 0");
     let mut hub = Hub::new();

@@ -15,6 +15,9 @@ const BACKOFF_MAX_MS: u64 = 60_000;
 /// Time for names to resolve and all addresses to be tried, before the handshake, milliseconds.
 const REACH_MAX_MS: u64 = 40_000;
 
+/// How status ends when no attempt reaches the hub; the shell adds since when.
+pub const UNREACHABLE: &str = "hub unreachable";
+
 /// Where the connection is.
 #[derive(Clone, Debug)]
 pub(super) enum State {
@@ -64,6 +67,8 @@ pub(super) struct Link {
     pub(super) state: State,
     rng: u64,
     failures: u32,
+    /// The hub does not want us, or is not the one we know: the log says why.
+    refused: bool,
     /// A successful registration ever happened.
     pub(super) reached: bool,
     /// No further attempts: the builder ends.
@@ -78,18 +83,23 @@ impl Link {
             state: State::Down { retry_at: None },
             rng: seed,
             failures: 0,
+            refused: false,
             reached: false,
             quiet: false,
             hub_clock: None,
         }
     }
 
-    /// One word for status.
+    /// A few words for status.
     pub(super) fn as_str(&self) -> &'static str {
-        match self.state {
-            State::Down { .. } => "hub away",
-            State::Connecting { .. } | State::Greeting { .. } | State::Registering(_) => "connecting",
-            State::Up(_) => "connected",
+        if self.is_up() {
+            "connected"
+        } else if self.refused {
+            "the hub refuses this builder (its log says why)"
+        } else if self.failures > 0 {
+            UNREACHABLE
+        } else {
+            "connecting"
         }
     }
 
@@ -121,6 +131,11 @@ impl Link {
         out.push(Effect::Connect);
     }
 
+    /// Whether [`Link::quiet`] was said.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Makes no further attempts to connect: what is not connected stays so.
     pub(super) fn quiet(&mut self) {
         self.quiet = true;
@@ -129,7 +144,7 @@ impl Link {
     /// The connection is no more: the next attempt is due after a pause, which is returned.
     pub(super) fn fail(&mut self, now: Time) -> u64 {
         let ceiling = (BACKOFF_MIN_MS << self.failures.min(6)).min(BACKOFF_MAX_MS);
-        self.failures += 1;
+        (self.failures, self.refused) = (self.failures + 1, false);
         // Half of the pause is jitter, so that a farm does not come back in step.
         let pause = ceiling / 2 + self.random() % (ceiling / 2 + 1);
         self.pause(now, pause.max(BACKOFF_MIN_MS))
@@ -137,6 +152,7 @@ impl Link {
 
     /// The hub does not want us: the next attempt is due after a minute.
     pub(super) fn pause_long(&mut self, now: Time) -> u64 {
+        self.refused = true;
         self.pause(now, BACKOFF_MAX_MS)
     }
 
@@ -150,7 +166,7 @@ impl Link {
     pub(super) fn rise(&mut self) {
         if let State::Registering(session) = &mut self.state {
             self.state = State::Up(std::mem::take(session));
-            self.failures = 0;
+            (self.failures, self.refused) = (0, false);
             self.reached = true;
         }
     }

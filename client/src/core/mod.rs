@@ -38,6 +38,7 @@ use crate::exit;
 use crate::jobmap::JobMap;
 pub use job::{Found, FoundStage};
 use job::{Job, Stage};
+pub use link::UNREACHABLE;
 use link::{Link, State};
 pub use release::Released;
 pub use types::{Config, Effect, Event, JobRecord, Level, Measured, ResultFile, Summary};
@@ -124,6 +125,7 @@ impl Builder {
                 self.jobs.remove(lease);
             }
             Event::Drain => self.drain(out),
+            Event::Enable => self.enable(now, out),
             Event::Stop => self.stop(out),
         }
         self.settle(now, out);
@@ -151,6 +153,14 @@ impl Builder {
             Mode::Stopping | Mode::Leaving { .. } | Mode::Over => "stopping, ",
         };
         let work = match self.jobs.iter().next() {
+            Some((_, job)) if self.mode == Mode::Draining => {
+                return format!(
+                    "draining: {}, {}, {}",
+                    job.record.srpm,
+                    job.stage.as_str(),
+                    self.link.as_str()
+                );
+            }
             Some((lease, job)) => {
                 format!("pkg={} lease={lease} {}", job.record.srpm, job.stage.as_str())
             }
@@ -198,6 +208,27 @@ impl Builder {
         if self.link.is_up() {
             self.link.send(FromBuilder::Draining, out);
             self.say_ping(out);
+        }
+    }
+
+    /// Ends a drain, also one that says its last words. The protocol has no word for that: the hub hears of
+    /// it by a new session.
+    fn enable(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let drains = match self.mode {
+            Mode::Draining => true,
+            Mode::Leaving { .. } => !self.config.once && !self.link.is_quiet(),
+            _ => false,
+        };
+        if !drains {
+            return;
+        }
+        self.mode = Mode::Serving;
+        out.push(Effect::StoreDrain(false));
+        out.push(Effect::Log(Level::Info, "takes work again".to_owned()));
+        if self.link.is_up() {
+            self.lose_session();
+            out.push(Effect::Disconnect);
+            self.link.connect(now, out);
         }
     }
 

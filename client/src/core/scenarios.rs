@@ -423,6 +423,48 @@ fn a_drained_builder_finishes_and_exits_with_0() {
 }
 
 #[test]
+fn a_drain_is_undone_by_a_new_session_in_which_the_build_goes_on() {
+    let mut script = Script::in_stage("building");
+    script.on(Event::Enable);
+    assert_eq!(script.did(), [], "there is nothing to undo");
+    script.on(Event::Drain).did();
+    assert_eq!(script.builder.status(), "draining: a-1-1.src.rpm, building: chroot, connected");
+    script.on(Event::Enable);
+    assert_eq!(script.did(), [Effect::StoreDrain(false), Effect::Disconnect, Effect::Connect]);
+    script.connect();
+    script.did();
+    script.hear(adopted([0; 4]));
+    assert!(!script.said().contains(&FromBuilder::Draining));
+    assert!(script.builder.status().starts_with("pkg=a-1-1.src.rpm "));
+}
+
+#[test]
+fn a_drain_that_says_its_last_words_is_undone_and_a_stop_is_not() {
+    let mut script = Script::ready();
+    script.on(Event::Drain).did();
+    assert!(script.builder.status().starts_with("stopping"));
+    script.on(Event::Enable);
+    assert_eq!(script.did(), [Effect::StoreDrain(false), Effect::Disconnect, Effect::Connect]);
+    let mut script = Script::in_stage("building");
+    script.on(Event::Stop).did();
+    script.on(Event::Enable);
+    assert_eq!(script.did(), []);
+}
+
+#[test]
+fn status_tells_a_hub_that_is_away_from_one_that_refuses() {
+    let mut script = Script::new(config());
+    script.on(Event::Begin { jobs: vec![], released: vec![], draining: false });
+    assert_eq!(script.builder.status(), "idle, connecting");
+    script.on(Event::Disconnected("no route".into()));
+    assert_eq!(script.builder.status(), "idle, hub unreachable");
+    script.on(Event::Timer).pass(1_000);
+    assert_eq!(script.builder.status(), "idle, hub unreachable");
+    script.on(Event::Refused { why: "wrong secret".into(), code: 6 });
+    assert!(script.builder.status().contains("refuses"));
+}
+
+#[test]
 fn a_job_that_crosses_a_drain_is_given_back() {
     let mut script = Script::ready();
     script.on(Event::Drain);

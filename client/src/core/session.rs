@@ -103,7 +103,7 @@ impl Builder {
         self.disconnected(now, why, out);
     }
 
-    fn lose_session(&mut self) {
+    pub(super) fn lose_session(&mut self) {
         for released in &mut self.released {
             released.pinged = None;
         }

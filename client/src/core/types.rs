@@ -175,6 +175,8 @@ pub enum Event {
     },
     /// Finish what there is and end.
     Drain,
+    /// Take jobs again after [`Event::Drain`].
+    Enable,
     /// Stop now.
     Stop,
 }

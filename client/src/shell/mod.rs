@@ -24,11 +24,14 @@ use moji_proto::{Bytes, FileName, LeaseId, Time};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use crate::core::{Builder, Config, Effect, Event, FoundStage, JobRecord, Level, Measured, Released};
+use crate::core::{
+    Builder, Config, Effect, Event, FoundStage, JobRecord, Level, Measured, Released, UNREACHABLE,
+};
 use crate::effects::{Children, Clock, Link, PieceOf, Store, World, perform};
 use crate::exit::{self, Failure};
 use crate::files;
 use crate::launch::Tools;
+use crate::logger;
 use crate::proc;
 use crate::shim::open_regular;
 use crate::state::StateFolder;
@@ -41,11 +44,18 @@ const SIGNALS: Token = Token(2);
 /// Events taken from the kernel at a time: there are three sources.
 const EVENTS_MAX: usize = 8;
 
-/// Runs a builder until the core says that it ends; returns the exit code.
+/// Runs a builder until the core says that it ends, or it is told to leave; returns the exit code. Calls `up` once
+/// nothing can keep it from running any more.
 ///
 /// # Errors
 /// A [`Failure`] if the loop cannot be set up or the state folder cannot be read.
-pub fn run(config: Config, tools: Tools, state: StateFolder, dial: Dial) -> Result<u8, Failure> {
+pub fn run(
+    config: Config,
+    tools: Tools,
+    state: StateFolder,
+    dial: Dial,
+    up: impl FnOnce(),
+) -> Result<u8, Failure> {
     let internal = |error: io::Error| Failure::new(exit::STATE, format!("cannot run: {error}: report this"));
     let mut poll = Poll::new().map_err(internal)?;
     let signals = signals().map_err(|error| internal(error.into()))?;
@@ -68,16 +78,23 @@ pub fn run(config: Config, tools: Tools, state: StateFolder, dial: Dial) -> Resu
         socket: Socket::new(dial, registry),
         children,
         pieces: VecDeque::new(),
+        leaves: false,
         events: VecDeque::from([Event::Begin { jobs, released, draining }]),
     };
     let mut builder = Builder::new(config);
     let mut ready = Events::with_capacity(EVENTS_MAX);
-    let mut status = String::new();
+    let (mut status, mut away) = (String::new(), None);
+    up();
     loop {
         if let Some(code) = real.settle(&mut builder) {
             return Ok(code);
         }
-        let line = builder.status();
+        let mut line = builder.status();
+        if line.ends_with(UNREACHABLE) {
+            line = line + " since " + away.get_or_insert_with(logger::now);
+        } else {
+            away = None;
+        }
         if line != status {
             real.state.say_status(&line);
             status = line;
@@ -87,6 +104,9 @@ pub fn run(config: Config, tools: Tools, state: StateFolder, dial: Dial) -> Resu
             _ => {}
         }
         real.take(&ready, &signals);
+        if real.leaves {
+            return Ok(exit::OK);
+        }
         if builder.deadline().is_some_and(|due| real.now() >= due) {
             real.events.push_back(Event::Timer);
         }
@@ -96,7 +116,7 @@ pub fn run(config: Config, tools: Tools, state: StateFolder, dial: Dial) -> Resu
 /// Blocks the signals that the loop handles and makes them readable.
 fn signals() -> nix::Result<SignalFd> {
     let mut set = SigSet::empty();
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1, Signal::SIGCHLD] {
+    for signal in crate::daemon::SIGNALS {
         set.add(signal);
     }
     set.thread_block()?;
@@ -113,6 +133,8 @@ struct Real {
     children: ChildrenSet,
     /// Pieces of files that wait for room in the socket.
     pieces: VecDeque<PieceOf>,
+    /// Told to end at once and to leave everything to the next client.
+    leaves: bool,
     events: VecDeque<Event>,
 }
 
@@ -219,6 +241,8 @@ impl Real {
             match Signal::try_from(info.ssi_signo as i32) {
                 Ok(Signal::SIGTERM | Signal::SIGINT) => self.events.push_back(Event::Stop),
                 Ok(Signal::SIGUSR1) => self.events.push_back(Event::Drain),
+                Ok(Signal::SIGUSR2) => self.events.push_back(Event::Enable),
+                Ok(Signal::SIGHUP) => self.leaves = true,
                 _ => self.children.reap(),
             }
         }
