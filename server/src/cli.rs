@@ -13,6 +13,8 @@ use moji_proto::limits::{HTTP_PORT, PORT};
 pub mod exit {
     /// Stopped as asked.
     pub const OK: u8 = 0;
+    /// `stop`: the hub does not end; the parent of a daemon: it crashed before it was up.
+    pub const UNFINISHED: u8 = 1;
     /// The command line makes no sense (clap's own code).
     pub const USAGE: u8 = 2;
     /// A folder is missing, unwritable or on another file system than its siblings.
@@ -25,6 +27,8 @@ pub mod exit {
     pub const SECRET: u8 = 6;
     /// A program or file system service that the hub needs is missing (createrepo_c, inotify).
     pub const MISSING: u8 = 7;
+    /// `status`, `stop`: no hub runs on this folder.
+    pub const NOT_RUNNING: u8 = 8;
 }
 
 const ABOUT: &str = "moji's hub: hands the source RPMs of a folder to builders and publishes what they build";
@@ -42,7 +46,8 @@ Signals:
 
 Exit codes:
   0 stopped   2 usage   3 folders   4 another hub runs here   5 cannot listen
-  6 key, secret or list of builders   7 a program is missing
+  6 key, secret or list of builders   7 a program is missing   8 status, stop: no hub runs
+  1 stop: the hub does not end
 
 Example:
   moji-server token --state /srv/moji/finished/.moji
@@ -53,7 +58,7 @@ Example:
 #[command(name = "moji-server", version, about = ABOUT, after_help = AFTER,
           args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Cli {
-    /// `token`, or nothing: run the hub.
+    /// `token`, `status`, `stop`, or nothing: run the hub.
     #[command(subcommand)]
     pub command: Option<Command>,
     /// How to run the hub.
@@ -75,6 +80,16 @@ pub enum Command {
         /// The hub's FINISHED folder, where the state folder is by default.
         #[arg(value_name = "FINISHED", conflicts_with = "state")]
         finished: Option<PathBuf>,
+    },
+    /// Print one line: the hub that runs on WORKING.
+    Status {
+        /// The hub's WORKING folder, where its lock is.
+        working: PathBuf,
+    },
+    /// Stop the hub on WORKING and wait until it is gone; leases survive, builders go on building.
+    Stop {
+        /// The hub's WORKING folder, where its lock is.
+        working: PathBuf,
     },
 }
 
@@ -140,9 +155,16 @@ pub struct Run {
     /// Largest result.
     #[arg(long, value_name = "SIZE", default_value = "32G", value_parser = size)]
     pub max_result_size: u64,
-    /// Go to the background, keep a parent that restarts the hub if it crashes, log to syslog.
+    /// Go to the background, keep a parent that restarts the hub if it crashes, log to syslog; returns
+    /// when the hub is up.
     #[arg(long)]
     pub daemon: bool,
+    /// The parent of a daemon.
+    #[arg(long, hide = true)]
+    pub supervise: bool,
+    /// The hub of such a parent.
+    #[arg(long, hide = true)]
+    pub worker: bool,
     /// Log to syslog instead of stderr.
     #[arg(long)]
     pub syslog: bool,

@@ -4,22 +4,17 @@
 //! system) and the lock that keeps a second hub out. Never moves a package.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::OFlag;
-
+use crate::control::{self, DAEMON_LOCK_NAME};
+pub use crate::control::{LOCK_NAME, Lock};
 use crate::disk::Folders;
 
-/// Name of the lock in `working/`; it is never removed, because a removed lock locks nothing.
-pub const LOCK_NAME: &str = ".lock";
 /// Mode of a state folder that the hub makes: it holds keys and secrets.
 const STATE_MODE: u32 = 0o700;
-/// Longest pid in a lock file, bytes: any number of 64 bits.
-const PID_BYTES_MAX: u64 = 20;
-
 /// A folder cannot be used.
 #[derive(Debug)]
 pub enum FolderError {
@@ -96,12 +91,6 @@ impl std::error::Error for FolderError {
             _ => None,
         }
     }
-}
-
-/// The hold on the folders; gone when it is dropped or the process ends, however it ends.
-#[derive(Debug)]
-pub struct Lock {
-    _file: File,
 }
 
 /// Checks the folders, makes the state folder if it is missing, and takes the lock.
@@ -199,33 +188,28 @@ fn make_state(path: &Path) -> Result<(), FolderError> {
 }
 
 fn take_lock(working: &Path) -> Result<Lock, FolderError> {
-    let path = working.join(LOCK_NAME);
     let failed = |error: io::Error| match error.kind() {
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
             FolderError::Unwritable("working", working.to_owned(), error)
         }
-        _ => FolderError::Lock(path.clone(), error),
+        _ => FolderError::Lock(working.join(LOCK_NAME), error),
     };
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o644);
-    let mut file = options.custom_flags(OFlag::O_NOFOLLOW.bits()).open(&path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut text = String::new();
-            let read = file.take(PID_BYTES_MAX).read_to_string(&mut text);
-            let pid = read.ok().and_then(|_| text.trim().parse().ok());
-            return Err(FolderError::Locked(working.to_owned(), pid));
-        }
-        Err(TryLockError::Error(error)) => return Err(failed(error)),
-    }
-    let write = |file: &mut File| {
-        file.set_len(0)?;
-        file.rewind()?;
-        writeln!(file, "{}", std::process::id())
-    };
-    write(&mut file).map_err(failed)?;
-    Ok(Lock { _file: file })
+    control::take(working, LOCK_NAME).map_err(failed)?.ok_or_else(|| {
+        FolderError::Locked(working.to_owned(), control::holder(working, LOCK_NAME).ok().flatten())
+    })
+}
+
+/// Takes the lock of the parent that `--daemon` keeps.
+///
+/// # Errors
+/// [`FolderError::Locked`] if there is one already.
+pub fn lock_daemon(folders: &Folders) -> Result<Lock, FolderError> {
+    let working = &folders.working;
+    let taken = control::take(working, DAEMON_LOCK_NAME)
+        .map_err(|error| FolderError::Lock(working.join(DAEMON_LOCK_NAME), error))?;
+    taken.ok_or_else(|| {
+        FolderError::Locked(working.clone(), control::holder(working, DAEMON_LOCK_NAME).ok().flatten())
+    })
 }
 
 #[cfg(test)]

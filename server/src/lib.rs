@@ -17,6 +17,7 @@
 pub mod actors;
 pub mod cli;
 pub mod clock;
+pub mod control;
 pub mod core;
 pub mod daemon;
 pub mod decision;

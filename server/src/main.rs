@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use moji_proto::hello::Role;
 use moji_server::cli::{Cli, Command, default_state, exit};
-use moji_server::{daemon, keys, logging, run};
+use moji_server::{control, daemon, keys, logging, run};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -23,21 +23,29 @@ fn main() -> ExitCode {
                 Err(error) => fail(exit::SECRET, &error.to_string()),
             }
         }
+        Some(Command::Status { working }) => say(control::status(&working)),
+        Some(Command::Stop { working }) => say(control::stop(&working).map(|()| "stopped".to_owned())),
         None => serve(&cli.run),
     }
 }
 
 fn serve(options: &moji_server::cli::Run) -> ExitCode {
     if options.daemon {
-        // What can be told now is told while somebody is watching.
-        if let Err(error) = run::preflight(options) {
-            return fail(error.code, &error.text);
-        }
+        return match daemon::detach() {
+            Ok(code) => ExitCode::from(code),
+            Err(text) => fail(exit::MISSING, &text),
+        };
+    }
+    if options.supervise {
         // The parent's own words go to syslog too; that there is none is told now.
         if let Err(text) = logging::start(true, options.verbose) {
             return fail(exit::MISSING, &format!("{text}: --daemon logs there; start a syslog daemon"));
         }
-        return match daemon::supervise() {
+        let lock = match run::daemon_lock(options) {
+            Ok(lock) => lock,
+            Err(error) => return fail(error.code, &error.text),
+        };
+        return match daemon::supervise(&lock) {
             Ok(code) => ExitCode::from(code),
             Err(text) => fail(exit::MISSING, &text),
         };
@@ -53,6 +61,16 @@ fn serve(options: &moji_server::cli::Run) -> ExitCode {
             }
             fail(error.code, &error.text)
         }
+    }
+}
+
+fn say(said: Result<String, run::Fatal>) -> ExitCode {
+    match said {
+        Ok(line) => {
+            println!("{line}");
+            ExitCode::from(exit::OK)
+        }
+        Err(error) => fail(error.code, &error.text),
     }
 }
 

@@ -27,7 +27,7 @@ use crate::history::{History, Reader};
 use crate::index::{Createrepo, Indexer};
 use crate::keys::{self, KeyError, Listed};
 use crate::recovery::{self, Recovered, RepoResult};
-use crate::{desk, hooks, net, stage, watch, web, whereabouts};
+use crate::{daemon, desk, hooks, net, stage, watch, web, whereabouts};
 
 /// Why the hub cannot start or go on.
 #[derive(Debug)]
@@ -55,15 +55,14 @@ fn fatal<E: std::fmt::Display>(code: u8, doing: &str) -> impl FnOnce(E) -> Fatal
     move |error| Fatal { code, text: format!("{doing}: {error}") }
 }
 
-/// Finds what is wrong with folders and secrets without starting anything.
+/// Checks the folders and takes the lock of the parent that `--daemon` keeps.
 ///
 /// # Errors
-/// The first thing that would keep [`hub`] from starting.
-pub fn preflight(options: &Run) -> Result<(), Fatal> {
-    folders::check(&options.folders())?;
-    check_hook(options)?;
-    load_keys(options, &options.folders().state)?;
-    Ok(())
+/// What is wrong with the folders, or that there is such a parent already.
+pub fn daemon_lock(options: &Run) -> Result<folders::Lock, Fatal> {
+    let folders = options.folders();
+    folders::check(&folders)?;
+    Ok(folders::lock_daemon(&folders)?)
 }
 
 /// Runs the hub until SIGTERM or SIGINT.
@@ -75,6 +74,10 @@ pub fn hub(options: &Run) -> Result<(), Fatal> {
     check_hook(options)?;
     let folders = options.folders();
     let _lock = folders::check(&folders)?;
+    if !options.worker {
+        // A hub of a daemon that crashed and is started again soon runs too.
+        folders::lock_daemon(&folders)?;
+    }
     // Before anything may block: a stop is heard from here on.
     let mut signals =
         Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(fatal(exit::MISSING, "failed to catch signals"))?;
@@ -98,6 +101,9 @@ pub fn hub(options: &Run) -> Result<(), Fatal> {
 
     let hub = Hub::start(options, folders, disk, clock, Start { keys, listed, recovered, indexer, ports })?;
     log::info!("{ready}");
+    if options.worker {
+        daemon::up();
+    }
     for signal in signals.forever() {
         match signal {
             SIGHUP => hub.reload(options),

@@ -362,7 +362,7 @@ fn a_daemon_of_the_hub_restarts_what_crashed_and_ends_with_its_parent() {
     assert_eq!(started.code, 0, "{started:?}");
     let all = |farm: &Farm| pids(farm, &["moji-server"]);
     farm.wait_until("the hub to be ready", SOON, |_| read().contains("hub listening on "));
-    let parent = pids(&farm, &["moji-server", "--daemon"])[0];
+    let parent = pids(&farm, &["moji-server", "--supervise"])[0];
     let worker = |farm: &Farm| all(farm).into_iter().find(|pid| *pid != parent);
     let first = worker(&farm).expect("the hub runs");
     signal(first, Signal::SIGKILL);

@@ -122,7 +122,7 @@ pub(crate) fn assert_done_once(farm: &Farm, builder: usize, package: &Package) {
             .into_iter()
             .flatten()
             .flatten()
-            .all(|entry| [".leases", ".lock"].iter().any(|own| entry.file_name() == *own))
+            .all(|entry| [".daemon", ".leases", ".lock"].iter().any(|own| entry.file_name() == *own))
     });
 }
 
