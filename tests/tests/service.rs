@@ -248,6 +248,35 @@ fn a_hub_starts_as_its_user_with_folders_of_its_own_reloads_restarts_and_stops()
 }
 
 #[test]
+fn a_hub_gets_its_user_from_runuser_or_setpriv_or_either_su() {
+    let (farm, machine) = hub(SHELLS[0]);
+    let own = |name: &str, text: &str| {
+        machine.write(&format!("usr/sbin/{name}"), text);
+        fs::set_permissions(machine.path("usr/sbin").join(name), PermissionsExt::from_mode(0o755))
+            .expect("a mode");
+    };
+    let starts = |by: &str| {
+        let trace = machine.run("PATH=/usr/sbin:$PATH dash -x /etc/rc.d/init.d/moji-server start");
+        said(&trace, 0, "Starting moji-server: OK");
+        said(&trace, 0, &format!("\n+ {by} "));
+        for pid in pids(&farm, &["moji-server", "--worker"]) {
+            assert_eq!(fs::metadata(format!("/proc/{pid}")).expect("it runs").uid(), 64911, "{by}");
+        }
+        said(&machine.service("moji-server", "stop"), 0, "OK");
+    };
+    starts("runuser -u moji-server");
+    fs::remove_file(machine.path("usr/sbin/runuser")).expect("this machine has it");
+    starts("setpriv --reuid=moji-server");
+    // busybox's setpriv changes no user.
+    own("setpriv", "#!/bin/sh\nexit 1\n");
+    starts("su -s /bin/sh moji-server");
+    // busybox's su, which Debian's busybox lacks: what follows the user goes to the shell as it is.
+    let to_user = "/usr/bin/setpriv --reuid=moji-server --regid=moji-server --init-groups";
+    own("su", &format!("#!/bin/sh\nshift 3\nexec {to_user} /bin/sh \"$@\"\n"));
+    starts("su -s /bin/sh moji-server");
+}
+
+#[test]
 fn what_is_wrong_with_a_hubs_settings_has_its_line_and_code() {
     let (farm, machine) = hub(SHELLS[0]);
     let busy = TcpListener::bind("127.0.0.1:0").expect("a port");

@@ -92,7 +92,7 @@ impl Machine {
             fs::copy(top().join(from), self.path(to)).expect("a file can be copied");
         }
         for (file, line) in [
-            ("passwd", "moji-server:x:64911:64911::/var/lib/moji-server:/sbin/nologin\n"),
+            ("passwd", "moji-server:*:64911:64911::/var/lib/moji-server:/sbin/nologin\n"),
             ("group", "moji-server:x:64911:\n"),
         ] {
             let text = fs::read_to_string(Path::new("/etc").join(file)).expect("a machine has users");
