@@ -64,19 +64,14 @@ pub fn disable(state: &StateFolder) -> Result<(), Failure> {
 /// A [`Failure`] if none runs, or if the drain was over first.
 pub fn enable(state: &StateFolder) -> Result<(), Failure> {
     tell(state, Signal::SIGUSR2)?;
-    let end = Instant::now() + ENABLE_MAX;
-    loop {
-        running(state)?;
-        let ends = |line: String| line.starts_with("draining") || line.starts_with("stopping");
-        if !state.status().is_some_and(ends) {
-            println!("takes work");
-            return Ok(());
-        }
-        if Instant::now() >= end {
-            return Err(Failure::new(exit::UNFINISHED, "the client is stopping: start it when it is gone"));
-        }
-        std::thread::sleep(LOOK_EVERY);
+    let ends = |line: String| line.starts_with("draining") || line.starts_with("stopping");
+    let answered = wait(ENABLE_MAX, &|| running(state).is_err() || !state.status().is_some_and(ends));
+    running(state)?;
+    if !answered {
+        return Err(Failure::new(exit::UNFINISHED, "the client is stopping: start it when it is gone"));
     }
+    println!("takes work");
+    Ok(())
 }
 
 /// Stops the client now and waits until it is gone.
@@ -109,15 +104,11 @@ fn end(state: &StateFolder, signal: Signal) -> Result<(), Failure> {
     if !target.signal(signal) && target.is_alive() {
         return Err(denied(target.pid));
     }
-    let end = Instant::now() + STOP_MAX;
-    while running(state).is_ok() {
-        if Instant::now() >= end {
-            let text = format!("process {} does not end: look at its log, or kill -9 it", target.pid);
-            return Err(Failure::new(exit::UNFINISHED, text));
-        }
-        std::thread::sleep(LOOK_EVERY);
+    if wait(STOP_MAX, &|| running(state).is_err()) {
+        return Ok(());
     }
-    Ok(())
+    let text = format!("process {} does not end: look at its log, or kill -9 it", target.pid);
+    Err(Failure::new(exit::UNFINISHED, text))
 }
 
 /// Prints one line: what the client does.
@@ -138,16 +129,26 @@ pub fn status(state: &StateFolder) -> Result<(), Failure> {
 /// What the client works on and for how many minutes; none without a job.
 fn work(state: &StateFolder) -> Option<String> {
     let line = state.status().filter(|line| line.contains("pkg=") || line.starts_with("draining: "))?;
-    let begun = |job: fs::DirEntry| fs::metadata(job.path().join("launch")).ok()?.modified().ok();
-    let jobs = fs::read_dir(state.0.join("jobs")).into_iter().flatten().flatten();
-    let Some(minutes) =
-        jobs.filter_map(begun).max().and_then(|begun| Some(begun.elapsed().ok()?.as_secs() / 60))
-    else {
+    // The folder of jobs changes when one comes.
+    let Some(begun) = fs::metadata(state.0.join("jobs")).and_then(|jobs| jobs.modified()).ok() else {
         return Some(line);
     };
+    let minutes = begun.elapsed().map_or(0, |time| time.as_secs() / 60);
     // The hub stands last.
     let (job, hub) = line.rsplit_once(", ")?;
     Some(format!("{job}, {minutes} min, {hub}"))
+}
+
+/// Looks until `done` or the time is over; true if it is done.
+fn wait(max: Duration, done: &dyn Fn() -> bool) -> bool {
+    let end = Instant::now() + max;
+    while !done() {
+        if Instant::now() >= end {
+            return false;
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+    true
 }
 
 fn denied(pid: i32) -> Failure {

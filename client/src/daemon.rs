@@ -38,11 +38,25 @@ const PANIC_CODE: i32 = 101;
 const WELL_AFTER: Duration = Duration::from_secs(60);
 
 /// What clients and their parents are told by.
-pub const SIGNALS: [Signal; 6] =
+const SIGNALS: [Signal; 6] =
     [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGCHLD];
 /// What a client says when it is up, and its parent when it crashed before.
 const UP: u8 = 0;
 const CRASHED: u8 = 1;
+
+/// Blocks the signals and makes them readable.
+///
+/// # Errors
+/// Any error of the kernel.
+#[inline(never)]
+pub fn signals() -> nix::Result<SignalFd> {
+    let mut set = SigSet::empty();
+    for signal in SIGNALS {
+        set.add(signal);
+    }
+    set.thread_block()?;
+    SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+}
 
 /// Starts the parent in the background with this command line and waits until its client is up or has
 /// failed; returns the exit code. The parent stays in this folder, to which relative paths of the command
@@ -154,12 +168,7 @@ struct Parent {
 
 impl Parent {
     fn new() -> io::Result<Parent> {
-        let mut set = SigSet::empty();
-        for signal in SIGNALS {
-            set.add(signal);
-        }
-        set.thread_block()?;
-        let signals = SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        let signals = signals()?;
         let poll = Poll::new()?;
         poll.registry().register(&mut SourceFd(&signals.as_raw_fd()), Token(0), Interest::READABLE)?;
         Ok(Parent { poll, events: Events::with_capacity(1), signals })

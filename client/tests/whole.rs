@@ -303,7 +303,7 @@ fn a_drained_client_finishes_its_build_first() {
     assert_eq!(session.recv(), FromBuilder::Draining);
     until("status says so", || {
         let status = bench.verb("status");
-        String::from_utf8_lossy(&status.stdout).contains("draining, pkg=a-1-1.src.rpm")
+        String::from_utf8_lossy(&status.stdout).contains("draining: a-1-1.src.rpm, ")
     });
     std::fs::write(bench.path("go"), "").unwrap();
     assert_eq!(session.results().exit, Exit::Code(0));

@@ -147,19 +147,15 @@ impl Builder {
     /// One line that says what this builder is doing, for `moji-client status`.
     #[must_use]
     pub fn status(&self) -> String {
-        let mode = match self.mode {
+        let mut mode = match self.mode {
             Mode::Serving => "",
             Mode::Draining => "draining, ",
             Mode::Stopping | Mode::Leaving { .. } | Mode::Over => "stopping, ",
         };
         let work = match self.jobs.iter().next() {
             Some((_, job)) if self.mode == Mode::Draining => {
-                return format!(
-                    "draining: {}, {}, {}",
-                    job.record.srpm,
-                    job.stage.as_str(),
-                    self.link.as_str()
-                );
+                mode = "draining: ";
+                format!("{}, {}", job.record.srpm, job.stage.as_str())
             }
             Some((lease, job)) => {
                 format!("pkg={} lease={lease} {}", job.record.srpm, job.stage.as_str())

@@ -21,12 +21,13 @@ use mio::{Events, Interest, Poll, Token};
 use moji_proto::limits::CHUNK_BYTES_MAX;
 use moji_proto::message::{FromBuilder, Which};
 use moji_proto::{Bytes, FileName, LeaseId, Time};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signal::Signal;
+use nix::sys::signalfd::SignalFd;
 
 use crate::core::{
     Builder, Config, Effect, Event, FoundStage, JobRecord, Level, Measured, Released, UNREACHABLE,
 };
+use crate::daemon;
 use crate::effects::{Children, Clock, Link, PieceOf, Store, World, perform};
 use crate::exit::{self, Failure};
 use crate::files;
@@ -58,7 +59,7 @@ pub fn run(
 ) -> Result<u8, Failure> {
     let internal = |error: io::Error| Failure::new(exit::STATE, format!("cannot run: {error}: report this"));
     let mut poll = Poll::new().map_err(internal)?;
-    let signals = signals().map_err(|error| internal(error.into()))?;
+    let signals = daemon::signals().map_err(|error| internal(error.into()))?;
     poll.registry()
         .register(&mut SourceFd(&signals.as_raw_fd()), SIGNALS, Interest::READABLE)
         .map_err(internal)?;
@@ -111,16 +112,6 @@ pub fn run(
             real.events.push_back(Event::Timer);
         }
     }
-}
-
-/// Blocks the signals that the loop handles and makes them readable.
-fn signals() -> nix::Result<SignalFd> {
-    let mut set = SigSet::empty();
-    for signal in crate::daemon::SIGNALS {
-        set.add(signal);
-    }
-    set.thread_block()?;
-    SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
 }
 
 /// The real world.
