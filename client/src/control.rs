@@ -19,30 +19,38 @@ const ENABLE_MAX: Duration = Duration::from_secs(5);
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// What runs on the folder: the client, or the parent that restarts it soon.
-enum Running {
-    Client(Process),
-    Parent(Process),
-}
-
-fn running(state: &StateFolder) -> Result<Running, Failure> {
-    let client = state.running(CLIENT).map(Running::Client);
-    client.or_else(|| state.running(DAEMON).map(Running::Parent)).ok_or_else(|| {
-        let text =
-            format!("no client runs on {}: start one, or name its folder with --state", state.0.display());
-        Failure::new(exit::NOT_RUNNING, text)
-    })
+/// What runs on the folder: the client (true), or the parent that restarts it soon.
+#[inline(never)]
+fn running(state: &StateFolder) -> Result<(Process, bool), Failure> {
+    let client = state.running(CLIENT);
+    let is_client = client.is_some();
+    match client.or_else(|| state.running(DAEMON)) {
+        Some(process) => Ok((process, is_client)),
+        None => {
+            let text = format!(
+                "no client runs on {}: start one, or name its folder with --state",
+                state.0.display()
+            );
+            Err(Failure::new(exit::NOT_RUNNING, text))
+        }
+    }
 }
 
 /// Sends `signal` to the client; one that was not restarted yet reads from the folder what it means.
 fn tell(state: &StateFolder, signal: Signal) -> Result<(), Failure> {
-    match running(state)? {
-        Running::Client(client) if client.signal(signal) => Ok(()),
-        Running::Client(client) => Err(denied(client.pid)),
-        Running::Parent(parent) => {
-            state.keep_draining(signal == Signal::SIGUSR1).map_err(|_| denied(parent.pid))
-        }
-    }
+    let (process, is_client) = running(state)?;
+    let told = if is_client {
+        process.signal(signal)
+    } else {
+        state.keep_draining(signal == Signal::SIGUSR1).is_ok()
+    };
+    if told { Ok(()) } else { Err(denied(process.pid)) }
+}
+
+/// Prints what was begun, and the work that it leaves.
+fn say(begun: &str, state: &StateFolder) {
+    let line = work(state);
+    println!("{begun}: {}", line.as_deref().unwrap_or("there is nothing to finish"));
 }
 
 /// Asks the client to finish what it has and end. Returns at once; says what is being finished.
@@ -51,10 +59,7 @@ fn tell(state: &StateFolder, signal: Signal) -> Result<(), Failure> {
 /// A [`Failure`] if none runs.
 pub fn disable(state: &StateFolder) -> Result<(), Failure> {
     tell(state, Signal::SIGUSR1)?;
-    match work(state) {
-        Some(line) => println!("draining, finishes first: {line}"),
-        None => println!("draining, nothing to finish"),
-    }
+    say("draining", state);
     Ok(())
 }
 
@@ -90,16 +95,13 @@ pub fn stop(state: &StateFolder) -> Result<(), Failure> {
 /// A [`Failure`] if none runs, or if it does not end.
 pub fn leave(state: &StateFolder) -> Result<(), Failure> {
     end(state, Signal::SIGHUP)?;
-    match work(state) {
-        Some(line) => println!("left; goes on without it: {line}"),
-        None => println!("left"),
-    }
+    say("left", state);
     Ok(())
 }
 
 fn end(state: &StateFolder, signal: Signal) -> Result<(), Failure> {
     // The parent hands it on, and knows then that its client shall not be started again.
-    let (Running::Client(target) | Running::Parent(target)) = running(state)?;
+    let (target, _) = running(state)?;
     let target = state.running(DAEMON).unwrap_or(target);
     if !target.signal(signal) && target.is_alive() {
         return Err(denied(target.pid));
@@ -116,13 +118,13 @@ fn end(state: &StateFolder, signal: Signal) -> Result<(), Failure> {
 /// # Errors
 /// A [`Failure`] if none runs.
 pub fn status(state: &StateFolder) -> Result<(), Failure> {
-    match running(state)? {
-        Running::Client(client) => {
-            let line = work(state).or_else(|| state.status());
-            println!("pid {}: {}", client.pid, line.unwrap_or_else(|| "starting".to_owned()));
-        }
-        Running::Parent(parent) => println!("pid {}: restarts the client soon", parent.pid),
-    }
+    let (process, is_client) = running(state)?;
+    let line = if is_client {
+        work(state).or_else(|| state.status()).unwrap_or_else(|| "starting".to_owned())
+    } else {
+        "restarts the client soon".to_owned()
+    };
+    println!("pid {}: {line}", process.pid);
     Ok(())
 }
 
@@ -130,13 +132,11 @@ pub fn status(state: &StateFolder) -> Result<(), Failure> {
 fn work(state: &StateFolder) -> Option<String> {
     let line = state.status().filter(|line| line.contains("pkg=") || line.starts_with("draining: "))?;
     // The folder of jobs changes when one comes.
-    let Some(begun) = fs::metadata(state.0.join("jobs")).and_then(|jobs| jobs.modified()).ok() else {
-        return Some(line);
-    };
+    let begun = fs::metadata(state.0.join("jobs")).and_then(|jobs| jobs.modified()).ok()?;
     let minutes = begun.elapsed().map_or(0, |time| time.as_secs() / 60);
     // The hub stands last.
-    let (job, hub) = line.rsplit_once(", ")?;
-    Some(format!("{job}, {minutes} min, {hub}"))
+    let (job, hub) = line.split_at(line.rfind(',')?);
+    Some(format!("{job}, {minutes} min{hub}"))
 }
 
 /// Looks until `done` or the time is over; true if it is done.

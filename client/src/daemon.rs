@@ -13,7 +13,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -73,6 +73,7 @@ pub fn detach(args: &[OsString]) -> io::Result<u8> {
         .stdout(Stdio::piped())
         .spawn()?;
     let mut said = [CRASHED];
+    // At its end, nothing was said.
     if let Some(mut pipe) = parent.stdout.take()
         && pipe.read(&mut said).is_ok()
         && said == [UP]
@@ -91,8 +92,8 @@ pub fn up(syslog: bool) {
 }
 
 /// Fails when nobody waits any more.
-fn tell(what: u8) -> io::Result<()> {
-    io::stdout().write_all(&[what]).and_then(|()| io::stdout().flush())
+fn tell(what: u8) -> nix::Result<usize> {
+    nix::unistd::write(io::stdout(), &[what])
 }
 
 /// A terminal or a pipe to ssh is not held open.

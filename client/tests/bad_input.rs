@@ -77,7 +77,7 @@ fn a_daemon_returns_when_its_client_is_up_or_with_what_keeps_it_from_that() {
     assert!(bench.read("log").contains("another client uses"), "{}", bench.read("log"));
     assert_eq!(bench.verb("enable").stdout, b"takes work\n");
     let left = bench.verb("leave");
-    assert_eq!((left.status.code(), &*left.stdout), (Some(0), &b"left\n"[..]));
+    assert_eq!((left.status.code(), &*left.stdout), (Some(0), &b"left: there is nothing to finish\n"[..]));
     for verb in ["status", "stop", "disable", "enable", "leave"] {
         assert_eq!(bench.verb(verb).status.code(), Some(8), "{verb}");
     }

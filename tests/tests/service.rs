@@ -62,7 +62,7 @@ fn a_client_starts_builds_drains_takes_work_again_restarts_and_stops() {
         let shown = farm.processes();
         assert!(shown.len() >= 4 && !shown.iter().any(|p| p.command.contains(secret.trim())), "{shown:?}");
 
-        said(&service("disable"), 0, "draining, finishes first: pkg=first-1.0-1.src.rpm");
+        said(&service("disable"), 0, "draining: pkg=first-1.0-1.src.rpm");
         status_says(&farm, &machine, "(pid ");
         status_says(&farm, &machine, ": draining: first-1.0-1.src.rpm, building");
         status_says(&farm, &machine, ", 0 min, connected)");
@@ -339,7 +339,7 @@ fn under_systemd_a_restart_leaves_the_build_a_stop_ends_it_and_a_drain_finishes_
     job("restart");
     said(&unit("disable"), 0, "draining");
     status_says(&farm, &machine, "draining");
-    said(&unit("stop"), 0, "left; goes on without it: ");
+    said(&unit("stop"), 0, "left: draining: unit-1.0-1.src.rpm");
     said(&machine.service("moji-client", "status"), 3, "is not running");
     start();
     status_says(&farm, &machine, "draining: unit-1.0-1.src.rpm, building");
@@ -349,7 +349,7 @@ fn under_systemd_a_restart_leaves_the_build_a_stop_ends_it_and_a_drain_finishes_
     job("stop");
     let gate = farm.gate("go");
     let opener = std::thread::spawn(move || fs::write(gate, "").expect("a gate can be opened"));
-    said(&unit("stop"), 0, "draining, finishes first: pkg=unit-1.0-1.src.rpm");
+    said(&unit("stop"), 0, "draining: pkg=unit-1.0-1.src.rpm");
     opener.join().expect("no panic");
     assert_done_once(&farm, 0, &package);
     assert_eq!(leases(&farm, &package.srpm), 1, "{}", farm.diagnosis());
