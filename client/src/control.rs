@@ -48,9 +48,9 @@ fn tell(state: &StateFolder, signal: Signal) -> Result<(), Failure> {
 }
 
 /// Prints what was begun, and the work that it leaves.
-fn say(begun: &str, state: &StateFolder) {
-    let line = work(state);
-    println!("{begun}: {}", line.as_deref().unwrap_or("there is nothing to finish"));
+fn say(begun: &str, line: Option<&str>) {
+    let line = line.unwrap_or("there is nothing to finish");
+    println!("{begun}: {}", line.strip_prefix("draining: ").unwrap_or(line));
 }
 
 /// Asks the client to finish what it has and end. Returns at once; says what is being finished.
@@ -58,8 +58,10 @@ fn say(begun: &str, state: &StateFolder) {
 /// # Errors
 /// A [`Failure`] if none runs.
 pub fn disable(state: &StateFolder) -> Result<(), Failure> {
+    // Before the client writes that it drains.
+    let line = work(state);
     tell(state, Signal::SIGUSR1)?;
-    say("draining", state);
+    say("draining", line.as_deref());
     Ok(())
 }
 
@@ -95,7 +97,7 @@ pub fn stop(state: &StateFolder) -> Result<(), Failure> {
 /// A [`Failure`] if none runs, or if it does not end.
 pub fn leave(state: &StateFolder) -> Result<(), Failure> {
     end(state, Signal::SIGHUP)?;
-    say("left", state);
+    say("left", work(state).as_deref());
     Ok(())
 }
 

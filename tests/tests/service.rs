@@ -339,7 +339,7 @@ fn under_systemd_a_restart_leaves_the_build_a_stop_ends_it_and_a_drain_finishes_
     job("restart");
     said(&unit("disable"), 0, "draining");
     status_says(&farm, &machine, "draining");
-    said(&unit("stop"), 0, "left: draining: unit-1.0-1.src.rpm");
+    said(&unit("stop"), 0, "left: unit-1.0-1.src.rpm");
     said(&machine.service("moji-client", "status"), 3, "is not running");
     start();
     status_says(&farm, &machine, "draining: unit-1.0-1.src.rpm, building");

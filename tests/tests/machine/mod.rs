@@ -9,7 +9,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use moji_tests::{Farm, Finished, SOON, fake_mock, run_to_end};
 
@@ -25,6 +25,10 @@ const NOBODY: &str = "65534";
 /// The folders that are laid over the machine's.
 const LAID: [&str; 4] = ["etc", "usr/sbin", "usr/libexec", "var/lib"];
 
+/// One machine at a time: their clients have the same state folder, and hubs that start in the same second number leases
+/// alike, so one's stop would find the other's build among the processes.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// A machine; its daemons are the farm's to end.
 pub(crate) struct Machine {
     pub(crate) root: PathBuf,
@@ -32,6 +36,7 @@ pub(crate) struct Machine {
     /// The farm's mark in the environment, by which its processes are found.
     farm: PathBuf,
     syslog: Arc<Mutex<String>>,
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Machine {
@@ -55,6 +60,7 @@ impl Machine {
             root,
             shell: shell.to_owned(),
             farm: farm.path().to_owned(),
+            _alone: ALONE.lock().unwrap_or_else(PoisonError::into_inner),
         };
         let everybody = PermissionsExt::from_mode(0o666);
         fs::set_permissions(machine.path("dev/log"), everybody).expect("a mode can be set");
