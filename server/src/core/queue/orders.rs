@@ -114,6 +114,11 @@ impl Queue {
                 for id in builders {
                     take(self.order_builder(id, order, &who, out));
                 }
+                // Of many, those that have nothing to end are not worth a word, unless it is all of them.
+                let some = open.replies.iter().any(|reply| matches!(reply, Reply::Changed { .. }));
+                if some && matches!(order, Order::Resume | Order::Release) {
+                    open.replies.retain(|reply| !matches!(reply, Reply::No { code: NoCode::Refused, .. }));
+                }
             }
             Order::First
             | Order::Last

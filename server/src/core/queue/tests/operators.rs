@@ -261,6 +261,19 @@ fn a_verdict_chooses_among_several_and_none_is_said_once() {
 }
 
 #[test]
+fn of_many_builders_only_those_that_were_drained_are_said_to_be_resumed() {
+    let mut rig = Rig::new();
+    rig.up(1);
+    rig.up(2);
+    rig.change(Order::Drain { exit: false }, &[], &[1]);
+    rig.effects();
+    rig.change(Order::Resume, &[], &[1, 2]);
+    assert_eq!(rig.said(), ["undrain", "yes"]);
+    rig.change(Order::Resume, &[], &[1, 2]);
+    assert_eq!(rig.said(), ["no:Refused no:Refused"]);
+}
+
+#[test]
 fn builders_obey_and_the_orders_survive_a_reconnect_and_a_restart() {
     let drain = |exit| Order::Drain { exit };
     for (orders, said, state) in [
