@@ -13,6 +13,10 @@ use crate::exit;
 
 /// How often an SRPM that arrives damaged is fetched before its lease is given back.
 const FETCH_TRIES_MAX: u8 = 3;
+/// How much of an SRPM is asked for at a time, bytes. Two such pieces, all that the hub allows, are outstanding: while
+/// one is taken in, the hub has the next one to send.
+const FETCH_BYTES: u64 = 4 * CHUNK_BYTES_MAX as u64;
+const _: () = assert!(2 * FETCH_BYTES <= FETCH_BYTES_MAX as u64);
 /// Most of one log that is sent at a time, bytes: two chunks every half second are 128 KiB/s, more
 /// than any build says for long, and leave the socket to others.
 const LOG_BURST_BYTES: u64 = 2 * CHUNK_BYTES_MAX as u64;
@@ -206,21 +210,22 @@ impl Builder {
         }
     }
 
-    /// Asks for the next piece of the SRPM, or goes on when there is none.
+    /// Asks for the next pieces of the SRPM, or goes on when there is none.
     fn fetch(&mut self, lease: LeaseId, out: &mut Vec<Effect>) {
         let Some(job) = self.jobs.get_mut(lease) else { return };
         let Stage::Fetching { got, asked, .. } = &mut job.stage else { return };
-        if *got < *asked || !job.live {
+        if !job.live {
             return;
         }
         if *got == job.record.size {
             self.fetched(lease, out);
             return;
         }
-        let offset = *got;
-        let length = (job.record.size - offset).min(u64::from(FETCH_BYTES_MAX));
-        *asked = offset + length;
-        out.push(Effect::Send(FromBuilder::Fetch { lease, offset, length: length as u32 }));
+        while *asked < job.record.size && *asked - *got <= FETCH_BYTES {
+            let (offset, length) = (*asked, (job.record.size - *asked).min(FETCH_BYTES));
+            *asked += length;
+            out.push(Effect::Send(FromBuilder::Fetch { lease, offset, length: length as u32 }));
+        }
     }
 
     fn srpm_piece(&mut self, lease: LeaseId, offset: u64, bytes: Bytes, out: &mut Vec<Effect>) -> bool {

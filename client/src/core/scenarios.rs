@@ -241,13 +241,14 @@ fn a_whole_job_goes_from_offer_to_ready_again() {
     let mut script = Script::ready();
     script.offer(1);
     let fetch = |offset, length| Effect::Send(FromBuilder::Fetch { lease: lease(1), offset, length });
-    assert_eq!(script.did(), [Effect::StoreJob(record(1)), fetch(0, 262_144)]);
+    let (first, second) = (fetch(0, 130_048), fetch(130_048, 130_048));
+    assert_eq!(script.did(), [Effect::StoreJob(record(1)), first, second]);
     let srpm = srpm();
     script.data(1, 0, &srpm[..30_000]);
-    assert_eq!(script.did().len(), 1, "one piece is outstanding at a time");
-    script.data(1, 30_000, &srpm[30_000..262_144]);
-    assert!(script.did().contains(&fetch(262_144, 300_000 - 262_144)));
-    script.data(1, 262_144, &srpm[262_144..]);
+    assert_eq!(script.did().len(), 1, "two pieces are outstanding at a time");
+    script.data(1, 30_000, &srpm[30_000..130_048]);
+    assert!(script.did().contains(&fetch(260_096, 300_000 - 260_096)));
+    script.data(1, 130_048, &srpm[130_048..]);
     let repos = vec!["http://[::1]:6780/repo/".to_owned(), "http://mirror/x/".to_owned()];
     assert!(script.did().contains(&Effect::Start { record: record(1), repos }));
 
@@ -289,7 +290,7 @@ fn a_reconnect_goes_on_where_each_stage_was() {
     assert!(matches!(said[1], FromBuilder::Held { phase: Phase::Fetch, .. }), "{said:?}");
     script.did();
     script.hear(adopted([0; 4]));
-    let fetch = FromBuilder::Fetch { lease: lease(1), offset: 30_000, length: 262_144 };
+    let fetch = FromBuilder::Fetch { lease: lease(1), offset: 30_000, length: 130_048 };
     assert!(script.said().contains(&fetch));
     script.fetch(1);
     assert!(script.did().iter().any(|effect| matches!(effect, Effect::Start { .. })));
@@ -367,13 +368,13 @@ fn a_damaged_srpm_is_fetched_three_times_and_then_given_back() {
     let mut script = Script::ready();
     script.offer(1);
     for _ in 0..3 {
-        script.data(1, 0, &vec![6; 262_144]);
-        script.data(1, 262_144, &[6; 37_856]);
+        script.data(1, 0, &vec![6; 260_096]);
+        script.data(1, 260_096, &[6; 39_904]);
     }
     let did = script.did();
     let fetches =
         did.iter().filter(|effect| matches!(effect, Effect::Send(FromBuilder::Fetch { .. }))).count();
-    assert_eq!(fetches, 6);
+    assert_eq!(fetches, 9);
     let release = FromBuilder::Release { lease: lease(1), why: ReleaseWhy::BadSrpm };
     assert!(did.contains(&Effect::Send(release)));
     assert!(did.contains(&Effect::Forget { lease: lease(1) }));
