@@ -113,6 +113,12 @@ pub trait Disk: Send + Sync {
     /// Those of fsync(2) on a folder.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
 
+    /// Which start of the machine this is: a word that is another one after a power cut, and the same after the end
+    /// of a process. Empty where that cannot be told.
+    fn boot(&self) -> String {
+        String::new()
+    }
+
     /// Makes a folder.
     ///
     /// # Errors

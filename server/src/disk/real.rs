@@ -14,6 +14,9 @@ use super::{Disk, File, Stat};
 /// Mode of new folders before the umask: `repo/` is for any web server to read.
 const FOLDER_MODE: u32 = 0o755;
 
+/// A random word of the kernel, drawn when it started: see random(4).
+const BOOT_FILE: &str = "/proc/sys/kernel/random/boot_id";
+
 /// The machine's own file system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Real;
@@ -97,6 +100,10 @@ impl Disk for Real {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         fs::File::open(path)?.sync_all()
+    }
+
+    fn boot(&self) -> String {
+        fs::read_to_string(BOOT_FILE).map_or_else(|_| String::new(), |text| text.trim().to_owned())
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {

@@ -9,7 +9,7 @@
 //! | `f0`, `f1`, … | files of the result as they arrive, in the order announced |
 //! | `c3` | log `f3` with its middle cut |
 //! | `.live/build.log`, … | logs as they grow on the builder |
-//! | `.try-1`, `.try-2` | a check of its RPMs began and did not end |
+//! | `.try-1`, `.try-2` | a check of its RPMs began in the start of the machine it names, and did not end |
 
 mod attempts;
 mod commit;

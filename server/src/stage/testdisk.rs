@@ -23,6 +23,8 @@ pub(crate) struct Faults {
     pub(crate) remove: AtomicBool,
     /// So many calls that change something succeed, then all fail with ENOSPC; `u64::MAX` for never.
     pub(crate) full_after: AtomicU64,
+    /// Power cuts so far.
+    pub(crate) power_cuts: AtomicU64,
 }
 
 impl Faults {
@@ -106,6 +108,10 @@ impl Disk for TestDisk {
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         self.0.sync()?;
         Real.sync_dir(path)
+    }
+
+    fn boot(&self) -> String {
+        self.0.power_cuts.load(Ordering::Relaxed).to_string()
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {

@@ -27,7 +27,9 @@ const LOG_END_BYTES: u64 = LOG_BYTES_MAX / 2;
 const LOG_NAME_BYTES_MAX: usize = 100;
 /// How a log's name ends; mock's compress_logs plugin leaves the others.
 const LOG_ENDINGS: [&str; 5] = [".log", ".log.gz", ".log.bz2", ".log.xz", ".log.zst"];
-/// Marks of checks that began. With both there, two checks ended the hub itself.
+/// Marks of checks that began. With both there, two checks ended the hub itself. Each holds the start of the machine in
+/// which it was made: a mark of another start is what a power cut left, also of a check that came to its end, since
+/// marks are not synced, and says nothing about the RPMs.
 const TRIES: [&str; 2] = [".try-1", ".try-2"];
 
 /// What the checks have found so far.
@@ -94,18 +96,34 @@ impl Worker {
         Ok(Done::Verified { placed, dropped, defect })
     }
 
-    /// Marks that a check begins. False if two began and did not end.
+    /// Marks that a check begins. False if two began since the machine started and did not end.
     fn begin_try(&self, stage: &Path) -> Result<bool, Trouble> {
+        let boot = self.disk.boot();
         for mark in TRIES {
             let path = stage.join(mark);
-            match self.in_folder(&[stage], || self.disk.create(&path)) {
-                Ok(_) => return Ok(true),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(wrote("create", &path, &error)),
+            if self.is_mark(&path, &boot)? {
+                continue;
             }
+            self.remove(&path)?;
+            let file = self.in_folder(&[stage], || self.disk.create(&path));
+            file.and_then(|file| file.write_at(boot.as_bytes(), 0)).map_err(|e| wrote("write", &path, &e))?;
+            return Ok(true);
         }
         log::error!("{}: checking it ended the hub twice; it is set aside", stage.display());
         Ok(false)
+    }
+
+    /// Whether a check began there in this start of the machine, and did not end.
+    fn is_mark(&self, path: &Path, boot: &str) -> Result<bool, Trouble> {
+        let file = match self.disk.open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(wrote("open", path, &error)),
+        };
+        // One byte more than wanted: a longer one is another word.
+        let mut bytes = vec![0; boot.len() + 1];
+        let n = file.read_at(&mut bytes, 0).map_err(|e| wrote("read", path, &e))?;
+        Ok(&bytes[..n] == boot.as_bytes())
     }
 
     /// Keeps a log, with its middle cut if it is too long.

@@ -48,8 +48,6 @@ pub(super) struct Checker {
     folders: BTreeMap<FileName, Vec<String>>,
     /// The last verdict on each package.
     verdicts: BTreeMap<FileName, Verdict>,
-    /// In which runs of the hub a package's RPMs were read.
-    read_in: BTreeMap<String, BTreeSet<u32>>,
     order: OrderModel,
     /// The hub is being stopped.
     stopping: bool,
@@ -221,17 +219,6 @@ impl Checker {
     /// The hub is told to stop.
     pub(super) fn hub_stops(&mut self) {
         self.stopping = true;
-    }
-
-    /// The hub begins to read a package's RPMs.
-    pub(super) fn reads(&mut self, name: &str, run: u32) {
-        self.read_in.entry(name.to_owned()).or_default().insert(run);
-    }
-
-    /// A package that need not have succeeded: an attempt was charged, or it has bad luck and the hub died
-    /// twice while it read its RPMs, which the hub cannot tell from RPMs that kill it.
-    pub(super) fn excused(&self, name: &str) -> bool {
-        self.charged.contains(name) || self.read_in.get(name).is_some_and(|runs| runs.len() > 2)
     }
 
     /// `options.txt` has this for a package now.

@@ -180,6 +180,8 @@ struct State {
     violation: Option<String>,
     late: VecDeque<(u64, Late)>,
     now_ms: u64,
+    /// Power cuts so far.
+    boots: u32,
 }
 
 /// The disk; clones share it.

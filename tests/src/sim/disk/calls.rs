@@ -112,6 +112,10 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    fn boot(&self) -> String {
+        self.lock().boots.to_string()
+    }
+
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         self.add(path, |_| Node::Folder).map(drop)
     }

@@ -58,6 +58,7 @@ impl SimDisk {
     pub(in crate::sim) fn power_cut(&self, dice: &mut Dice) {
         let mut state = self.lock();
         state.off = false;
+        state.boots += 1;
         state.late.clear();
         state.changes.clear();
         let kept = dice.below(state.log.len() as u64 + 1);

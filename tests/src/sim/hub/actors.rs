@@ -202,9 +202,6 @@ impl Hub {
     /// A worker does an operation.
     pub(in crate::sim) fn io(&mut self, world: &mut World, lease: LeaseId, op: Op) {
         self.tick_clock(world);
-        if let (Op::Verify { .. }, Some(srpm)) = (&op, self.srpms.get(&lease)) {
-            world.check.reads(srpm.as_str(), world.hub_gen);
-        }
         let done = self.worker.run(lease, op);
         if !world.dies() {
             self.tell_transfers(transfers::Msg::Done { lease, done });
