@@ -49,6 +49,7 @@ impl Worker {
         for parent in [&self.folders.repo, &self.folders.working] {
             self.disk.sync_dir(parent).map_err(|e| synced(parent, &e))?;
         }
+        self.arriving.forget(lease);
         Ok(Outcome::Committed { folder, verdict })
     }
 

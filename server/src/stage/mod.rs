@@ -11,6 +11,7 @@
 //! | `.live/build.log`, … | logs as they grow on the builder |
 //! | `.try-1`, `.try-2` | a check of its RPMs began in the start of the machine it names, and did not end |
 
+mod arriving;
 mod attempts;
 mod commit;
 #[cfg(test)]
@@ -28,6 +29,8 @@ use std::sync::{Arc, Mutex};
 
 use moji_proto::message::Which;
 use moji_proto::{Bytes, Digest, FileName, Hasher, LeaseId};
+
+use arriving::Arriving;
 
 use crate::clock::Clock;
 use crate::core::transfers::{Done, Op};
@@ -93,13 +96,16 @@ pub struct Worker {
     naming: Mutex<()>,
     /// Attempts that are kept, by source package; read from the folder when first needed.
     kept: Mutex<Option<BTreeMap<String, BTreeSet<LeaseId>>>>,
+    /// Digests of what arrives.
+    arriving: Arriving,
 }
 
 impl Worker {
     /// A worker over these folders, which all exist.
     #[must_use]
     pub fn new(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, folders: Folders) -> Worker {
-        Worker { disk, clock, folders, naming: Mutex::new(()), kept: Mutex::new(None) }
+        let (naming, kept, arriving) = Default::default();
+        Worker { disk, clock, folders, naming, kept, arriving }
     }
 
     /// Does one operation; blocks until it is done.
@@ -213,8 +219,15 @@ impl Worker {
         } else {
             self.disk.open_write(&path)
         };
-        file.and_then(|file| file.write_at(&bytes.0, offset)).map_err(|e| wrote("write", &path, &e))?;
-        Ok(Done::Written { file: number, offset: offset + bytes.0.len() as u64 })
+        let file = file.map_err(|e| wrote("write", &path, &e))?;
+        let hasher = self.arriving.take(lease, number, offset);
+        file.write_at(&bytes.0, offset).map_err(|e| wrote("write", &path, &e))?;
+        let end = offset + bytes.0.len() as u64;
+        if let Some(mut hasher) = hasher {
+            hasher.update(&bytes.0);
+            self.arriving.keep(lease, number, end, hasher);
+        }
+        Ok(Done::Written { file: number, offset: end })
     }
 
     fn finish(&self, lease: LeaseId, number: u32, size: u64, want: Digest) -> Result<Done, Trouble> {
@@ -224,13 +237,17 @@ impl Worker {
         let file = file.map_err(|e| wrote("open", &path, &e))?;
         file.sync().map_err(|e| synced(&path, &e))?;
         let len = file.len().map_err(|e| wrote("look at", &path, &e))?;
-        let whole = len == size && digest(&*file).map_err(|e| wrote("read", &path, &e))? == want;
-        if !whole && size == 0 {
+        if size == 0 && len > 0 {
             file.truncate(0).map_err(|e| wrote("cut", &path, &e))?;
             file.sync().map_err(|e| synced(&path, &e))?;
-            return Ok(Done::Finished { file: number, whole: Digest::of(b"") == want });
         }
-        Ok(Done::Finished { file: number, whole })
+        // Of an upload that was taken up after a break the front is read again, with the rest, once.
+        let have = match self.arriving.take(lease, number, size) {
+            Some(hasher) if size == 0 || len == size => Some(hasher.finish()),
+            None if len == size => Some(digest(&*file).map_err(|e| wrote("read", &path, &e))?),
+            _ => None,
+        };
+        Ok(Done::Finished { file: number, whole: have == Some(want) })
     }
 
     /// Tries `make`; if a folder is missing, makes these folders and tries once more.
@@ -259,6 +276,7 @@ impl Worker {
 
     /// Removes a stage. Failing costs space only.
     fn drop_stage(&self, lease: LeaseId) -> Done {
+        self.arriving.forget(lease);
         let stage = self.stage(lease);
         match self.disk.remove_dir_all(&stage) {
             Ok(()) => Done::Gone,

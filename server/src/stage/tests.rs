@@ -176,3 +176,53 @@ fn link_in_a_stage_is_not_followed() {
     assert!(matches!(worker(&folders).run(lease(1), piece(0)), Done::Written { offset: 4, .. }));
     assert_eq!(fs::read(&victim).unwrap(), b"precious");
 }
+
+#[test]
+fn digest_is_that_of_all_bytes_however_the_upload_went() {
+    let bytes = b"one two three".to_vec();
+    // Pieces as they arrive, with a restart of the hub where there is none.
+    for (pieces, want) in [
+        (&[Some(0..4), Some(4..13)][..], true),
+        (&[Some(0..4), None, Some(4..13)], true),
+        (&[Some(0..4), Some(4..8), None, Some(8..13)], true),
+        (&[Some(0..13), None], true),
+        (&[Some(0..4), Some(4..8), Some(0..4), Some(4..13)], true),
+        (&[Some(0..13), Some(0..4)], false),
+        (&[Some(0..4), Some(4..8)], false),
+        (&[None], false),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let folders = folders(dir.path());
+        let mut hub = worker(&folders);
+        for piece in pieces {
+            let Some(range) = piece.clone() else {
+                hub = worker(&folders);
+                continue;
+            };
+            let offset = range.start as u64;
+            let op = Op::Write { file: 3, offset, bytes: moji_proto::Bytes(bytes[range].to_vec()) };
+            assert!(matches!(hub.run(lease(1), op), Done::Written { file: 3, .. }));
+        }
+        let finish = |digest| match hub.run(lease(1), Op::Finish { file: 3, size: 13, digest }) {
+            Done::Finished { whole, .. } => whole,
+            done => panic!("{done:?}"),
+        };
+        assert!(!finish(Digest::of(b"one two thrEe")), "{pieces:?}");
+        assert_eq!(finish(Digest::of(&bytes)), want, "{pieces:?}");
+    }
+}
+
+#[test]
+fn file_that_arrived_in_order_is_not_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let folders = folders(dir.path());
+    let hub = worker(&folders);
+    let piece = |offset, bytes: &[u8]| Op::Write { file: 0, offset, bytes: moji_proto::Bytes(bytes.to_vec()) };
+    assert!(matches!(hub.run(lease(1), piece(0, b"abc")), Done::Written { .. }));
+    assert!(matches!(hub.run(lease(1), piece(3, b"def")), Done::Written { .. }));
+    // What somebody else wrote meanwhile is what a second reading would see.
+    fs::write(stage_dir(&folders, lease(1)).join("f0"), b"ABCDEF").unwrap();
+    let op = || Op::Finish { file: 0, size: 6, digest: Digest::of(b"abcdef") };
+    assert!(matches!(hub.run(lease(1), op()), Done::Finished { whole: true, .. }));
+    assert!(matches!(worker(&folders).run(lease(1), op()), Done::Finished { whole: false, .. }));
+}
