@@ -14,6 +14,7 @@
 mod arriving;
 mod attempts;
 mod commit;
+mod hashing;
 #[cfg(test)]
 pub(crate) mod testdisk;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use moji_proto::message::Which;
 use moji_proto::{Bytes, Digest, FileName, Hasher, LeaseId};
 
 use arriving::Arriving;
+use hashing::Hashing;
 
 use crate::clock::Clock;
 use crate::core::transfers::{Done, Op};
@@ -144,11 +146,13 @@ impl Worker {
         let file =
             self.disk.open(&self.folders.working.join(srpm)).map_err(|e| read_error(&e, &failed(&e)))?;
         let size = file.len().map_err(|e| failed(&e))?;
-        let digest = digest(&*file).map_err(|e| failed(&e))?;
-        let checked =
-            rpmfile::verify_digests(&AsRpm(&*file)).and_then(|()| rpmfile::read_facts(&AsRpm(&*file)));
+        let hashing = Hashing::new(&*file);
+        let checked = rpmfile::verify_digests(&hashing).and_then(|()| rpmfile::read_facts(&AsRpm(&*file)));
         match checked {
-            Ok(facts) => Ok(Done::Opened { srpm: Srpm { size, facts }, digest }),
+            Ok(facts) => {
+                let digest = hashing.finish().map_err(|e| failed(&e))?;
+                Ok(Done::Opened { srpm: Srpm { size, facts }, digest })
+            }
             Err(RpmError::Io(error)) => Err(failed(&error)),
             // The bytes are there and wrong: no builder could build them, and no other try would help.
             Err(error) => Ok(Done::Damaged(error.to_string())),

@@ -217,7 +217,8 @@ fn file_that_arrived_in_order_is_not_read_again() {
     let dir = tempfile::tempdir().unwrap();
     let folders = folders(dir.path());
     let hub = worker(&folders);
-    let piece = |offset, bytes: &[u8]| Op::Write { file: 0, offset, bytes: moji_proto::Bytes(bytes.to_vec()) };
+    let piece =
+        |offset, bytes: &[u8]| Op::Write { file: 0, offset, bytes: moji_proto::Bytes(bytes.to_vec()) };
     assert!(matches!(hub.run(lease(1), piece(0, b"abc")), Done::Written { .. }));
     assert!(matches!(hub.run(lease(1), piece(3, b"def")), Done::Written { .. }));
     // What somebody else wrote meanwhile is what a second reading would see.
