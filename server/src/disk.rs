@@ -67,6 +67,35 @@ pub trait File: Send {
     /// # Errors
     /// Those of fdatasync(2). After one, nothing about the file may be promised.
     fn sync(&self) -> io::Result<()>;
+
+    /// Has the system begin to write these bytes out, so that a later [`File::sync`] waits for less. Promises
+    /// nothing and never waits.
+    fn begin_writing(&self, _offset: u64, _bytes: u64) {}
+}
+
+/// What is to survive a power cut.
+pub enum Unsynced<'a> {
+    /// The bytes of a file, whose path is for the error only.
+    File(&'a Path, &'a mut dyn File),
+    /// The names in a folder.
+    Folder(&'a Path),
+}
+
+impl Unsynced<'_> {
+    fn path(&self) -> &Path {
+        match self {
+            Unsynced::File(path, _) | Unsynced::Folder(path) => path,
+        }
+    }
+}
+
+/// What could not be synced, and why.
+#[derive(Debug)]
+pub struct SyncError {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// What the system says.
+    pub error: io::Error,
 }
 
 /// A file system.
@@ -117,6 +146,24 @@ pub trait Disk: Send + Sync {
     /// of a process. Empty where that cannot be told.
     fn boot(&self) -> String {
         String::new()
+    }
+
+    /// Returns once all of these survive a power cut, whichever comes first: [`File::sync`] of each file and
+    /// [`Disk::sync_dir`] of each folder. A disk that can do several at a time does.
+    ///
+    /// # Errors
+    /// One that failed, after all were tried. Nothing about any of them may be promised then.
+    fn sync_all(&self, all: Vec<Unsynced<'_>>) -> Result<(), SyncError> {
+        let mut result = Ok(());
+        for one in all {
+            let path = one.path().to_owned();
+            let synced = match one {
+                Unsynced::File(_, file) => file.sync(),
+                Unsynced::Folder(path) => self.sync_dir(path),
+            };
+            result = result.and(synced.map_err(|error| SyncError { path, error }));
+        }
+        result
     }
 
     /// Makes a folder.

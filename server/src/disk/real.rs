@@ -6,16 +6,28 @@ use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
-use nix::fcntl::OFlag;
+use nix::fcntl::{OFlag, PosixFadviseAdvice, posix_fadvise};
 
-use super::{Disk, File, Stat};
+use super::{Disk, File, Stat, SyncError, Unsynced};
 
 /// Mode of new folders before the umask: `repo/` is for any web server to read.
 const FOLDER_MODE: u32 = 0o755;
 
 /// A random word of the kernel, drawn when it started: see random(4).
 const BOOT_FILE: &str = "/proc/sys/kernel/random/boot_id";
+
+/// Syncs under way at a time: enough that all of a usual result share one commit of the file system's journal, few
+/// enough that one with thousands of files does not start as many threads.
+const SYNCS_AT_ONCE: usize = 8;
+
+/// How long the last sync took, microseconds: what the next is expected to take. A hint, shared by all threads.
+static LAST_SYNC_US: AtomicU64 = AtomicU64::new(0);
+/// From here on a sync is slow, microseconds: several times what it costs to start a thread.
+const SLOW_SYNC_US: u64 = 500;
 
 /// The machine's own file system.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,6 +64,13 @@ impl File for Open {
 
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+
+    fn begin_writing(&self, offset: u64, bytes: u64) {
+        // Linux writes out what it is told that nobody needs; it forgets only what is on the disk already. A
+        // failure is no news: the sync will tell.
+        let (Ok(offset), Ok(bytes)) = (offset.try_into(), bytes.try_into()) else { return };
+        let _ = posix_fadvise(&self.0, offset, bytes, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
     }
 }
 
@@ -106,6 +125,31 @@ impl Disk for Real {
         fs::read_to_string(BOOT_FILE).map_or_else(|_| String::new(), |text| text.trim().to_owned())
     }
 
+    fn sync_all(&self, all: Vec<Unsynced<'_>>) -> Result<(), SyncError> {
+        // In turn, each waits for the disk; at once, all wait together. A disk faster than a thread is started
+        // (memory, a drive with a battery) does not need that.
+        let is_slow = LAST_SYNC_US.load(Ordering::Relaxed) >= SLOW_SYNC_US;
+        let helpers = if is_slow { all.len().clamp(1, SYNCS_AT_ONCE) - 1 } else { 0 };
+        let all = Mutex::new(all);
+        let next = || all.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let work = || {
+            let mut result = Ok(());
+            while let Some(one) = next() {
+                result = result.and(sync_one(one));
+            }
+            result
+        };
+        std::thread::scope(|scope| {
+            // Without threads, what is left of them does it all.
+            let spawn =
+                |_| std::thread::Builder::new().name("sync".to_owned()).spawn_scoped(scope, work).ok();
+            let helpers: Vec<_> = (0..helpers).filter_map(spawn).collect();
+            helpers
+                .into_iter()
+                .fold(work(), |result, helper| result.and(helper.join().expect("a sync does not panic")))
+        })
+    }
+
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         DirBuilder::new().mode(FOLDER_MODE).create(path)
     }
@@ -152,6 +196,18 @@ impl Disk for Real {
             (stat.fragment_size() as u64, u64::from(stat.blocks_available()), u64::from(stat.blocks()));
         Ok((free.saturating_mul(unit), total.saturating_mul(unit)))
     }
+}
+
+/// Syncs, and remembers how long it took.
+fn sync_one(one: Unsynced<'_>) -> Result<(), SyncError> {
+    let (path, began) = (one.path().to_owned(), Instant::now());
+    let synced = match one {
+        Unsynced::File(_, file) => file.sync(),
+        Unsynced::Folder(path) => Real.sync_dir(path),
+    };
+    let us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+    LAST_SYNC_US.store(us, Ordering::Relaxed);
+    synced.map_err(|error| SyncError { path, error })
 }
 
 /// None where nothing is.
@@ -211,6 +267,26 @@ mod tests {
         assert!(!target.exists());
         assert!(Real.exists(&link).unwrap());
         assert_eq!(Real.stat(&link).unwrap(), None);
+    }
+
+    #[test]
+    fn all_are_synced_and_one_that_cannot_be_is_named_on_fast_and_slow_disks() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths: Vec<PathBuf> = (0..20).map(|n| dir.path().join(n.to_string())).collect();
+        let mut files: Vec<_> = paths.iter().map(|path| Real.create(path).unwrap()).collect();
+        let gone = dir.path().join("gone");
+        for last_us in [0, SLOW_SYNC_US] {
+            for with_gone in [false, true] {
+                LAST_SYNC_US.store(last_us, Ordering::Relaxed);
+                let folder = Unsynced::Folder(if with_gone { &gone } else { dir.path() });
+                let files =
+                    paths.iter().zip(&mut files).map(|(path, file)| Unsynced::File(path, &mut **file));
+                let synced = Real.sync_all(std::iter::once(folder).chain(files).collect());
+                assert_eq!(synced.err().map(|failed| failed.path), with_gone.then(|| gone.clone()));
+            }
+        }
+        Real.sync_all(Vec::new()).unwrap();
+        assert_eq!(Real.boot(), Real.boot());
     }
 
     #[test]

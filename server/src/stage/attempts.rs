@@ -102,8 +102,8 @@ impl Worker {
                 is_source: false,
             });
         }
-        self.write_json(making, json)?;
-        self.disk.sync_dir(making).map_err(|e| synced(making, &e))
+        let json = self.write_json(making, json)?;
+        self.sync_in(&mut [json], &[making])
     }
 
     fn clear(&self, folder: &Path) {

@@ -4,7 +4,7 @@
 //! done again after a crash or a full disk: before the rename the stage is still a stage, after it
 //! `result.json` in `repo/` names the lease.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use moji_proto::message::{Backend, Exit, Verdict, Which};
 use moji_proto::{Digest, FileName, LeaseId};
@@ -12,8 +12,12 @@ use moji_proto::{Digest, FileName, LeaseId};
 use super::{Trouble, Worker, digest, synced, wrote};
 use crate::core::transfers::{About, Manifest, Sealed};
 use crate::core::types::{Outcome, Ruling, StagedFile};
+use crate::disk::{File, SyncError, Unsynced};
 use crate::result_json::{self, ResultFile, ResultJson};
 use crate::rpmfile::Kind;
+
+/// Files of a result that are opened to be synced together: more gain nothing, and descriptors are for builders.
+const SYNC_FILES_MAX: usize = 64;
 
 /// What a ruling says in `result.json`: verdict, reason, held.
 fn words(ruling: &Ruling) -> (Verdict, &str, Option<&String>) {
@@ -40,21 +44,39 @@ impl Worker {
             self.keep_attempt(lease, json, &sealed.placed)?;
             return Ok(Outcome::Kept { verdict });
         }
-        self.gather(lease, sealed, &mut json)?;
         let stage = self.stage(lease);
-        self.write_json(&stage, &json)?;
-        self.disk.sync_dir(&stage).map_err(|e| synced(&stage, &e))?;
+        let kept = self.gather(lease, sealed, &mut json)?;
+        let mut files = vec![self.write_json(&stage, &json)?];
+        for name in kept {
+            if files.len() == SYNC_FILES_MAX {
+                self.sync_in(&mut files, &[])?;
+                files.clear();
+            }
+            let path = stage.join(name);
+            let file = self.disk.open_write(&path).map_err(|e| wrote("open", &path, &e))?;
+            files.push((path, file));
+        }
+        self.sync_in(&mut files, &[&stage])?;
         let folder = self.take_folder(&stage, &json.nvr)?;
         // Only now is it there for good; the name in working/ goes with it.
-        for parent in [&self.folders.repo, &self.folders.working] {
-            self.disk.sync_dir(parent).map_err(|e| synced(parent, &e))?;
-        }
+        self.sync_in(&mut [], &[&self.folders.repo, &self.folders.working])?;
         self.arriving.forget(lease);
         Ok(Outcome::Committed { folder, verdict })
     }
 
-    /// Gives every file that is kept its name, removes everything else, lists what is there.
-    fn gather(&self, lease: LeaseId, sealed: &Sealed, json: &mut ResultJson) -> Result<(), Trouble> {
+    /// Makes files and folders durable.
+    pub(super) fn sync_in(
+        &self,
+        files: &mut [(PathBuf, Box<dyn File>)],
+        folders: &[&Path],
+    ) -> Result<(), Trouble> {
+        let files = files.iter_mut().map(|(path, file)| Unsynced::File(path, &mut **file));
+        let all = files.chain(folders.iter().map(|folder| Unsynced::Folder(folder)));
+        self.disk.sync_all(all.collect()).map_err(|SyncError { path, error }| synced(&path, &error))
+    }
+
+    /// Gives every file that is kept its name, removes everything else, lists what is there. Says what is kept.
+    fn gather(&self, lease: LeaseId, sealed: &Sealed, json: &mut ResultJson) -> Result<Vec<String>, Trouble> {
         let stage = self.stage(lease);
         let publish = matches!(sealed.ruling, Ruling::Publish { .. });
         let mut keep = Vec::new();
@@ -85,7 +107,7 @@ impl Worker {
                 self.remove(&path)?;
             }
         }
-        Ok(())
+        Ok(keep)
     }
 
     /// Renames, unless an earlier try did already.
@@ -114,15 +136,18 @@ impl Worker {
             return Ok(None);
         }
         let file = self.disk.open_write(&path).map_err(|e| wrote("open", &path, &e))?;
-        file.sync().map_err(|e| synced(&path, &e))?;
         let size = file.len().map_err(|e| wrote("look at", &path, &e))?;
         let digest = digest(&*file).map_err(|e| wrote("read", &path, &e))?;
         let name = FileName::new(which.file_name()).expect("log names are safe");
         Ok(Some(StagedFile { name, size, digest, rpm: None }))
     }
 
-    /// Writes `result.json` into a folder and syncs it.
-    pub(super) fn write_json(&self, folder: &Path, json: &ResultJson) -> Result<(), Trouble> {
+    /// Writes `result.json` into a folder; it is still to be synced.
+    pub(super) fn write_json(
+        &self,
+        folder: &Path,
+        json: &ResultJson,
+    ) -> Result<(PathBuf, Box<dyn File>), Trouble> {
         let path = folder.join(result_json::FILE_NAME);
         let mut text = serde_json::to_vec_pretty(json).expect("text and numbers always encode");
         text.push(b'\n');
@@ -130,7 +155,7 @@ impl Worker {
         let file = self.in_folder(&[folder], || self.disk.create(&path));
         let file = file.map_err(|e| wrote("create", &path, &e))?;
         file.write_at(&text, 0).map_err(|e| wrote("write", &path, &e))?;
-        file.sync().map_err(|e| synced(&path, &e))
+        Ok((path, file))
     }
 
     /// The commit point: renames the stage to the first free of `NVR`, `NVR@2`, `NVR@3`, …

@@ -43,6 +43,9 @@ use crate::rpmfile::{self, RpmError};
 /// Bytes read at once where whole files are read: large enough that the calls do not show beside the
 /// hashing, small enough for a few workers.
 const READ_BYTES: usize = 256 * 1024;
+/// Of a large file so many bytes are sent to the disk at a time while the rest arrives, so that its sync does not
+/// have all of it before it: a tenth of a second of a slow disk.
+const WRITE_OUT_BYTES: u64 = 8 << 20;
 
 /// Why an operation came to nothing.
 #[derive(Debug)]
@@ -227,6 +230,10 @@ impl Worker {
         let hasher = self.arriving.take(lease, number, offset);
         file.write_at(&bytes.0, offset).map_err(|e| wrote("write", &path, &e))?;
         let end = offset + bytes.0.len() as u64;
+        let begun = end / WRITE_OUT_BYTES * WRITE_OUT_BYTES;
+        if begun > offset {
+            file.begin_writing(begun - WRITE_OUT_BYTES, WRITE_OUT_BYTES);
+        }
         if let Some(mut hasher) = hasher {
             hasher.update(&bytes.0);
             self.arriving.keep(lease, number, end, hasher);
@@ -239,11 +246,9 @@ impl Worker {
         let path = stage.join(format!("f{number}"));
         let file = self.in_folder(&[&stage], || self.disk.open_write(&path));
         let file = file.map_err(|e| wrote("open", &path, &e))?;
-        file.sync().map_err(|e| synced(&path, &e))?;
         let len = file.len().map_err(|e| wrote("look at", &path, &e))?;
         if size == 0 && len > 0 {
             file.truncate(0).map_err(|e| wrote("cut", &path, &e))?;
-            file.sync().map_err(|e| synced(&path, &e))?;
         }
         // Of an upload that was taken up after a break the front is read again, with the rest, once.
         let have = match self.arriving.take(lease, number, size) {

@@ -17,6 +17,8 @@ use crate::disk::{Disk, File, Folders, Real, Stat};
 pub(crate) struct Faults {
     /// Writing and creating fail with ENOSPC.
     pub(crate) full: AtomicBool,
+    /// Writing fails with EIO.
+    pub(crate) write: AtomicBool,
     /// Syncing fails with EIO.
     pub(crate) sync: AtomicBool,
     /// Removing stages fails with EIO.
@@ -63,6 +65,9 @@ impl File for TestFile {
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
         self.1.write()?;
+        if self.1.write.load(Ordering::Relaxed) {
+            return Err(io::Error::from_raw_os_error(nix::errno::Errno::EIO as i32));
+        }
         self.0.write_at(buf, offset)
     }
 

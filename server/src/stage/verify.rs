@@ -11,7 +11,7 @@ use std::path::Path;
 use moji_proto::message::RejectedWhy;
 use moji_proto::{FileName, LeaseId};
 
-use super::{AsRpm, READ_BYTES, Trouble, Worker, digest, synced, wrote};
+use super::{AsRpm, READ_BYTES, Trouble, Worker, digest, wrote};
 use crate::core::transfers::{Defect, Done, Entry, Placed};
 use crate::core::types::StagedFile;
 use crate::disk::File;
@@ -153,7 +153,6 @@ impl Worker {
                 copy(file, entry.size - LOG_END_BYTES, &*cut, to, LOG_END_BYTES)
             });
         copied.map_err(|e| wrote("write", &path, &e))?;
-        cut.sync().map_err(|e| synced(&path, &e))?;
         let size = cut.len().map_err(|e| wrote("look at", &path, &e))?;
         let digest = digest(&*cut).map_err(|e| wrote("read", &path, &e))?;
         let entry = Entry { name: entry.name.clone(), size, digest };

@@ -239,7 +239,7 @@ pub enum Op {
         /// What.
         bytes: Bytes,
     },
-    /// All of a file is written: sync it and compare its digest.
+    /// All of a file is written: compare its digest. The commit syncs it.
     Finish {
         /// Its number.
         file: u32,

@@ -293,7 +293,7 @@ impl Lease {
         }
     }
 
-    /// The file that is asked for is all there and synced.
+    /// The file that is asked for is all there.
     pub(super) fn finished(&mut self, cx: &mut Cx<'_>, file: u32, whole: bool) {
         let State::Uploading(upload) = &mut self.state else { return };
         let Some(incoming) = &upload.incoming else { return };

@@ -302,7 +302,7 @@ fn hub_that_dies_at_any_step_of_a_commit_publishes_the_result_once_and_whole() {
 }
 
 #[test]
-fn failed_sync_drops_the_stage_keeps_the_lease_and_stops_everything_until_a_restart() {
+fn failed_write_or_sync_drops_the_stage_keeps_the_lease_and_stops_everything_until_a_restart() {
     let built = build("hello", "1.0");
     for at_commit in [false, true] {
         let mut hub = Hub::new();
@@ -313,7 +313,8 @@ fn failed_sync_drops_the_stage_keeps_the_lease_and_stops_everything_until_a_rest
         if at_commit {
             builder.upload(&mut hub);
         }
-        hub.faults.sync.store(true, Ordering::Relaxed);
+        let fault = if at_commit { &hub.faults.sync } else { &hub.faults.write };
+        fault.store(true, Ordering::Relaxed);
         builder.upload(&mut hub);
         hub.rule(lease(1), publish());
         assert_eq!(hub.stopped, 1);
@@ -325,6 +326,7 @@ fn failed_sync_drops_the_stage_keeps_the_lease_and_stops_everything_until_a_rest
         assert!(builder.heard.is_empty() && hub.closed.is_empty());
         // Another lease's result is heard and not taken.
         hub.faults.sync.store(false, Ordering::Relaxed);
+        hub.faults.write.store(false, Ordering::Relaxed);
         let mut other = Builder::new(lease(2), S2, files(&built));
         other.announce(&mut hub);
         other.upload(&mut hub);
@@ -343,7 +345,7 @@ fn failed_sync_drops_the_stage_keeps_the_lease_and_stops_everything_until_a_rest
 }
 
 #[test]
-fn failed_sync_does_not_pass_the_turn_to_another_lease_of_the_session() {
+fn failed_write_does_not_pass_the_turn_to_another_lease_of_the_session() {
     let built = build("hello", "1.0");
     let mut hub = Hub::new();
     let mut builder = begun(&mut hub, &built);
@@ -352,7 +354,7 @@ fn failed_sync_does_not_pass_the_turn_to_another_lease_of_the_session() {
     builder.announce(&mut hub);
     let wants = hub.take_sent();
     Builder::new(lease(2), S1, files(&built)).announce(&mut hub);
-    hub.faults.sync.store(true, Ordering::Relaxed);
+    hub.faults.write.store(true, Ordering::Relaxed);
     hub.sent.extend(wants.into_iter().map(|want| (S1, want)));
     builder.upload(&mut hub);
     assert_eq!(hub.stopped, 1);
