@@ -15,6 +15,9 @@ use crate::core::types::{BuilderId, SessionId};
 /// Of the room for peers that have not registered, honest ones are let in as long as one in so many places is
 /// taken: a quarter of a second of handshakes, so that a farm that comes back at once is not turned away.
 const ROOM_SHARE: usize = 4;
+/// Of the time for a handshake, who has not come further in one part of so many may be sent away when there is no room:
+/// seconds, where a board's part of a handshake takes tenths. Before that, the next ones wait in the kernel.
+const PATIENCE_SHARE: u64 = 8;
 /// How long an address that authenticated goes last when room is made, ms: a day, so that a board
 /// that is switched off at night still counts in the morning.
 const KNOWN_MS: u64 = 24 * 3_600 * 1_000;
@@ -25,23 +28,36 @@ const COMPLAINT_EVERY_MS: u64 = 60_000;
 /// Complaints remembered; beyond it new ones are not logged until old ones are a minute old.
 const COMPLAINTS_MAX: usize = 1_024;
 
+/// Somebody who has not registered.
+#[derive(Debug)]
+struct Pending {
+    /// Where it is counted.
+    place: IpAddr,
+    /// When it came or authenticated: bytes alone are no progress.
+    progress: Time,
+}
+
 /// Who may connect.
 #[derive(Debug)]
 pub(super) struct Admission {
     /// How many may be connected without having registered.
     pending_max: usize,
+    /// Nobody is sent away for want of room before so long without progress, ms.
+    patience_ms: u64,
     builders: Option<HashSet<BuilderId>>,
-    /// Who has not registered, the oldest first, and where each is counted.
-    pending: BTreeMap<SessionId, IpAddr>,
+    /// Who has not registered, the oldest first.
+    pending: BTreeMap<SessionId, Pending>,
     counts: HashMap<IpAddr, usize>,
     known: HashMap<IpAddr, Time>,
     complaints: HashMap<(IpAddr, Discriminant<End>), Time>,
 }
 
 impl Admission {
-    pub(super) fn new(pending_max: usize, builders: Option<Vec<BuilderId>>) -> Admission {
+    /// Room for `pending_max` peers, each of which has `handshake_ms` to authenticate.
+    pub(super) fn new(pending_max: usize, handshake_ms: u64, builders: Option<Vec<BuilderId>>) -> Admission {
         let mut admission = Admission {
             pending_max,
+            patience_ms: handshake_ms / PATIENCE_SHARE,
             builders: None,
             pending: BTreeMap::new(),
             counts: HashMap::new(),
@@ -62,18 +78,21 @@ impl Admission {
         self.builders.as_ref().is_none_or(|list| list.contains(builder))
     }
 
-    /// A connection was accepted. When there is no room for it, says who must go at once: that may
-    /// be the new one itself.
+    /// Whether one more may come in. If there is no room and nobody may be sent away yet, whoever waits in the kernel
+    /// goes on waiting.
+    pub(super) fn admits(&self, now: Time) -> bool {
+        self.pending.len() < self.pending_max || self.victim(now).is_some()
+    }
+
+    /// A connection was accepted. Says who must go at once, if there is no room for both.
     pub(super) fn arrived(&mut self, now: Time, session: SessionId, peer: IpAddr) -> Option<SessionId> {
+        let is_full = self.pending.len() >= self.pending_max;
+        let victim = if is_full { self.victim(now) } else { None };
+        victim.into_iter().for_each(|victim| self.settled(victim));
         let place = counted_as(peer);
-        self.pending.insert(session, place);
+        self.pending.insert(session, Pending { place, progress: now });
         *self.counts.entry(place).or_default() += 1;
-        if self.pending.len() <= self.pending_max {
-            return None;
-        }
-        let victim = self.victim(now)?;
-        self.settled(victim);
-        Some(victim)
+        victim
     }
 
     /// Whether more should be let in before some of those who are here have registered.
@@ -83,7 +102,7 @@ impl Admission {
 
     /// The session registered or is over: it no longer takes room here.
     pub(super) fn settled(&mut self, session: SessionId) {
-        let Some(place) = self.pending.remove(&session) else { return };
+        let Some(Pending { place, .. }) = self.pending.remove(&session) else { return };
         if let Some(count) = self.counts.get_mut(&place) {
             *count -= 1;
             if *count == 0 {
@@ -92,8 +111,11 @@ impl Admission {
         }
     }
 
-    /// Somebody there knows a secret.
-    pub(super) fn authenticated(&mut self, now: Time, peer: IpAddr) {
+    /// Whoever this is knows a secret.
+    pub(super) fn authenticated(&mut self, now: Time, session: SessionId, peer: IpAddr) {
+        if let Some(pending) = self.pending.get_mut(&session) {
+            pending.progress = now;
+        }
         let place = counted_as(peer);
         if self.known.len() >= KNOWN_MAX && !self.known.contains_key(&place) {
             self.known.retain(|_, at| now.since_ms(*at) < KNOWN_MS);
@@ -122,13 +144,20 @@ impl Admission {
         true
     }
 
-    /// The oldest of the address with the most; addresses that authenticated within a day last.
+    /// The oldest of the address with the most, of those who made no progress for long; addresses that authenticated
+    /// within a day go when there are no others.
     fn victim(&self, now: Time) -> Option<SessionId> {
         let known = |place: &IpAddr| self.known.get(place).is_some_and(|at| now.since_ms(*at) < KNOWN_MS);
         let rank = |place: &IpAddr| (!known(place), self.counts.get(place).copied().unwrap_or(0));
-        let worst = self.counts.keys().map(rank).max()?;
+        let is_stuck = |pending: &Pending| now.since_ms(pending.progress) >= self.patience_ms;
+        let stuck = || self.pending.iter().filter(|(_, pending)| is_stuck(pending));
+        let worst = stuck().map(|(_, pending)| rank(&pending.place)).max()?;
+        if !worst.0 && self.counts.keys().any(|place| !known(place)) {
+            // Strangers do not take the place of friends, however slow those are.
+            return None;
+        }
         // Of several such addresses, the one with the oldest connection.
-        self.pending.iter().find(|(_, place)| rank(place) == worst).map(|(session, _)| *session)
+        stuck().find(|(_, pending)| rank(&pending.place) == worst).map(|(session, _)| *session)
     }
 }
 
@@ -159,23 +188,37 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// Lets sessions 1, 2, … arrive from these addresses; says who was sent away at each.
+    const HANDSHAKE_MS: u64 = 800;
+    const PATIENCE_MS: u64 = 100;
+
+    fn admission(max: usize) -> Admission {
+        Admission::new(max, HANDSHAKE_MS, None)
+    }
+
+    /// Somebody is at the door: None if there is no room, else who was sent away.
+    fn knock(admission: &mut Admission, now: Time, id: u64, peer: &str) -> Option<Option<u64>> {
+        let victim = admission.admits(now).then(|| admission.arrived(now, SessionId(id), ip(peer)));
+        assert!(admission.pending.len() <= admission.pending_max);
+        assert_eq!(admission.counts.values().sum::<usize>(), admission.pending.len());
+        victim.map(|victim| victim.map(|session| session.0))
+    }
+
+    /// Lets sessions 1, 2, … arrive from these addresses, with time enough between them for those who do nothing
+    /// to be sent away; says who was sent away at each.
     fn check(max: usize, known: &[&str], arrivals: &[&str], want: &[Option<u64>]) {
-        let mut admission = Admission::new(max, None);
+        let mut admission = admission(max);
         for peer in known {
-            admission.authenticated(Time(0), ip(peer));
+            admission.authenticated(Time(0), SessionId(0), ip(peer));
         }
         let mut id = 0;
         let got: Vec<_> = arrivals
             .iter()
             .map(|peer| {
                 id += 1;
-                admission.arrived(Time(1), SessionId(id), ip(peer)).map(|session| session.0)
+                knock(&mut admission, Time(id * PATIENCE_MS), id, peer).expect("all before have waited")
             })
             .collect();
         assert_eq!(got, want, "{arrivals:?}");
-        assert!(admission.pending.len() <= max);
-        assert_eq!(admission.counts.values().sum::<usize>(), admission.pending.len());
     }
 
     #[test]
@@ -184,14 +227,70 @@ mod tests {
         check(3, &[], &["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"], &[None, None, None, Some(1)]);
         check(2, &[], &["10.0.0.1", "10.0.0.1", "10.0.0.1", "10.0.0.2"], &[None, None, Some(1), Some(2)]);
         // A host that fills its network counts as one, and so does a mapped address.
-        check(2, &[], &["fd00::1:0:0:0:1", "fd00:0:0:1::2", "10.0.0.1"], &[None, None, Some(1)]);
-        check(2, &[], &["10.0.0.9", "10.0.0.1", "::ffff:10.0.0.1"], &[None, None, Some(2)]);
-        check(2, &[], &["10.0.0.9", "fe80::1", "fe80::2"], &[None, None, Some(1)]);
+        check(
+            3,
+            &[],
+            &["10.0.0.1", "fd00::1:0:0:0:1", "fd00::1:0:0:0:2", "fd00:0:0:1::3"],
+            &[None, None, None, Some(2)],
+        );
+        check(3, &[], &["10.0.0.9", "10.0.0.1", "::ffff:10.0.0.1", "10.0.0.3"], &[None, None, None, Some(2)]);
+        check(3, &[], &["10.0.0.9", "fe80::1", "fe80::2", "fe80::3"], &[None, None, None, Some(1)]);
+    }
+
+    #[test]
+    fn nobody_is_sent_away_who_made_progress_a_moment_ago() {
+        // Who knocks when, and what becomes of it. Sessions 1 and 2 are let in, and 2 authenticates at 50 ms.
+        for (max, knocks) in [
+            (2, &[(99, None), (100, Some(Some(1))), (149, None), (150, Some(Some(2))), (151, None)][..]),
+            (
+                2,
+                &[
+                    (150, Some(Some(1))),
+                    (150, Some(Some(2))),
+                    (150, None),
+                    (249, None),
+                    (250, Some(Some(10))),
+                ],
+            ),
+            (3, &[(1, Some(None)), (2, None), (100, Some(Some(1)))]),
+        ] {
+            let mut admission = admission(max);
+            for id in [1, 2] {
+                assert_eq!(knock(&mut admission, Time(0), id, "10.0.0.1"), Some(None));
+            }
+            admission.authenticated(Time(50), SessionId(2), ip("10.0.0.1"));
+            // Not an address that goes last.
+            admission.known.clear();
+            for (id, (at, want)) in (10..).zip(knocks) {
+                assert_eq!(knock(&mut admission, Time(*at), id, "10.0.0.2"), *want, "{at} of {knocks:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_thousand_who_come_at_once_all_stay_while_they_go_on() {
+        let mut admission = admission(64);
+        let (mut here, mut now, mut id) = (std::collections::VecDeque::new(), 0, 0);
+        while id < 1_000 {
+            match knock(&mut admission, Time(now), id, "10.0.0.1") {
+                Some(victim) => {
+                    assert_eq!(victim, None);
+                    here.push_back(SessionId(id));
+                    id += 1;
+                }
+                None => {
+                    // One handshake of the 64 is through, in less than its share of their patience.
+                    now += 1;
+                    admission.settled(here.pop_front().unwrap());
+                }
+            }
+        }
+        assert!(now < 1_000 && admission.pending.len() <= 64);
     }
 
     #[test]
     fn there_is_room_until_a_quarter_has_not_registered() {
-        let mut admission = Admission::new(8, None);
+        let mut admission = admission(8);
         assert!(admission.has_room());
         admission.arrived(Time(0), SessionId(1), ip("10.0.0.1"));
         assert!(admission.has_room());
@@ -200,19 +299,24 @@ mod tests {
         admission.settled(SessionId(1));
         assert!(admission.has_room());
         // However little is allowed, the first may come.
-        assert!(Admission::new(1, None).has_room());
+        assert!(self::admission(1).has_room());
     }
 
     #[test]
     fn addresses_that_authenticated_within_a_day_go_last() {
         let known = &["10.0.0.1"];
-        check(2, known, &["10.0.0.1", "10.0.0.1", "10.0.0.2"], &[None, None, Some(3)]);
         check(2, known, &["10.0.0.1", "10.0.0.2", "10.0.0.1"], &[None, None, Some(2)]);
         check(2, known, &["10.0.0.1", "10.0.0.1", "10.0.0.1"], &[None, None, Some(1)]);
-        let mut admission = Admission::new(1, None);
-        admission.authenticated(Time(0), ip("10.0.0.1"));
-        assert_eq!(admission.arrived(Time(KNOWN_MS), SessionId(1), ip("10.0.0.1")), None);
-        assert_eq!(admission.arrived(Time(KNOWN_MS), SessionId(2), ip("10.0.0.2")), Some(SessionId(1)));
+        check(2, known, &["10.0.0.1", "10.0.0.1", "10.0.0.2"], &[None, None, Some(1)]);
+        let mut two = admission(2);
+        two.authenticated(Time(0), SessionId(0), ip("10.0.0.1"));
+        assert_eq!(knock(&mut two, Time(0), 1, "10.0.0.1"), Some(None));
+        assert_eq!(knock(&mut two, Time(PATIENCE_MS), 2, "10.0.0.2"), Some(None));
+        // The stranger came just now, and does not outlast whoever is known.
+        assert_eq!(knock(&mut two, Time(PATIENCE_MS + 1), 3, "10.0.0.2"), None);
+        assert_eq!(knock(&mut two, Time(2 * PATIENCE_MS), 3, "10.0.0.2"), Some(Some(2)));
+        // After a day it is a stranger too.
+        assert_eq!(knock(&mut two, Time(KNOWN_MS), 4, "10.0.0.3"), Some(Some(1)));
     }
 
     #[test]
@@ -242,7 +346,7 @@ mod tests {
 
     #[test]
     fn a_complaint_is_logged_once_a_minute_for_each_address() {
-        let mut admission = Admission::new(1, None);
+        let mut admission = admission(1);
         let (a, b) = (ip("10.0.0.1"), ip("10.0.0.2"));
         assert!(admission.may_complain(Time(0), a, End::Closed));
         assert!(!admission.may_complain(Time(59_999), a, End::Closed));
@@ -253,14 +357,14 @@ mod tests {
 
     #[test]
     fn what_is_remembered_of_strangers_is_bounded() {
-        let mut admission = Admission::new(1, None);
+        let mut admission = admission(1);
         for n in 0..COMPLAINTS_MAX as u32 + 5 {
             let peer = IpAddr::V4((0x0a00_0000 + n).into());
             let logged = admission.may_complain(Time(0), peer, End::Closed);
             assert_eq!(logged, n < COMPLAINTS_MAX as u32);
         }
         for n in 0..KNOWN_MAX as u32 + 5 {
-            admission.authenticated(Time(u64::from(n)), IpAddr::V4((0x0a00_0000 + n).into()));
+            admission.authenticated(Time(u64::from(n)), SessionId(0), IpAddr::V4((0x0a00_0000 + n).into()));
         }
         assert_eq!(admission.known.len(), KNOWN_MAX);
         assert!(!admission.known.contains_key(&ip("10.0.0.0")));

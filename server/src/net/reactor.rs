@@ -152,7 +152,8 @@ impl Reactor {
         for (i, listener) in listeners.iter_mut().enumerate() {
             poll.registry().register(listener, listener_token(i), Interest::READABLE)?;
         }
-        let admission = Admission::new(config.pending_max, config.builders.clone());
+        let admission =
+            Admission::new(config.pending_max, config.clocks.handshake_ms, config.builders.clone());
         Ok(Reactor {
             config,
             poll,

@@ -374,6 +374,25 @@ fn when_too_many_wait_the_oldest_of_the_greediest_address_goes() {
 }
 
 #[test]
+fn who_is_in_the_middle_of_a_handshake_stays_and_the_next_one_waits() {
+    let clocks = Clocks { handshake_ms: 600_000, ..Clocks::default() };
+    let hub = Hub::start(Config { pending_max: 1, clocks, ..config() });
+    let slow = connect_from(hub.addr, "127.0.0.2");
+    let waiting: Vec<_> = (3..9).map(|n| connect_from(hub.addr, &format!("127.0.0.{n}"))).collect();
+    let mut served = Client::greet(slow, Role::Builder, 1, psk(1));
+    served.say(&register(1));
+    hub.connected();
+    let mut all = vec![served];
+    for (key, stream) in (2..).zip(waiting) {
+        let mut next = Client::greet(stream, Role::Builder, key, psk(1));
+        next.say(&register(1));
+        hub.connected();
+        all.push(next);
+    }
+    all.iter_mut().for_each(Client::pong);
+}
+
+#[test]
 fn without_a_descriptor_peers_are_refused_and_served_again_later() {
     const CHILD: &str = "MOJI_TEST_FEW_DESCRIPTORS";
     if std::env::var_os(CHILD).is_none() {

@@ -22,13 +22,23 @@ use crate::net::clones::Host;
 use crate::net::listen::{Accepted, farewell};
 use crate::net::session::{End, Session};
 
-/// Connections accepted in one turn: a handshake costs a fraction of a millisecond, and those who
-/// are connected must not wait for all of them.
-const ACCEPTS_PER_TURN: usize = 64;
+/// Connections accepted in one turn while handshakes keep up: milliseconds, and as many as have room, so that the
+/// kernel's queue, where nobody is served, does not overflow.
+const ACCEPTS_PER_TURN: usize = 256;
+/// Of them, those that are accepted although there is no more room for honest ones: whoever does not go on with his
+/// handshake must not keep others out.
+const ACCEPTS_BEYOND_ROOM: usize = 64;
 
 impl Reactor {
     pub(super) fn accept(&mut self, now: Time, i: usize) {
+        let mut beyond = ACCEPTS_BEYOND_ROOM;
         for _ in 0..ACCEPTS_PER_TURN {
+            if !self.admission.has_room() {
+                if beyond == 0 || !self.admission.admits(now) {
+                    return self.hold(now);
+                }
+                beyond -= 1;
+            }
             match self.reserve.accept(&self.listeners[i]) {
                 Accepted::Peer(stream, addr) => self.arrive(now, stream, addr),
                 Accepted::Nobody => {}
@@ -48,13 +58,6 @@ impl Reactor {
                 }
             }
         }
-        if !self.admission.has_room() {
-            // Handshakes are slower than accepts: the next ones wait in the kernel, where nobody is turned
-            // away, until some are through. Whoever does not go on holds the others up this long at most.
-            self.is_held = true;
-            self.accept_again.get_or_insert(now.plus_ms(ACCEPT_PAUSE_MS));
-            return;
-        }
         // More may wait: have the poll say so again.
         let token = listener_token(i);
         if let Err(error) = self.poll.registry().reregister(&mut self.listeners[i], token, Interest::READABLE)
@@ -62,6 +65,13 @@ impl Reactor {
             log::error!("failed to watch the port: {error}");
             self.accept_again = Some(now.plus_ms(ACCEPT_PAUSE_MS));
         }
+    }
+
+    /// Handshakes are slower than accepts: the next ones wait in the kernel, where nobody is turned away, until some
+    /// are through. Whoever does not go on holds the others up this long at most.
+    fn hold(&mut self, now: Time) {
+        self.is_held = true;
+        self.accept_again.get_or_insert(now.plus_ms(ACCEPT_PAUSE_MS));
     }
 
     fn arrive(&mut self, now: Time, stream: TcpStream, addr: SocketAddr) {
@@ -133,7 +143,7 @@ impl Reactor {
             Role::Builder if self.clones.refuses(now, &key) => {
                 self.turn_away(now, id, key, RejectCode::Cloned)
             }
-            Role::Builder => self.admission.authenticated(now, peer),
+            Role::Builder => self.admission.authenticated(now, id, peer),
             Role::Operator if no_secret && !peer.is_loopback() => {
                 conn.session.refuse(now, Refusal::Address);
                 self.left(now, id, End::Refused(Refusal::Address));
@@ -142,7 +152,7 @@ impl Reactor {
                 conn.standing = Standing::Operator;
                 log::debug!("operator key={} addr={} connected", key.fingerprint(), conn.addr);
                 self.admission.settled(id);
-                self.admission.authenticated(now, peer);
+                self.admission.authenticated(now, id, peer);
                 tell(&self.peers.desk, desk::Msg::Connected { session: id, peer });
             }
         }
