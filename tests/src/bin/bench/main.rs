@@ -45,7 +45,7 @@ usage: tests/bench NAME...|all [--folder DIR]
   --folder DIR   where the hub's folders are made (default: the system's temporary folder): its disk is measured
   --help         this
 
-Each measures five times or more and prints a table; the last table has all figures, what they are compared with, and
+Each measures three to five times, as time allows, and prints a table; the last table has all figures, what they are compared with, and
 whether they are as wanted. All take less than ten minutes. Of all CPU: leave the machine alone meanwhile.";
 
 /// Descriptors for ten thousand builders and the rest.

@@ -2,6 +2,19 @@
 //!
 //! Owns how figures are summed up and printed. Measures nothing.
 
+use std::time::{Duration, Instant};
+
+/// How often a figure is measured, at most and at least.
+pub(crate) const RUNS: usize = 5;
+const RUNS_LEAST: usize = 3;
+
+/// The numbers of the runs of one figure, from 0: [`RUNS`] of them, or fewer once they took `enough` together, so that a
+/// slow disk or a busy machine does not keep a benchmark from its end.
+pub(crate) fn runs(enough: Duration) -> impl Iterator<Item = usize> {
+    let began = Instant::now();
+    (0..RUNS).take_while(move |run| *run < RUNS_LEAST || began.elapsed() < enough)
+}
+
 /// The figures of several runs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Runs(Vec<f64>);

@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use moji_proto::limits::FETCH_BYTES_MAX;
+use moji_proto::limits::CHUNK_BYTES_MAX;
 use moji_proto::message::{FromBuilder, ToBuilder};
 use moji_proto::{Digest, Hasher, LeaseId};
 
@@ -14,18 +14,21 @@ use crate::hub::{Hub, cpu_s};
 use crate::peers::{Direction, Iperf, Nginx, Rsync, Sample};
 use crate::srpm;
 use crate::swarm::Swarm;
-use crate::table::{Runs, Summary, Table};
+use crate::table::{RUNS, Runs, Summary, Table, runs};
 
-const RUNS: usize = 5;
+/// No new run of a figure begins after so long.
+const ENOUGH: Duration = Duration::from_secs(25);
 /// What moves in one run, all builders together, bytes: long enough for a second or so.
 const RUN_BYTES: u32 = 256 << 20;
 /// The share of iperf3 that one builder is to have.
 const EXPECTED_SHARE: f64 = 0.2;
 /// How many builders.
 const BUILDERS: [usize; 2] = [1, 32];
-/// What a builder asks for at a time, as the client has it.
-const FETCH_BYTES: u64 = FETCH_BYTES_MAX as u64;
+/// What a builder asks for at a time, twice over, as the client does.
+const FETCH_BYTES: u64 = 4 * CHUNK_BYTES_MAX as u64;
 const LIMIT: Duration = Duration::from_secs(120);
+/// How long the hub may take to come to rest between runs.
+const REST: Duration = Duration::from_secs(20);
 
 /// The figures of one way to move bytes.
 #[derive(Default)]
@@ -47,7 +50,7 @@ impl Figures {
 pub(crate) fn run(base: &Path, summary: &mut Summary) {
     crate::cpu::run();
     let mut table = Table::new(
-        "Moving 256 MiB over loopback; median of 5 runs (smallest to largest); CPU-seconds a GB on the hub's side and on the builder's",
+        "Moving 256 MiB over loopback; median of 3 to 5 runs (smallest to largest); CPU-seconds a GB on the hub's side and on the builder's",
         &["builders", "direction", "by", "MB/s", "moji is", "CPU-s/GB hub", "CPU-s/GB builder"],
     );
     for builders in BUILDERS {
@@ -74,7 +77,7 @@ fn both(base: &Path, builders: usize, direction: Direction, table: &mut Table, s
     ];
     let mut figures: [Figures; 5] = Default::default();
     // In turns, so that whatever else the machine does hits all alike.
-    for _ in 0..RUNS {
+    for _ in runs(ENOUGH) {
         figures[0].push(match direction {
             Direction::Download => moji.download(),
             Direction::Upload => moji.upload(),
@@ -162,7 +165,7 @@ impl Moji {
     }
 
     fn measure(&mut self, bytes: u64, body: impl FnOnce(&mut Moji)) -> Sample {
-        self.swarm.rest(&self.hub, LIMIT);
+        self.swarm.rest(&self.hub, REST);
         let (began, hub, own) = (Instant::now(), self.hub.cpu_s(), cpu_s(std::process::id()));
         body(self);
         Sample {
@@ -237,10 +240,10 @@ impl Moji {
     }
 }
 
-/// Asks as the client does: for one piece at a time.
+/// Asks as the client does: two pieces are outstanding.
 fn fetch(swarm: &mut Swarm, i: usize, mover: &mut Mover) {
     let (lease, size, _) = mover.lease.expect("it has a job");
-    if mover.asked < size && mover.asked == mover.got {
+    while mover.asked < size && mover.asked - mover.got <= FETCH_BYTES {
         let length = (size - mover.asked).min(FETCH_BYTES);
         swarm.say(i, &FromBuilder::Fetch { lease, offset: mover.asked, length: length as u32 });
         mover.asked += length;
