@@ -334,12 +334,15 @@ impl World {
     fn heal(&mut self) {
         self.healed = true;
         (1..=BUILDERS).for_each(|builder| self.connect(builder));
-        for order in [Order::Resume, Order::Release] {
-            let builders: Vec<BuilderId> = (1..=BUILDERS).map(key).collect();
+        // One by one: of many, those that have nothing to end are not answered for.
+        for (order, builder) in [Order::Resume, Order::Release]
+            .into_iter()
+            .flat_map(|order| (1..=BUILDERS).map(move |n| (order, key(n))))
+        {
             self.counter += 1;
             let ticket = Ticket(self.counter.into());
-            self.tickets.insert(ticket, builders.len());
-            let who = "ann".to_owned();
+            self.tickets.insert(ticket, 1);
+            let (who, builders) = ("ann".to_owned(), vec![builder]);
             self.hear(Msg::Change(Change { ticket, who, order, packages: Vec::new(), builders }));
         }
         for _ in 0..20_000 {
