@@ -365,12 +365,12 @@ impl Farm {
     /// Plans what every builder's mock does with a package: a name of `tests/mini/specs`, or an
     /// SRPM's whole file name.
     pub fn outcome(&self, name: &str, outcome: Outcome) {
-        outcome.write(&self.path().join("outcomes"), &file_name(name));
+        outcome.plan(&self.path().join("outcomes"), &file_name(name));
     }
 
     /// The same for one builder only; it goes before what all are told.
     pub fn outcome_on(&self, builder: usize, name: &str, outcome: Outcome) {
-        outcome.write(&self.path().join(format!("outcomes{builder}")), &file_name(name));
+        outcome.plan(&self.path().join(format!("outcomes{builder}")), &file_name(name));
     }
 
     /// Builds for real go on again after an [`Farm::outcome`].

@@ -84,7 +84,7 @@ impl Outcome {
 
     /// Plans it in `folder` for the SRPM with file name `srpm`; complete at once, for a build
     /// may look at any moment.
-    pub(crate) fn write(&self, folder: &Path, srpm: &str) {
+    pub fn plan(&self, folder: &Path, srpm: &str) {
         fs::create_dir_all(folder).expect("a folder of outcomes can be made");
         let hidden = folder.join(format!(".{srpm}"));
         fs::write(&hidden, Value::Object(self.keys.clone()).to_string()).expect("a plan is written");
@@ -162,7 +162,7 @@ impl FakeMock {
 
     /// Plans the outcome of the cached SRPM `name`.
     pub fn outcome(&self, name: &str, outcome: &Outcome) {
-        outcome.write(&self.folder().join("outcomes"), &format!("{name}-1.0-1.src.rpm"));
+        outcome.plan(&self.folder().join("outcomes"), &format!("{name}-1.0-1.src.rpm"));
     }
 
     /// The command `mock -r CFG --uniqueext=N --resultdir=DIR ARGUMENTS`, and DIR.
