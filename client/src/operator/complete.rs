@@ -20,33 +20,9 @@ const PATIENCE_S: u32 = 2;
 /// Most names that are of use to a person.
 const NAMES_MAX: usize = 500;
 
-const BASH: &str = r#"# moji's completion for bash: eval "$(moji completion bash)"
-_moji() {
-    local IFS=$'\n'
-    COMPREPLY=($("$1" __complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
-}
-complete -o default -F _moji moji
-"#;
-
-const ZSH: &str = r#"#compdef moji
-# moji's completion for zsh: eval "$(moji completion zsh)"
-_moji() {
-    local -a found
-    found=(${(f)"$("${words[1]}" __complete "${(@)words[2,CURRENT]}" 2>/dev/null)"})
-    if (( ${#found} )); then compadd -a found; else _files; fi
-}
-if [[ "${funcstack[1]}" == _moji ]]; then _moji "$@"; else compdef _moji moji; fi
-"#;
-
-const FISH: &str = r#"# moji's completion for fish: moji completion fish | source
-function __moji_complete
-    set -l words (commandline -opc)
-    set -l current (commandline -ct)
-    moji __complete $words[2..-1] "$current" 2>/dev/null
-end
-complete -c moji -f -a '(__moji_complete)'
-complete -c moji -n '__fish_seen_subcommand_from submit' -F
-"#;
+const BASH: &str = include_str!("../../dist/completion/bash/moji");
+const ZSH: &str = include_str!("../../dist/completion/zsh/_moji");
+const FISH: &str = include_str!("../../dist/completion/fish/moji.fish");
 
 /// The script of a shell.
 pub(super) fn script(shell: Shell) -> &'static str {

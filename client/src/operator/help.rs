@@ -58,8 +58,7 @@ Configuration: ~/.config/moji.conf, then /etc/moji.conf, with lines
 
 Exit codes:
   0  done
-  1  the answer is no: not found, refused, a followed or awaited build failed,
-     the time is over
+  1  the answer is no: not found, refused, the build failed, the time is over
   2  the command line is wrong, or a file that it names
   3  the hub cannot be reached, or does not let you in
 

@@ -13,6 +13,7 @@ complete -c moji-server -l attempts -x -d 'How often a package may run out of me
 complete -c moji-server -l retry-pause -x -d 'How long a builder that failed a package by its own fault is not given it again [default: 10m]'
 complete -c moji-server -l target -x -d 'The one architecture of this repository [default: that of the first result]'
 complete -c moji-server -l builders -r -F -d 'Serve only builders listed in this file: `name key [arch…]` a line'
+complete -c moji-server -l hook -r -F -d 'Run this program for each event, with the event as a line of JSON on its standard input'
 complete -c moji-server -l min-free -x -d 'Lease nothing while less than this is free [default: 2G, or 5 % up to 20G if that is more]'
 complete -c moji-server -l max-files -x -d 'Most files in one result [default: 16384]'
 complete -c moji-server -l max-file-size -x -d 'Largest file in a result [default: 8G]'

@@ -15,10 +15,28 @@ use completion::Operands;
 use help::Help;
 use roff::Page;
 
-/// A program: its page, the folder of its files, and what completes its operands.
-type Program = (Page, &'static str, Operands);
+/// A program: its page, the folder of its files, and what completes its operands; None of one that brings its
+/// completions itself.
+type Program = (Page, &'static str, Option<Operands>);
 
-const PROGRAMS: [Program; 2] = [
+const PROGRAMS: [Program; 3] = [
+    (
+        Page {
+            program: "moji",
+            section: 1,
+            files: &[
+                (
+                    "~/.config/moji.conf, /etc/moji.conf",
+                    "Where the hub is, and the file of the operators' secret.",
+                ),
+                ("/run/moji-server/PORT.hub", "Where a hub on this machine has its secrets."),
+                ("~/.local/state/moji/known_hubs", "Keys of hubs, trusted at first use."),
+            ],
+            see_also: "moji-client(8), moji-server(8)",
+        },
+        "client/dist",
+        None,
+    ),
     (
         Page {
             program: "moji-client",
@@ -31,7 +49,7 @@ const PROGRAMS: [Program; 2] = [
             see_also: "moji(1), moji-server(8), mock(1)",
         },
         "client/dist",
-        Operands::HubAndMock,
+        Some(Operands::HubAndMock),
     ),
     (
         Page {
@@ -44,7 +62,7 @@ const PROGRAMS: [Program; 2] = [
             see_also: "moji(1), moji-client(8), createrepo_c(8)",
         },
         "server/dist",
-        Operands::Folders,
+        Some(Operands::Folders),
     ),
 ];
 
@@ -70,12 +88,14 @@ fn main() -> ExitCode {
 fn one((page, folder, operands): &Program, check: bool) -> Result<(), String> {
     let name = page.program;
     let help = help_of(name)?;
-    let files = [
-        (format!("{name}.{}", page.section), roff::render(page, &help)?),
-        (format!("completion/bash/{name}"), completion::bash(name, &help, *operands)),
-        (format!("completion/zsh/_{name}"), completion::zsh(name, &help, *operands)),
-        (format!("completion/fish/{name}.fish"), completion::fish(name, &help, *operands)),
-    ];
+    let mut files = vec![(format!("{name}.{}", page.section), roff::render(page, &help)?)];
+    if let Some(operands) = *operands {
+        files.extend([
+            (format!("completion/bash/{name}"), completion::bash(name, &help, operands)),
+            (format!("completion/zsh/_{name}"), completion::zsh(name, &help, operands)),
+            (format!("completion/fish/{name}.fish"), completion::fish(name, &help, operands)),
+        ]);
+    }
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder);
     files.iter().try_for_each(|(file, text)| settle(&folder.join(file), text, check))
 }

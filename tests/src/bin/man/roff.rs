@@ -18,7 +18,7 @@ pub(crate) struct Page {
 
 /// The page's headings, in their order, each with the help's headings that lead to it.
 const HEADINGS: [(&str, &[&str]); 7] = [
-    ("COMMANDS", &["Commands"]),
+    ("COMMANDS", &["Commands", "Look", "Packages", "Builders", "In scripts"]),
     ("ARGUMENTS", &["Arguments"]),
     ("OPTIONS", &["Options"]),
     ("FILES", &["Files", "Folders"]),
@@ -62,7 +62,11 @@ pub(crate) fn render(page: &Page, help: &Help) -> Result<String, String> {
             continue;
         }
         let _ = writeln!(out, ".SH {}", quoted(heading));
+        let many = sections().count() > 1;
         for section in sections() {
+            if many {
+                let _ = writeln!(out, ".SS {}", quoted(&section.title));
+            }
             body(&mut out, section, heading == "OPTIONS");
         }
         for (path, text) in more {
