@@ -78,9 +78,6 @@ fn build(number: &str, defines: &[(&str, &str)]) -> PathBuf {
     let mut command = Command::new("rpmbuild");
     command.current_dir(top()).env("CARGO_TARGET_DIR", folder.join("target"));
     command.arg(if number == "1" { "-ba" } else { "-bb" }).arg("moji.spec");
-    if !top().join("client/src/bin/moji.rs").exists() {
-        command.args(["--without", "operator"]);
-    }
     // The crates' tests are the same for every release.
     if number != "1" {
         command.arg("--nocheck");
