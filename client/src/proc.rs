@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub struct Process {
     /// Its number.
     pub pid: i32,
-    /// Its start, clock ticks since boot (`/proc/PID/stat`, field 22).
+    /// Its start, clock ticks since boot (`/proc/PID/task/PID/stat`, field 22).
     pub start: u64,
     /// Which boot (`/proc/sys/kernel/random/boot_id`).
     pub boot: String,
@@ -59,8 +59,10 @@ struct Stat {
 }
 
 impl Stat {
+    /// By the process's first thread: qemu-user answers a program's look at its own `/proc/PID/stat` itself, with a
+    /// start that is not the kernel's, and nobody would find that process again.
     fn of(pid: i32) -> Option<Stat> {
-        let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
+        let text = fs::read(format!("/proc/{pid}/task/{pid}/stat")).ok()?;
         Stat::parse(&text)
     }
 
