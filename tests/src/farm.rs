@@ -178,7 +178,8 @@ impl Farm {
 
     /// The mark is how a daemon and what it forks are found again when the farm ends.
     fn marked(&self, name: &str) -> Command {
-        let mut command = Command::new(program(name));
+        let instead = self.plan.programs.iter().find(|(other, _)| *other == name);
+        let mut command = Command::new(instead.map_or_else(|| program(name), |(_, path)| path.clone()));
         command.env("MOJI_FARM", self.path()).env("HOME", self.path()).current_dir(self.path());
         // Where hubs say that they run: no test may find another one's.
         command.env("XDG_RUNTIME_DIR", self.path().join("run"));

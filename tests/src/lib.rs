@@ -41,12 +41,14 @@
 //! | what dnf says | [`Farm::install`] |
 //! | what a stop left behind | [`Farm::processes`], [`Farm::mounts`] |
 //! | what an operator's command answers | [`Farm::moji`] piped, [`Farm::moji_pty`] on a terminal ([`Pty`]) |
+//! | builders that are ARM programs | [`Armv5`], and `plan().armv5(&it)` |
 //! | a farm without any process, a thousand a minute | [`sim`] |
 //! | one run of a program that must end | [`Farm::hub_command`], [`Farm::client_command`] with [`run_to_end`] |
 //!
 //! Polling every few milliseconds up to a deadline is the only waiting there is; a test never
 //! sleeps for a time it hopes is long enough.
 
+mod armv5;
 mod daemon;
 mod dnf;
 mod farm;
@@ -61,6 +63,7 @@ pub mod sim;
 mod watch;
 mod world;
 
+pub use armv5::Armv5;
 pub use daemon::{Daemon, Finished, run_to_end};
 pub use dnf::Installed;
 pub use farm::Farm;

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::armv5::Armv5;
 use crate::farm::Farm;
 
 /// Which secret the daemons are given.
@@ -29,6 +30,8 @@ pub struct FarmPlan {
     pub(crate) hub_args: Vec<String>,
     pub(crate) builder_args: Vec<String>,
     pub(crate) cfg: String,
+    /// Programs that are run instead of those beside the test.
+    pub(crate) programs: Vec<(&'static str, PathBuf)>,
 }
 
 impl Default for FarmPlan {
@@ -42,6 +45,7 @@ impl Default for FarmPlan {
             hub_args: Vec::new(),
             builder_args: Vec::new(),
             cfg: String::new(),
+            programs: Vec::new(),
         }
     }
 }
@@ -101,6 +105,13 @@ impl FarmPlan {
     #[must_use]
     pub fn without_secret(mut self) -> Self {
         self.secret = Secret::Nothing;
+        self
+    }
+
+    /// Builders and the operator's command are the ARMv5 programs; the hub stays what it is.
+    #[must_use]
+    pub fn armv5(mut self, armv5: &Armv5) -> Self {
+        self.programs = vec![("moji-client", armv5.client()), ("moji", armv5.moji())];
         self
     }
 
