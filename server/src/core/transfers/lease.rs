@@ -405,9 +405,10 @@ impl Lease {
         self.log(cx, log::Level::Error, &format!("{why}; nothing is accepted until the hub is restarted"));
         cx.shared.broken = true;
         match self.state {
-            State::Sealed(_) | State::Committing(..) => {
-                cx.out.push(Effect::Leases(leases::Msg::Unsealed { lease: self.id }));
-            }
+            State::Sealed(_) => cx.out.push(Effect::Leases(leases::Msg::Unsealed { lease: self.id })),
+            // It may be in repo/ for good: only the restart can tell. Until then the seal stays, so that the
+            // lease does not expire and the SRPM is not built again beside its own result.
+            State::Committing(..) => {}
             State::Closing(_) | State::Over => return,
             _ => {}
         }

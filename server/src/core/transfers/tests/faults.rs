@@ -319,7 +319,7 @@ fn failed_write_or_sync_drops_the_stage_keeps_the_lease_and_stops_everything_unt
         hub.rule(lease(1), publish());
         assert_eq!(hub.stopped, 1);
         let unsealed = hub.leases.iter().any(|msg| matches!(msg, leases::Msg::Unsealed { .. }));
-        assert_eq!(unsealed, at_commit);
+        assert!(!unsealed, "what may be in repo/ for good must not expire before the restart tells");
         assert!(!hub.leases.iter().any(|msg| matches!(msg, leases::Msg::Settled { .. })));
         assert!(hub.list("repo").is_empty());
         assert_eq!(hub.list("working"), ["hello-1.0-1.src.rpm"]);
