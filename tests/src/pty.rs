@@ -243,8 +243,9 @@ mod tests {
 
     #[test]
     fn a_program_gets_keys_its_size_and_its_resize() {
-        let script = "trap 'stty size' WINCH; stty size; read -r key; echo \"got $key\"; \
-                      stty -echo; while :; do read -t 0.05 -r _; done";
+        // `stty` sets rows and columns one after the other: whoever looks at the first signal only may see half.
+        let script = "trap 'told=yes' WINCH; stty size; read -r key; echo \"got $key\"; stty -echo; \
+                      while :; do [ -z \"$told\" ] || stty size; read -t 0.05 -r _; done";
         let mut pty = shell(script);
         pty.wait_until("its size", LIMIT, |text| text.contains("24 80"));
         assert!(pty.is_restored(), "nothing was changed yet");
