@@ -11,6 +11,7 @@
 //! `Ping` and `More` may come at any time after `Hail`. `Data` may come while a `Submit` is answered, and
 //! after its end until the next request: it was on its way when the hub gave up.
 
+use super::within;
 use crate::limits::{OPTIONS_MAX, WORDS_MAX};
 use crate::message::FromOperator;
 use crate::refusal::RejectCode;
@@ -109,10 +110,6 @@ impl OperatorOrder {
 
 fn asked(left: u8, upload: bool) -> State {
     if left == 0 { State::Answering { upload } } else { State::Words { left, upload } }
-}
-
-fn within(limit_kept: bool) -> Result<(), RejectCode> {
-    if limit_kept { Ok(()) } else { Err(RejectCode::Limit) }
 }
 
 #[cfg(test)]
