@@ -17,7 +17,8 @@ use crate::exit::Failure;
 /// All packages or builders.
 const ALL: &str = "*";
 
-/// Asks for one change of each target.
+/// Asks for one change of each target. Of those that go first, the first named goes before the others, so it is
+/// asked for last.
 pub(super) fn change(
     session: &mut Session,
     out: &mut Out,
@@ -26,6 +27,10 @@ pub(super) fn change(
     words: &[Line],
 ) -> Result<u8, Failure> {
     let mut worst = code::OK;
+    let mut targets: Vec<&String> = targets.iter().collect();
+    if order == Order::First {
+        targets.reverse();
+    }
     for target in targets {
         let request = FromOperator::Change { order, target: line(target)?, words: words.len() as u8 };
         let code = ask(session, out, &request, words, |row, out| match row {

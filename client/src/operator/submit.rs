@@ -8,10 +8,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use moji_proto::limits::{CHUNK_BYTES_MAX, UPLOAD_WINDOW_BYTES};
-use moji_proto::message::{FromOperator, ToOperator};
-use moji_proto::{Bytes, Line};
+use moji_proto::message::{FromOperator, Order, ToOperator};
+use moji_proto::{Bytes, FileName, Line};
 
-use super::ask::{Noes, Stop};
+use super::ask::{Noes, Stop, ask};
 use super::link::Session;
 use super::output::Out;
 use super::retry::Redial;
@@ -53,12 +53,18 @@ pub(super) fn submit(
     let access = access()?;
     let mut redial = Redial::new(&access);
     let mut session = None;
-    let (mut sent, mut refused) = (0, 0);
+    let (mut sent, mut refused) = (Vec::new(), 0);
     for path in &wanted.files {
         let mut upload = Upload::new(Srpm::open(path)?, wanted.first, &options)?;
         let code = upload.run(&mut redial, &mut session, out)?;
-        if code == code::OK { sent += 1 } else { refused += 1 }
+        if code == code::OK { sent.push(upload.srpm.name) } else { refused += 1 }
     }
+    if wanted.first
+        && let Some(session) = &mut session
+    {
+        put_in_order(session, out, &sent)?;
+    }
+    let sent = sent.len();
     if wanted.files.len() > 1 && !out.json {
         let text = match refused {
             0 => format!("{sent} submitted\n"),
@@ -67,6 +73,21 @@ pub(super) fn submit(
         out.say(&text)?;
     }
     Ok(if refused == 0 { code::OK } else { code::NO })
+}
+
+/// Each of these went before all others when it came, the last one too, unless the hub had it already. Now the first
+/// goes first.
+fn put_in_order(session: &mut Session, out: &mut Out, names: &[FileName]) -> Result<(), Failure> {
+    for name in names.iter().rev() {
+        let target = Line::lossy(name.as_str());
+        let request = FromOperator::Change { order: Order::First, target, words: 0 };
+        ask(session, out, &request, &[], |row, _| match row {
+            // It was said when it came.
+            ToOperator::Changed { .. } => Ok(None),
+            other => Ok(Some(other)),
+        })?;
+    }
+    Ok(())
 }
 
 struct Upload<'a> {

@@ -108,7 +108,13 @@ fn priority_is_changed_in_the_list_that_people_write_and_leases_follow_it() {
     };
     assert_eq!(lines(), ["p5-1-1.src.rpm", "p3-1-1.src.rpm", "not here yet", "p2-1-1.src.rpm"]);
     assert!(ok(&farm, &["prio", "p5"]).contains("p5-1-1"));
-    ok(&farm, &["prio", "p3", "--clear"]);
+    ok(&farm, &["prio", "p3", "p4", "--first"]);
+    assert_eq!(
+        lines(),
+        ["p3-1-1.src.rpm", "p4-1-1.src.rpm", "p5-1-1.src.rpm", "not here yet", "p2-1-1.src.rpm"],
+        "in the order in which they were named"
+    );
+    ok(&farm, &["prio", "p3", "p4", "--clear"]);
     assert_eq!(lines(), ["p5-1-1.src.rpm", "not here yet", "p2-1-1.src.rpm"]);
     let row = |name: &str| object(&farm, &["list", name]);
     farm.wait_until("the queue to know", SOON, |_| row("p5")["priority"] == 1 && row("p3")["priority"] == 0);

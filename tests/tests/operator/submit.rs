@@ -92,6 +92,13 @@ fn only_whole_source_rpms_come_in_and_each_of_them_once() {
     let row = object(&farm, &["show", "third"]);
     assert_eq!(row["package"]["priority"], 1, "{row}");
     assert_eq!(row["options"], json!(["--nocheck", "--define", "mydef some value"]), "{row}");
+    // Several go first in the order in which they are named, one that is there already among them.
+    let paths = [&second, &third].map(|path| path.display().to_string());
+    assert_eq!(farm.moji(&["submit", "--first", &paths[0], &paths[1]]).code, 0);
+    let priority = |name: &str| object(&farm, &["list", name])["priority"].clone();
+    farm.wait_until("the queue to know", SOON, |_| {
+        (priority("second"), priority("third")) == (json!(1), json!(2))
+    });
     let bad_words = submit(&farm, &make(&farm, "fourth"), &["--options", "--resultdir=/etc"]);
     assert_eq!(bad_words.code, 1, "{bad_words:?}");
     assert!(bad_words.stderr.contains("--resultdir"), "{bad_words:?}");
@@ -104,7 +111,7 @@ fn only_whole_source_rpms_come_in_and_each_of_them_once() {
     farm.outcome(&file("third"), own_error());
     farm.add_builder();
     wait_state(&farm, "third", "failed");
-    assert_eq!(crate::leased(&mut farm)[0], "third");
+    assert_eq!(crate::leased(&mut farm)[..2], ["second", "third"]);
 }
 
 /// A copy that is called like a source RPM.
