@@ -33,6 +33,7 @@ pub mod lists;
 pub mod logging;
 pub mod net;
 pub mod recovery;
+pub mod repodata;
 pub mod result_json;
 pub mod rpmfile;
 pub mod run;
