@@ -16,9 +16,20 @@
 //! capabilities are there.
 
 mod compress;
+mod dependency;
+mod describe;
+mod document;
+mod files;
 mod group;
 mod piece;
+mod repomd;
+mod xml;
 
 pub use compress::{Compression, DamagedMember};
+pub use describe::{
+    About, DamagedProvided, DescribeError, Provided, decode_provided, describe, encode_provided,
+};
+pub use document::{footer, header};
 pub use group::{Class, Described, GROUP_PACKAGES_MAX, Group, Listed, PARTS, Part};
 pub use piece::{DamagedPiece, PIECE_NAME, decode_piece, encode_piece};
+pub use repomd::{DataFile, foreign_data, named_files, repomd};

@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::error::{Excess, Part, RpmError};
 use super::header::{Header, fault};
 use super::package::Package;
@@ -47,7 +49,7 @@ pub enum Kind {
 /// A package's identity. From [`read_facts`] every part of it is plain ASCII that is safe inside
 /// a file name, version and release hold no `-`, and so [`Nevra::nvr`] is unambiguous. The order is that
 /// of the text, for sorted output; it is not rpm's order of versions.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Nevra {
     /// The package's name.
     pub name: String,
@@ -62,7 +64,7 @@ pub struct Nevra {
 }
 
 /// Something that a package provides or requires.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Capability {
     /// A name, path, `name(thing)`, or a rich dependency in parentheses.
     pub name: String,
@@ -131,17 +133,21 @@ impl fmt::Display for Nevra {
 /// headers say, with `Limit` above 32 and 1,024 tags, 1 and 32 MiB, 262,144 capabilities or file names of
 /// 240 bytes, and with `NotRpm`, `Malformed` or `Io`.
 pub fn read_facts<R: ReadAt + ?Sized>(file: &R) -> Result<Facts, RpmError> {
-    let main = Package::read(file)?.main;
-    let (kind, source_rpm) = kind(&main)?;
-    let nevra = nevra(&main, kind)?;
-    let mut requires = capabilities(&main, REQUIRENAME, REQUIREFLAGS, REQUIREVERSION)?;
+    facts_of(&Package::read(file)?.main)
+}
+
+/// As [`read_facts`], of a header that was read.
+pub(super) fn facts_of(main: &Header) -> Result<Facts, RpmError> {
+    let (kind, source_rpm) = kind(main)?;
+    let nevra = nevra(main, kind)?;
+    let mut requires = capabilities(main, REQUIRENAME, REQUIREFLAGS, REQUIREVERSION)?;
     requires.retain(|c| !c.name.starts_with(RPMLIB));
     Ok(Facts {
         kind,
         nevra,
         source_rpm,
         requires,
-        provides: capabilities(&main, PROVIDENAME, PROVIDEFLAGS, PROVIDEVERSION)?,
+        provides: capabilities(main, PROVIDENAME, PROVIDEFLAGS, PROVIDEVERSION)?,
         exclusive_arch: owned(main.strings(EXCLUSIVEARCH)?),
         exclude_arch: owned(main.strings(EXCLUDEARCH)?),
     })

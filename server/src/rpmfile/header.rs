@@ -355,6 +355,47 @@ impl Header {
         }
     }
 
+    /// The first entry of `tag` with its bytes, whatever its type; a second one is not looked at.
+    fn first(&self, tag: u32) -> Option<(Entry, &[u8])> {
+        let e = *self.entries.iter().find(|e| e.tag == tag)?;
+        let start = e.offset as usize;
+        Some((e, self.store.get(start..start + e.len as usize)?))
+    }
+
+    /// The one string of `tag`, be it UTF-8 or not; of translations the first.
+    pub(super) fn raw_text(&self, tag: u32) -> Option<&[u8]> {
+        let (e, value) = self.first(tag)?;
+        let is_one = matches!(e.kind, STRING | I18NSTRING) || (e.kind == STRING_ARRAY && e.count == 1);
+        if is_one { value.split(|&b| b == 0).next() } else { None }
+    }
+
+    /// The strings of `tag`, be they UTF-8 or not.
+    pub(super) fn raw_texts(&self, tag: u32) -> Option<impl Iterator<Item = &[u8]> + Clone> {
+        let (e, value) = self.first(tag)?;
+        if !matches!(e.kind, STRING | STRING_ARRAY | I18NSTRING) {
+            return None;
+        }
+        Some(value.strip_suffix(&[0]).unwrap_or(value).split(|&b| b == 0))
+    }
+
+    /// The numbers of `tag`, of any size.
+    pub(super) fn raw_numbers(&self, tag: u32) -> Option<impl Iterator<Item = u64> + Clone> {
+        let (e, value) = self.first(tag)?;
+        let bytes = match e.kind {
+            CHAR | INT8 => 1,
+            INT16 => 2,
+            INT32 => 4,
+            INT64 => 8,
+            _ => return None,
+        };
+        Some(value.chunks_exact(bytes).map(|b| b.iter().fold(0, |n, &b| n << 8 | u64::from(b))))
+    }
+
+    /// How many elements `tag` has; 0 where there is no such tag.
+    pub(super) fn count(&self, tag: u32) -> usize {
+        self.first(tag).map_or(0, |(e, _)| e.count as usize)
+    }
+
     /// An error about `tag` of this header.
     pub(super) fn bad(&self, tag: u32, what: &'static str) -> RpmError {
         fault(self.part, Some(tag), what)

@@ -30,6 +30,7 @@ mod facts;
 mod header;
 mod package;
 mod read;
+mod tags;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
@@ -39,3 +40,4 @@ pub use error::{DigestFault, Excess, Fault, Part, RpmError};
 pub use facts::{Capability, Facts, Kind, Nevra, read_facts};
 pub use package::{expected_file_len, expected_len};
 pub use read::ReadAt;
+pub use tags::{Tags, read_tags};
