@@ -36,6 +36,7 @@
 //! | a broken network | `plan().through_proxy()`, then [`Farm::proxy`]: `cut`, `stall`, `delay`, `cut_after` |
 //! | SRPMs of `tests/mini/specs` | [`Farm::drop_srpm`] by name |
 //! | any other SRPM or RPM | [`srpm_from_spec`], [`rpms_from_spec`], [`simple_spec`] |
+//! | hundreds of RPMs of every shape, in memory | [`varied`] |
 //! | a hostile one | [`truncated`], [`foreign`], [`damaged`], [`patched`] |
 //! | what the hub says over HTTP | [`Farm::http`] |
 //! | what dnf says | [`Farm::install`] |
@@ -60,6 +61,7 @@ mod proxy;
 mod pty;
 mod rpms;
 pub mod sim;
+pub mod varied;
 mod watch;
 mod world;
 
