@@ -2,6 +2,7 @@
 //!
 //! Owns plain data only.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use moji_proto::message::{Backend, Exit, Phase, RejectedWhy, Verdict, Which};
@@ -12,6 +13,30 @@ use crate::rpmfile::{Facts, Nevra};
 /// One authenticated connection; never used again within a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
+
+/// SHA-256 of a file's bytes: what yum repositories name RPMs by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Sha256(pub [u8; 32]);
+
+impl fmt::Display for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+impl Sha256 {
+    /// That of `bytes`.
+    pub(crate) fn of(bytes: &[u8]) -> Sha256 {
+        Sha256(<sha2::Sha256 as sha2::Digest>::digest(bytes).into())
+    }
+}
 
 /// A builder is its static key.
 pub type BuilderId = PublicKey;
@@ -80,6 +105,8 @@ pub struct StagedFile {
     pub digest: Digest,
     /// Its header, if it is an RPM.
     pub rpm: Option<Facts>,
+    /// SHA-256 of its bytes, if it is an RPM.
+    pub sha256: Option<Sha256>,
 }
 
 /// A result that is whole in the stage.

@@ -139,7 +139,7 @@ impl Worker {
         let size = file.len().map_err(|e| wrote("look at", &path, &e))?;
         let digest = digest(&*file).map_err(|e| wrote("read", &path, &e))?;
         let name = FileName::new(which.file_name()).expect("log names are safe");
-        Ok(Some(StagedFile { name, size, digest, rpm: None }))
+        Ok(Some(StagedFile { name, size, digest, rpm: None, sha256: None }))
     }
 
     /// Writes `result.json` into a folder; it is still to be synced.

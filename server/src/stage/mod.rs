@@ -40,6 +40,8 @@ use crate::core::types::Srpm;
 use crate::disk::{Disk, File, Folders};
 use crate::rpmfile::{self, RpmError};
 
+/// What every RPM starts with.
+const RPM_MAGIC: [u8; 4] = [0xed, 0xab, 0xee, 0xdb];
 /// Bytes read at once where whole files are read: large enough that the calls do not show beside the
 /// hashing, small enough for a few workers.
 const READ_BYTES: usize = 256 * 1024;
@@ -149,12 +151,12 @@ impl Worker {
         let file =
             self.disk.open(&self.folders.working.join(srpm)).map_err(|e| read_error(&e, &failed(&e)))?;
         let size = file.len().map_err(|e| failed(&e))?;
-        let hashing = Hashing::new(&*file);
+        let hashing: Hashing<'_, (Hasher, sha2::Sha256)> = Hashing::new(&*file);
         let checked = rpmfile::verify_digests(&hashing).and_then(|()| rpmfile::read_facts(&AsRpm(&*file)));
         match checked {
             Ok(facts) => {
-                let digest = hashing.finish().map_err(|e| failed(&e))?;
-                Ok(Done::Opened { srpm: Srpm { size, facts }, digest })
+                let (digest, sha256) = hashing.finish().map_err(|e| failed(&e))?;
+                Ok(Done::Opened { srpm: Srpm { size, facts }, digest, sha256 })
             }
             Err(RpmError::Io(error)) => Err(failed(&error)),
             // The bytes are there and wrong: no builder could build them, and no other try would help.
@@ -227,16 +229,16 @@ impl Worker {
             self.disk.open_write(&path)
         };
         let file = file.map_err(|e| wrote("write", &path, &e))?;
-        let hasher = self.arriving.take(lease, number, offset);
+        let partial = self.arriving.take(lease, number, offset);
         file.write_at(&bytes.0, offset).map_err(|e| wrote("write", &path, &e))?;
         let end = offset + bytes.0.len() as u64;
         let begun = end / WRITE_OUT_BYTES * WRITE_OUT_BYTES;
         if begun > offset {
             file.begin_writing(begun - WRITE_OUT_BYTES, WRITE_OUT_BYTES);
         }
-        if let Some(mut hasher) = hasher {
-            hasher.update(&bytes.0);
-            self.arriving.keep(lease, number, end, hasher);
+        if let Some(mut partial) = partial {
+            partial.update(&bytes.0);
+            self.arriving.keep(lease, partial);
         }
         Ok(Done::Written { file: number, offset: end })
     }
@@ -251,12 +253,16 @@ impl Worker {
             file.truncate(0).map_err(|e| wrote("cut", &path, &e))?;
         }
         // Of an upload that was taken up after a break the front is read again, with the rest, once.
-        let have = match self.arriving.take(lease, number, size) {
-            Some(hasher) if size == 0 || len == size => Some(hasher.finish()),
-            None if len == size => Some(digest(&*file).map_err(|e| wrote("read", &path, &e))?),
-            _ => None,
+        let (have, sha256) = match self.arriving.take(lease, number, size) {
+            Some(partial) if size == 0 || len == size => partial.finish(),
+            None if len == size => (digest(&*file).map_err(|e| wrote("read", &path, &e))?, None),
+            _ => return Ok(Done::Finished { file: number, whole: false }),
         };
-        Ok(Done::Finished { file: number, whole: have == Some(want) })
+        let whole = have == want;
+        if let Some(sha256) = sha256.filter(|_| whole) {
+            self.arriving.keep_sha256(lease, number, sha256);
+        }
+        Ok(Done::Finished { file: number, whole })
     }
 
     /// Tries `make`; if a folder is missing, makes these folders and tries once more.

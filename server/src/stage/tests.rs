@@ -8,10 +8,12 @@ use moji_proto::message::{Phase, RejectedWhy};
 use moji_proto::{Digest, FileName, LeaseId, Time};
 
 use super::testdisk::{Faults, TestDisk, folders};
+use super::testrpm::build;
 use super::verify::log_name;
 use super::{Worker, live_dir, stage_dir};
 use crate::clock::Clock;
 use crate::core::transfers::{About, Done, Entry, Op};
+use crate::core::types::Sha256;
 use crate::disk::Folders;
 
 struct Still;
@@ -226,4 +228,35 @@ fn file_that_arrived_in_order_is_not_read_again() {
     let op = || Op::Finish { file: 0, size: 6, digest: Digest::of(b"abcdef") };
     assert!(matches!(hub.run(lease(1), op()), Done::Finished { whole: true, .. }));
     assert!(matches!(worker(&folders).run(lease(1), op()), Done::Finished { whole: false, .. }));
+}
+
+#[test]
+fn sha256_of_an_rpm_is_the_same_whether_it_was_seen_to_arrive_or_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let folders = folders(dir.path());
+    let built = build("hello", "1.0");
+    let (name, bytes) = built.binaries[0].clone();
+    let (size, digest) = (bytes.len() as u64, Digest::of(&bytes));
+    let files = vec![(0, Entry { name: FileName::new(name).unwrap(), size, digest })];
+    let check = |hub: &Worker, expect: Sha256| {
+        let done = hub.run(lease(1), Op::Verify { files: files.clone() });
+        let Done::Verified { placed, defect: None, .. } = done else { panic!("{done:?}") };
+        assert_eq!(placed[0].file.sha256, Some(expect));
+    };
+    let hub = worker(&folders);
+    let (front, rest) = bytes.split_at(100);
+    for (offset, piece) in [(0, front), (100, rest)] {
+        let op = Op::Write { file: 0, offset, bytes: moji_proto::Bytes(piece.to_vec()) };
+        assert!(matches!(hub.run(lease(1), op), Done::Written { .. }));
+    }
+    let finish = || Op::Finish { file: 0, size, digest };
+    assert!(matches!(hub.run(lease(1), finish()), Done::Finished { whole: true, .. }));
+    check(&hub, Sha256::of(&bytes));
+    let restarted = worker(&folders);
+    assert!(matches!(restarted.run(lease(1), finish()), Done::Finished { whole: true, .. }));
+    check(&restarted, Sha256::of(&bytes));
+    // What was seen to arrive is not computed again.
+    let wrong = Sha256([7; 32]);
+    restarted.arriving.keep_sha256(lease(1), 0, wrong);
+    check(&restarted, wrong);
 }

@@ -11,14 +11,13 @@ use std::path::Path;
 use moji_proto::message::RejectedWhy;
 use moji_proto::{FileName, LeaseId};
 
-use super::{AsRpm, READ_BYTES, Trouble, Worker, digest, wrote};
+use super::hashing::Hashing;
+use super::{AsRpm, READ_BYTES, RPM_MAGIC, Trouble, Worker, digest, wrote};
 use crate::core::transfers::{Defect, Done, Entry, Placed};
-use crate::core::types::StagedFile;
+use crate::core::types::{Sha256, StagedFile};
 use crate::disk::File;
 use crate::rpmfile::{self, Facts, RpmError};
 
-/// What every RPM starts with.
-const RPM_MAGIC: [u8; 4] = [0xed, 0xab, 0xee, 0xdb];
 /// Longest log that is kept whole, bytes: more is a runaway loop, and nobody reads it.
 const LOG_BYTES_MAX: u64 = 64 << 20;
 /// What is kept at each end of a longer one, bytes: the first error and the last words.
@@ -48,13 +47,14 @@ impl Found {
     }
 
     /// Keeps a file under the hub's own name for it.
-    fn place(&mut self, from: String, entry: &Entry, name: String, rpm: Option<Facts>) {
+    fn place(&mut self, from: String, entry: &Entry, name: String, rpm: Option<(Facts, Sha256)>) {
         if !self.names.insert(name.clone()) {
             self.defect(RejectedWhy::Duplicate, format!("{name} is there twice"));
             return;
         }
         let name = FileName::new(name).expect("names are chosen safe");
-        let file = StagedFile { name, size: entry.size, digest: entry.digest, rpm };
+        let (rpm, sha256) = rpm.unzip();
+        let file = StagedFile { name, size: entry.size, digest: entry.digest, rpm, sha256 };
         self.placed.push(Placed { from, file });
     }
 }
@@ -63,13 +63,13 @@ impl Worker {
     /// Reads and checks whole files of a stage.
     pub(super) fn verify(&self, lease: LeaseId, files: &[(u32, Entry)]) -> Result<Done, Trouble> {
         let stage = self.stage(lease);
-        let checked = self.check_all(&stage, files);
+        let checked = self.check_all(lease, &stage, files);
         // An error is no crash: only a check that ended the hub itself leaves its mark.
         let unmarked = TRIES.iter().try_for_each(|mark| self.remove(&stage.join(mark)));
         checked.and_then(|done| unmarked.map(|()| done))
     }
 
-    fn check_all(&self, stage: &Path, files: &[(u32, Entry)]) -> Result<Done, Trouble> {
+    fn check_all(&self, lease: LeaseId, stage: &Path, files: &[(u32, Entry)]) -> Result<Done, Trouble> {
         let mut found = Found::default();
         let parse = files.is_empty() || self.begin_try(stage)?;
         for (number, entry) in files {
@@ -79,7 +79,8 @@ impl Worker {
             let n = file.read_at(&mut magic, 0).map_err(|e| wrote("read", &path, &e))?;
             if n == magic.len() && magic == RPM_MAGIC {
                 if parse {
-                    check_rpm(&mut found, *number, entry, &path, &*file)?;
+                    let known = self.arriving.sha256(lease, *number);
+                    check_rpm(&mut found, *number, entry, &path, &*file, known)?;
                 } else {
                     let text = format!("{}: reading it ended the hub twice", entry.name);
                     found.defect(RejectedWhy::BadRpm, text);
@@ -161,19 +162,26 @@ impl Worker {
     }
 }
 
-/// Keeps an RPM if it is sound.
+/// Keeps an RPM if it is sound. Its SHA-256, if it is not `known`, is taken from the same pass.
 fn check_rpm(
     found: &mut Found,
     number: u32,
     entry: &Entry,
     path: &Path,
     file: &dyn File,
+    known: Option<Sha256>,
 ) -> Result<(), Trouble> {
-    let file = AsRpm(file);
-    match rpmfile::verify_digests(&file).and_then(|()| rpmfile::read_facts(&file)) {
-        Ok(facts) => {
+    let checked = match known {
+        Some(sha256) => rpmfile::verify_digests(&AsRpm(file)).map(|()| sha256),
+        None => {
+            let hashing: Hashing<'_, sha2::Sha256> = Hashing::new(file);
+            rpmfile::verify_digests(&hashing).and_then(|()| Ok(hashing.finish()?))
+        }
+    };
+    match checked.and_then(|sha256| Ok((rpmfile::read_facts(&AsRpm(file))?, sha256))) {
+        Ok((facts, sha256)) => {
             let name = facts.nevra.file_name(facts.kind);
-            found.place(format!("f{number}"), entry, name, Some(facts));
+            found.place(format!("f{number}"), entry, name, Some((facts, sha256)));
             Ok(())
         }
         Err(RpmError::Io(error)) => Err(wrote("read", path, &error)),

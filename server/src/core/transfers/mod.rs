@@ -25,7 +25,7 @@ use moji_proto::{Bytes, Digest, FileName, LeaseId, Line};
 
 pub use machine::Transfers;
 
-use super::types::{BuilderInfo, Outcome, Ruling, SessionId, Srpm, StagedFile};
+use super::types::{BuilderInfo, Outcome, Ruling, SessionId, Sha256, Srpm, StagedFile};
 use super::{desk, leases, queue, repo};
 use crate::rpmfile::Nevra;
 
@@ -163,6 +163,8 @@ pub struct About {
     pub srpm: Option<FileName>,
     /// Digest of the SRPM.
     pub digest: Option<Digest>,
+    /// SHA-256 of the SRPM.
+    pub sha256: Option<Sha256>,
     /// The SRPM's own header.
     pub source: Option<Nevra>,
     /// Who builds it.
@@ -275,6 +277,8 @@ pub enum Done {
         srpm: Srpm,
         /// Its digest.
         digest: Digest,
+        /// Its SHA-256.
+        sha256: Sha256,
     },
     /// Of `Survey`.
     Surveyed {

@@ -35,7 +35,10 @@ impl Lease {
         }
         self.recovered(cx, &done);
         match done {
-            Done::Opened { srpm, digest } => self.opened(cx, srpm.size, srpm.facts.nevra, digest),
+            Done::Opened { srpm, digest, sha256 } => {
+                self.about.sha256 = Some(sha256);
+                self.opened(cx, srpm.size, srpm.facts.nevra, digest);
+            }
             Done::Surveyed { logs, files } => self.surveyed(cx, logs, files),
             Done::Read { offset, bytes } => {
                 if matches!(self.state, State::Building(_)) && !is_stale {

@@ -81,6 +81,7 @@ fn report(name: &str, verdict: Verdict) -> Report {
         size: 1,
         digest: Digest::of(b""),
         rpm: Some(facts),
+        sha256: None,
     };
     let source = facts(name, Kind::Source, "src");
     let rpms = [source.clone(), facts(name, Kind::Binary, "armv5tel")];

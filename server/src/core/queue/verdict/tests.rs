@@ -31,7 +31,7 @@ fn facts(kind: Kind, nevra: Nevra, source_rpm: Option<&str>) -> Facts {
 
 fn staged(facts: Facts) -> StagedFile {
     let name = FileName::new(facts.nevra.file_name(facts.kind)).unwrap();
-    StagedFile { name, size: 1, digest: Digest::of(b""), rpm: Some(facts) }
+    StagedFile { name, size: 1, digest: Digest::of(b""), rpm: Some(facts), sha256: None }
 }
 
 fn source(release: &str) -> StagedFile {
@@ -43,7 +43,8 @@ fn binary(name: &str, arch: &str) -> StagedFile {
 }
 
 fn log_file() -> StagedFile {
-    StagedFile { name: FileName::new("build.log").unwrap(), size: 1, digest: Digest::of(b""), rpm: None }
+    let name = FileName::new("build.log").unwrap();
+    StagedFile { name, size: 1, digest: Digest::of(b""), rpm: None, sha256: None }
 }
 
 fn report(exit: Exit, evidence: &[(Which, &str)]) -> Report {
