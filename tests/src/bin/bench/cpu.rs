@@ -7,6 +7,7 @@ use moji_proto::channel::{Accept, Channel, Connect, Event};
 use moji_proto::hello::{Role, Versions};
 use moji_proto::limits::CHUNK_BYTES_MAX;
 use moji_proto::secret::{Psk, SecretKey};
+use sha2::{Digest as _, Sha256};
 
 use crate::hub::cpu_s;
 use crate::table::{Runs, Table};
@@ -20,7 +21,7 @@ pub(crate) fn run() {
     let (mut alone, _unheard) = pair();
     let (mut out, mut input) = pair();
     let piece = vec![7; CHUNK_BYTES_MAX];
-    let (mut seal, mut open, mut digest) = <(Runs, Runs, Runs)>::default();
+    let (mut seal, mut open, mut digest, mut sha256) = <(Runs, Runs, Runs, Runs)>::default();
     for _ in 0..RUNS {
         let sealed = spent(|records| alone.seal(&piece, records).expect("a piece fits a record"));
         let both = spent(|records| {
@@ -31,6 +32,9 @@ pub(crate) fn run() {
         let mut hasher = Hasher::default();
         digest.push(spent(|_| hasher.update(&piece)));
         std::hint::black_box(hasher.finish());
+        let mut hasher = Sha256::new();
+        sha256.push(spent(|_| hasher.update(&piece)));
+        std::hint::black_box(hasher.finalize());
         seal.push(sealed);
         open.push(both - sealed);
     }
@@ -38,9 +42,12 @@ pub(crate) fn run() {
         "What the CPU must do for every byte, from memory to memory; median of 5 runs (smallest to largest)",
         &["what", "CPU-s/GB"],
     );
-    for (what, runs) in
-        [("encrypt (ChaCha20-Poly1305 in records)", seal), ("decrypt", open), ("digest (BLAKE2s)", digest)]
-    {
+    for (what, runs) in [
+        ("encrypt (ChaCha20-Poly1305 in records)", seal),
+        ("decrypt", open),
+        ("digest (BLAKE2s)", digest),
+        ("of RPMs, on the hub, besides (SHA-256)", sha256),
+    ] {
         table.row([what.to_owned(), runs.text(2)]);
     }
     table.print();
