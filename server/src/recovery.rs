@@ -35,8 +35,8 @@ pub use self::results::{RepoResult, for_queue, in_order};
 
 /// What the folder of a stage in `working/` is called before its lease.
 pub const STAGE_PREFIX: &str = ".stage-";
-/// Largest `result.json` that is read, bytes: 16,384 files of 512 bytes, twice.
-const RESULT_JSON_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Largest `result.json` that is read, bytes: 16,384 files of 1 KiB, twice.
+const RESULT_JSON_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// How a source package's file name ends.
 const SRPM_SUFFIX: &str = ".src.rpm";
 

@@ -100,30 +100,18 @@ impl Bench {
         let rpm = ResultFile {
             name: "a-1-1.noarch.rpm".to_owned(),
             size: 1,
-            digest: String::new(),
             package: Some("a".to_owned()),
-            is_source: false,
+            ..ResultFile::default()
         };
         let mut json = ResultJson {
             lease: LEASE.to_string(),
             srpm: "a-1-1.src.rpm".to_owned(),
-            srpm_digest: String::new(),
             source: "a".to_owned(),
             nvr: "a-1-1".to_owned(),
             verdict: "success".to_owned(),
-            reason: String::new(),
-            held: None,
-            builder: String::new(),
-            builder_key: String::new(),
-            arch: String::new(),
-            backend: String::new(),
-            cfg: String::new(),
-            options: Vec::new(),
-            exit: String::new(),
-            seconds: 0,
-            committed_unix_s: 0,
             files: vec![rpm],
             evidence: vec!["build.log: error: x".to_owned()],
+            ..ResultJson::default()
         };
         change(&mut json);
         let path = self.folders.repo.join(folder);

@@ -68,30 +68,24 @@ fn result_json(verdict: Verdict, files: &[(&str, bool)]) -> ResultJson {
     let file = |(name, is_source): &(&str, bool)| ResultFile {
         name: (*name).to_owned(),
         size: 1,
-        digest: String::new(),
         package: name.ends_with(".rpm").then(|| "a".to_owned()),
         is_source: *is_source,
+        ..ResultFile::default()
     };
     ResultJson {
         lease: lease(1).to_string(),
         srpm: srpm("a").to_string(),
-        srpm_digest: String::new(),
         source: "a".to_owned(),
         nvr: "a-1-1".to_owned(),
         verdict: verdict.as_str().to_owned(),
-        reason: String::new(),
-        held: None,
         builder: "b1".to_owned(),
-        builder_key: String::new(),
         arch: "armv7l".to_owned(),
         backend: "mock".to_owned(),
-        cfg: String::new(),
-        options: Vec::new(),
         exit: "exit 0".to_owned(),
         seconds: 3,
         committed_unix_s: 1_764_000_000,
         files: files.iter().map(file).collect(),
-        evidence: Vec::new(),
+        ..ResultJson::default()
     }
 }
 

@@ -11,23 +11,16 @@ pub(crate) fn put_result(disk: &Memory, folders: &Folders, folder: &str, lease: 
     let result = ResultJson {
         lease: lease.to_string(),
         srpm: srpm.into(),
-        srpm_digest: String::new(),
         source: "a".into(),
         nvr: folder.into(),
         verdict: "success".into(),
-        reason: String::new(),
-        held: None,
         builder: "b1".into(),
-        builder_key: String::new(),
         arch: "x86_64".into(),
         backend: "mock".into(),
-        cfg: String::new(),
-        options: Vec::new(),
         exit: "exit 0".into(),
         seconds: 1,
         committed_unix_s: 1,
-        files: Vec::new(),
-        evidence: Vec::new(),
+        ..ResultJson::default()
     };
     let dir = folders.repo.join(folder);
     disk.create_dir(&dir).unwrap();

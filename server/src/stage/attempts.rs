@@ -67,6 +67,7 @@ impl Worker {
             }
         }
         json.committed_unix_s = self.clock.unix_s();
+        json.leased_unix_s = self.leased_unix_s(lease);
         let attempts = self.attempts();
         let folder = attempts.join(lease.to_string());
         let making = attempts.join(format!(".making-{lease}"));
@@ -94,13 +95,8 @@ impl Worker {
             let pack = name.ends_with(".log");
             let name = if pack { format!("{name}.gz") } else { name.clone() };
             let (size, digest) = pack_log(&*self.disk, from, &making.join(&name), pack)?;
-            json.files.push(ResultFile {
-                name,
-                size,
-                digest: digest.to_string(),
-                package: None,
-                is_source: false,
-            });
+            let digest = digest.to_string();
+            json.files.push(ResultFile { name, size, digest, ..ResultFile::default() });
         }
         let json = self.write_json(making, json)?;
         self.sync_in(&mut [json], &[making])

@@ -38,6 +38,7 @@ impl Worker {
         json.source.clone_from(&sealed.source.name);
         json.held = held.cloned();
         json.committed_unix_s = self.clock.unix_s();
+        json.leased_unix_s = self.leased_unix_s(lease);
         let dropped = sealed.dropped.iter().map(|name| format!("{name}: neither RPM nor log, dropped"));
         json.evidence.extend(dropped);
         if matches!(sealed.ruling, Ruling::Return { .. }) {
@@ -60,7 +61,7 @@ impl Worker {
         let folder = self.take_folder(&stage, &json.nvr)?;
         // Only now is it there for good; the name in working/ goes with it.
         self.sync_in(&mut [], &[&self.folders.repo, &self.folders.working])?;
-        self.arriving.forget(lease);
+        self.forget(lease);
         Ok(Outcome::Committed { folder, verdict })
     }
 
@@ -183,6 +184,8 @@ fn listed(file: &StagedFile) -> ResultFile {
         name: file.name.as_str().to_owned(),
         size: file.size,
         digest: file.digest.to_string(),
+        sha256: file.sha256.as_ref().map(ToString::to_string),
+        nevra: file.rpm.as_ref().map(|rpm| rpm.nevra.to_string()),
         package: file.rpm.as_ref().map(|rpm| rpm.nevra.name.clone()),
         is_source: file.rpm.as_ref().is_some_and(|rpm| rpm.kind == Kind::Source),
     }
@@ -210,28 +213,43 @@ pub(super) fn result_json(
     let evidence = manifest.map_or(&[][..], |manifest| &manifest.evidence);
     ResultJson {
         lease: lease.to_string(),
-        srpm: about.srpm.as_ref().map(FileName::to_string).unwrap_or_default(),
-        srpm_digest: about.digest.as_ref().map(Digest::to_string).unwrap_or_default(),
+        srpm: text(about.srpm.as_ref()),
+        srpm_digest: text(about.digest.as_ref()),
+        srpm_sha256: text(about.sha256.as_ref()),
         source: about.source.as_ref().map(|source| source.name.clone()).unwrap_or_default(),
         nvr: about.source.as_ref().map(|source| source.nvr()).unwrap_or_default(),
         verdict: verdict.to_owned(),
         reason: reason.to_owned(),
         held: None,
-        builder: builder.map(|builder| builder.name.to_string()).unwrap_or_default(),
-        builder_key: builder.map(|builder| builder.id.to_string()).unwrap_or_default(),
-        arch: builder.map(|builder| builder.arch.to_string()).unwrap_or_default(),
+        builder: text(builder.map(|builder| &builder.name)),
+        builder_key: text(builder.map(|builder| builder.id)),
+        builder_fingerprint: text(builder.map(|builder| builder.id.fingerprint())),
+        builder_version: text(builder.map(|builder| &builder.version)),
+        builder_cpus: builder.map_or(0, |builder| builder.cpus),
+        builder_memory_mib: builder.map_or(0, |builder| builder.memory_mib),
+        hub_version: env!("CARGO_PKG_VERSION").to_owned(),
+        arch: text(builder.map(|builder| &builder.arch)),
         backend: backend
             .map_or("", |backend| match backend {
                 Backend::Mock => "mock",
                 Backend::Rpmbuild => "rpmbuild",
             })
             .to_owned(),
-        cfg: builder.map(|builder| builder.cfg.to_string()).unwrap_or_default(),
+        cfg: text(builder.map(|builder| &builder.cfg)),
+        // A builder without such a file says the digest of nothing.
+        cfg_digest: text(builder.map(|builder| builder.cfg_digest).filter(|said| *said != Digest::of(b""))),
         options: about.options.iter().map(ToString::to_string).collect(),
         exit,
         seconds: manifest.map_or(0, |manifest| manifest.seconds),
+        peak_memory_mib: None,
+        leased_unix_s: None,
         committed_unix_s: 0,
         files: Vec::new(),
         evidence: evidence.iter().map(|(which, line)| format!("{}: {line}", which.file_name())).collect(),
     }
+}
+
+/// Empty if it is not known.
+fn text(known: Option<impl ToString>) -> String {
+    known.map(|known| known.to_string()).unwrap_or_default()
 }

@@ -26,7 +26,7 @@ mod verify;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use moji_proto::message::Which;
 use moji_proto::{Bytes, Digest, FileName, Hasher, LeaseId};
@@ -105,14 +105,31 @@ pub struct Worker {
     kept: Mutex<Option<BTreeMap<String, BTreeSet<LeaseId>>>>,
     /// Digests of what arrives.
     arriving: Arriving,
+    /// When leases began, unix seconds, as far as that is known.
+    leased: Mutex<BTreeMap<LeaseId, u64>>,
 }
 
 impl Worker {
     /// A worker over these folders, which all exist.
     #[must_use]
     pub fn new(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, folders: Folders) -> Worker {
-        let (naming, kept, arriving) = Default::default();
-        Worker { disk, clock, folders, naming, kept, arriving }
+        let (naming, kept, arriving, leased) = Default::default();
+        Worker { disk, clock, folders, naming, kept, arriving, leased }
+    }
+
+    /// It knows when leases of an earlier run of the hub began, unix seconds.
+    #[must_use]
+    pub fn with_leased(self, leased: BTreeMap<LeaseId, u64>) -> Worker {
+        Worker { leased: Mutex::new(leased), ..self }
+    }
+
+    fn leased(&self) -> MutexGuard<'_, BTreeMap<LeaseId, u64>> {
+        self.leased.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When a lease began, unix seconds, if that is known.
+    fn leased_unix_s(&self, lease: LeaseId) -> Option<u64> {
+        self.leased().get(&lease).copied()
     }
 
     /// Does one operation; blocks until it is done.
@@ -128,7 +145,12 @@ impl Worker {
 
     fn attempt(&self, lease: LeaseId, op: &Op) -> Result<Done, Trouble> {
         match op {
-            Op::Open { srpm } => self.open(srpm),
+            Op::Open { srpm, is_new } => {
+                if *is_new {
+                    self.leased().entry(lease).or_insert_with(|| self.clock.unix_s());
+                }
+                self.open(srpm)
+            }
             Op::Survey => self.survey(lease),
             Op::Read { srpm, offset, length } => self.read(srpm, *offset, *length),
             Op::Log { which, offset, bytes } => self.log(lease, *which, *offset, bytes),
@@ -289,9 +311,15 @@ impl Worker {
         }
     }
 
+    /// Nothing more comes of this lease.
+    fn forget(&self, lease: LeaseId) {
+        self.arriving.forget(lease);
+        self.leased().remove(&lease);
+    }
+
     /// Removes a stage. Failing costs space only.
     fn drop_stage(&self, lease: LeaseId) -> Done {
-        self.arriving.forget(lease);
+        self.forget(lease);
         let stage = self.stage(lease);
         match self.disk.remove_dir_all(&stage) {
             Ok(()) => Done::Gone,

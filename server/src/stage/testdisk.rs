@@ -175,7 +175,7 @@ pub(crate) fn info() -> BuilderInfo {
         arch: name("armv5tel"),
         version: name("0.1.0"),
         cfg: Line::lossy("fedora-arm"),
-        cfg_digest: Digest::of(b""),
+        cfg_digest: Digest::of(b"config_opts = {}"),
         backend: Backend::Mock,
         cpus: 1,
         memory_mib: 128,

@@ -145,7 +145,7 @@ impl Lease {
     /// A new lease: opens its SRPM.
     pub(super) fn open(id: LeaseId, session: SessionId, about: About) -> Lease {
         let mut lease = Lease::new(id, Some(session), about, State::Opening(None));
-        lease.push_open();
+        lease.push_open(true);
         lease
     }
 
@@ -153,7 +153,7 @@ impl Lease {
     pub(super) fn adopted(id: LeaseId, adoption: Adoption) -> Lease {
         let Adoption { session, about, digest } = adoption;
         let mut lease = Lease::new(id, Some(session), about, State::Opening(Some(digest)));
-        lease.push_open();
+        lease.push_open(false);
         lease.push(Op::Survey, None);
         lease
     }
@@ -215,9 +215,9 @@ impl Lease {
         self.todo.push_back(Work { op, credit });
     }
 
-    pub(super) fn push_open(&mut self) {
+    pub(super) fn push_open(&mut self, is_new: bool) {
         let srpm = self.about.srpm.clone().expect("an opened lease has an SRPM");
-        self.push(Op::Open { srpm }, None);
+        self.push(Op::Open { srpm, is_new }, None);
     }
 
     /// Hands the next operation to a worker, if none is there.
@@ -289,7 +289,7 @@ impl Lease {
             }
             _ if self.about.digest.is_none() => {
                 self.go(State::Opening(Some(digest)));
-                self.push_open();
+                self.push_open(false);
                 self.push(Op::Survey, None);
             }
             _ => self.welcome_back(cx, digest),

@@ -211,6 +211,8 @@ pub enum Op {
     Open {
         /// The file.
         srpm: FileName,
+        /// Whether the lease begins now.
+        is_new: bool,
     },
     /// Find what the stage has of this lease.
     Survey,

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use moji_proto::limits::{CHUNK_BYTES_MAX, UPLOAD_WINDOW_BYTES};
 use moji_proto::message::{Backend, Exit, FromBuilder, Phase, RejectedWhy, ToBuilder, Verdict, Which};
@@ -19,7 +19,7 @@ use moji_proto::{Bytes, Digest, FileName, LeaseId, Line, Time};
 
 use super::{Effect, Limits, Msg, Op, Transfers};
 use crate::clock::Clock;
-use crate::core::types::{Outcome, Report, Ruling, SessionId};
+use crate::core::types::{Outcome, Report, Ruling, SessionId, Sha256};
 use crate::core::{leases, queue, repo};
 use crate::disk::Folders;
 use crate::result_json::ResultJson;
@@ -38,8 +38,8 @@ fn name(text: &str) -> FileName {
     FileName::new(text).unwrap()
 }
 
-/// A clock that stands.
-struct Still;
+/// A clock that stands until it is set.
+struct Still(Arc<AtomicU64>);
 
 impl Clock for Still {
     fn now(&self) -> Time {
@@ -47,7 +47,7 @@ impl Clock for Still {
     }
 
     fn unix_s(&self) -> u64 {
-        1_764_000_123
+        self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -56,6 +56,7 @@ struct Hub {
     dir: tempfile::TempDir,
     folders: Folders,
     faults: Arc<Faults>,
+    unix_s: Arc<AtomicU64>,
     core: Transfers,
     worker: Worker,
     now: Time,
@@ -80,11 +81,14 @@ impl Hub {
         let dir = tempfile::tempdir().unwrap();
         let folders = folders(dir.path());
         let faults = Faults::none();
-        let worker = Worker::new(Arc::new(TestDisk(faults.clone())), Arc::new(Still), folders.clone());
+        let unix_s = Arc::new(AtomicU64::new(1_764_000_123));
+        let clock = Arc::new(Still(unix_s.clone()));
+        let worker = Worker::new(Arc::new(TestDisk(faults.clone())), clock, folders.clone());
         Hub {
             dir,
             folders,
             faults,
+            unix_s,
             core: Transfers::new(limits),
             worker,
             now: Time(1_000),
@@ -103,7 +107,7 @@ impl Hub {
     fn restart(&mut self) {
         self.core = Transfers::new(Limits::default());
         let disk = Arc::new(TestDisk(self.faults.clone()));
-        self.worker = Worker::new(disk, Arc::new(Still), self.folders.clone());
+        self.worker = Worker::new(disk, Arc::new(Still(self.unix_s.clone())), self.folders.clone());
         self.ops.clear();
         self.sent.clear();
         self.owed.clear();

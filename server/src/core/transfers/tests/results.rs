@@ -84,10 +84,46 @@ fn result_of_real_rpms_is_committed_before_the_builder_hears_of_it() {
     for file in json.files {
         let bytes = fs::read(hub.folders.repo.join("hello-1.0-1").join(&file.name)).unwrap();
         assert_eq!((bytes.len() as u64, Digest::of(&bytes).to_string()), (file.size, file.digest));
+        let is_rpm = file.name.ends_with(".rpm");
+        assert_eq!(file.sha256, is_rpm.then(|| Sha256::of(&bytes).to_string()));
+        assert_eq!(file.nevra, file.name.strip_suffix(".rpm").map(str::to_owned));
     }
     assert_eq!(hub.list("working"), ["hello-1.0-1.src.rpm"]);
     assert!(hub.owed_max <= UPLOAD_WINDOW_BYTES as i64);
     hub.assert_even();
+}
+
+#[test]
+fn result_tells_who_made_it_of_what_with_what_and_when() {
+    let built = build("hello", "1.0");
+    for restart in [false, true] {
+        let mut hub = Hub::new();
+        let began = hub.unix_s.load(Ordering::Relaxed);
+        hub.open(lease(1), S1, &built);
+        hub.take_sent();
+        hub.unix_s.fetch_add(100, Ordering::Relaxed);
+        if restart {
+            hub.restart();
+            hub.adopt(lease(1), S1, &built);
+            hub.take_sent();
+        }
+        let mut builder = Builder::new(lease(1), S1, built.all());
+        builder.announce(&mut hub);
+        builder.upload(&mut hub);
+        hub.rule(lease(1), publish());
+        let json = hub.json("hello-1.0-1");
+        let who = info();
+        assert_eq!(json.srpm_digest, Digest::of(&built.source.1).to_string());
+        assert_eq!(json.srpm_sha256, Sha256::of(&built.source.1).to_string());
+        assert_eq!((json.builder, json.builder_key), ("board1".to_owned(), who.id.to_string()));
+        assert_eq!(json.builder_fingerprint, "0707070707070707");
+        assert_eq!((json.builder_version.as_str(), json.hub_version.as_str()), ("0.1.0", "0.1.0"));
+        assert_eq!((json.builder_cpus, json.builder_memory_mib), (1, 128));
+        assert_eq!((json.cfg.as_str(), json.cfg_digest), ("fedora-arm", who.cfg_digest.to_string()));
+        // What the hub forgets with its process it does not invent.
+        assert_eq!(json.leased_unix_s, (!restart).then_some(began));
+        assert_eq!(json.committed_unix_s, began + 100);
+    }
 }
 
 #[test]
