@@ -4,23 +4,25 @@
 //! |---|---|
 //! | `layout.rs` | the tables, and how an older file comes to have them |
 //! | `events.rs` | what happened, bounded in number |
+//! | `rebuild.rs` | what comes back from results and kept attempts after the file is lost |
 //! | `reader.rs` | what others read, beside the thread that writes |
 //!
 //! Owns `history.db` in the state folder. Is memory, never on the path of a grant or a commit: the queue
 //! tells it and goes on. It may be deleted while the hub is down; what the folders and `result.json` know
-//! is put back at the next start. One that is damaged is set aside and made anew.
+//! is put back at the next start (`rebuild.rs`). One that is damaged is set aside and made anew.
 //!
 //! An attempt is *open* until its package is done or starts afresh; only open attempts that were
 //! charged count against `--attempts`.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, never, select};
-use moji_proto::FileName;
 use moji_proto::message::{PackageState, Verdict};
+use moji_proto::{FileName, LeaseId};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::actors::spawn;
@@ -28,12 +30,11 @@ use crate::clock::Clock;
 use crate::core::queue::{Msg, Note};
 use crate::core::types::BuilderInfo;
 use crate::core::view::Told;
-use crate::recovery::RepoResult;
-use crate::result_json::ResultJson;
 
 mod events;
 mod layout;
 mod reader;
+mod rebuild;
 
 pub use self::reader::{Counts, Reader};
 
@@ -79,44 +80,6 @@ impl History {
     /// Those of SQLite.
     pub fn is_empty(&self) -> rusqlite::Result<bool> {
         self.db.query_row("SELECT NOT EXISTS (SELECT 1 FROM attempts)", [], |row| row.get(0))
-    }
-
-    /// Puts back what the results in `repo/` tell. Of what is known already only what is missing is added.
-    ///
-    /// # Errors
-    /// Those of SQLite.
-    pub fn rebuild(&mut self, results: &[RepoResult]) -> rusqlite::Result<()> {
-        let change = self.db.transaction()?;
-        for found in results {
-            let result = &found.result;
-            let committed = whole(result.committed_unix_s);
-            change
-                .prepare_cached(
-                    "INSERT INTO attempts
-                        (lease, srpm, builder, name, ended_unix_s, verdict, reason, open, seconds, folder)
-                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, ?9)
-                        ON CONFLICT (lease) DO UPDATE SET folder = ?9, ended_unix_s = coalesce(ended_unix_s, ?5),
-                            reason = iif(verdict IS NULL, ?7, reason), verdict = coalesce(verdict, ?6), open = 0
-                        WHERE folder != ?9 OR verdict IS NULL",
-                )?
-                .execute(params![
-                    result.lease,
-                    result.srpm,
-                    result.builder_key,
-                    result.builder,
-                    committed,
-                    result.verdict,
-                    result.reason,
-                    result.seconds,
-                    found.folder
-                ])?;
-            if let Some(arch) = target_of(found) {
-                change
-                    .prepare_cached("INSERT OR IGNORE INTO facts VALUES (?1, ?2)")?
-                    .execute(params![TARGET, arch])?;
-            }
-        }
-        change.commit()
     }
 
     /// What the queue must know at the start, at `unix_s`: the target, open charged attempts, oldest first, what
@@ -180,6 +143,26 @@ impl History {
             msgs.push(Msg::Told { builder, name, told });
         }
         Ok(())
+    }
+
+    /// When leases that have not ended began, unix seconds.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn began(&self) -> rusqlite::Result<BTreeMap<LeaseId, u64>> {
+        let mut query = self.db.prepare(
+            "SELECT lease, began_unix_s FROM attempts WHERE began_unix_s IS NOT NULL AND ended_unix_s IS NULL",
+        )?;
+        let mut rows = query.query([])?;
+        let mut began = BTreeMap::new();
+        while let Some(row) = rows.next()? {
+            if let (Ok(lease), Ok(unix_s)) =
+                (row.get_ref(0)?.as_str()?.parse(), row.get::<_, i64>(1)?.try_into())
+            {
+                began.insert(lease, unix_s);
+            }
+        }
+        Ok(began)
     }
 
     /// Starts the thread. It ends when all senders of `inbox` are gone, or once `stop`'s are and what
@@ -378,18 +361,6 @@ fn set_aside(path: &Path) {
 pub fn verdict_of(word: &str) -> Option<Verdict> {
     use Verdict::*;
     [Success, Excluded, Infra, Memory, Deps, Failed, Lost, Released].into_iter().find(|v| v.as_str() == word)
-}
-
-/// The architecture that a published result was for: that of its first binary package with one.
-fn target_of(found: &RepoResult) -> Option<&str> {
-    if !found.was_published() {
-        return None;
-    }
-    let result: &ResultJson = &found.result;
-    let binaries = result.files.iter().filter(|file| file.package.is_some() && !file.is_source);
-    let mut archs =
-        binaries.filter_map(|file| file.name.strip_suffix(".rpm")?.rsplit_once('.').map(|(_, arch)| arch));
-    archs.find(|arch| *arch != "noarch")
 }
 
 /// SQLite's integers have a sign.

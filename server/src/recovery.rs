@@ -163,6 +163,32 @@ fn read_results(disk: &dyn Disk, repo: &Path) -> Result<Vec<RepoResult>, Recover
     Ok(results)
 }
 
+/// What the state folder keeps of attempts that were no results. Unlike results they are for people only: what
+/// cannot be read is left out.
+#[must_use]
+pub fn read_attempts(disk: &dyn Disk, state: &Path) -> Vec<ResultJson> {
+    let attempts = state.join("attempts");
+    let names = match disk.list(&attempts) {
+        Ok(names) => names,
+        Err(error) => {
+            if error.kind() != ErrorKind::NotFound {
+                log::warn!("failed to list '{}': {error}", attempts.display());
+            }
+            return Vec::new();
+        }
+    };
+    let leases =
+        names.iter().filter(|name| name.to_str().is_some_and(|name| name.parse::<LeaseId>().is_ok()));
+    leases
+        .filter_map(|name| {
+            let path = attempts.join(name).join(result_json::FILE_NAME);
+            read_result(disk, &path)
+                .inspect_err(|error| log::warn!("'{}' is not readable: {error}", path.display()))
+                .ok()
+        })
+        .collect()
+}
+
 /// What an operator decided about the result in this folder. What cannot be read decides nothing.
 fn read_decision(disk: &dyn Disk, folder: &Path) -> Result<Option<Decided>, RecoveryError> {
     match decision::read(disk, folder) {

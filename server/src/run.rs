@@ -270,7 +270,8 @@ impl Hub {
         actors::tell(&peers.queue, architectures(listed.clone()));
         let unix_s = clock.unix_s();
         recovery::for_queue(&results, unix_s).into_iter().for_each(|msg| actors::tell(&peers.queue, msg));
-        let history = remember(&folders.state, &results, unix_s, &peers)?;
+        let history = remember(&*disk, &folders.state, &results, unix_s, &peers)?;
+        let leased = history.began().map_err(fatal(exit::FOLDER, "failed to read history.db"))?;
 
         let Inboxes {
             leases: leases_in,
@@ -295,7 +296,8 @@ impl Hub {
             file_bytes_max: options.max_file_size,
             build_bytes_max: options.max_result_size,
         };
-        let worker = Arc::new(stage::Worker::new(disk.clone(), clock.clone(), folders.clone()));
+        let worker =
+            Arc::new(stage::Worker::new(disk.clone(), clock.clone(), folders.clone()).with_leased(leased));
         threads.push(actors::transfers::start(
             transfers::Transfers::new(limits),
             worker,
@@ -376,13 +378,25 @@ fn reload_builders(options: &Run, peers: &Peers) -> Result<(), Fatal> {
 
 /// Opens the history, adds what only the results know, and tells the queue what it must remember. After
 /// the results: what ended without one is younger.
-fn remember(state: &Path, results: &[RepoResult], unix_s: u64, peers: &Peers) -> Result<History, Fatal> {
+fn remember(
+    disk: &dyn Disk,
+    state: &Path,
+    results: &[RepoResult],
+    unix_s: u64,
+    peers: &Peers,
+) -> Result<History, Fatal> {
     let cannot = || fatal(exit::FOLDER, "failed to open history.db in the state folder");
     let mut history = History::open(state).map_err(cannot())?;
-    if history.is_empty().map_err(cannot())? && !results.is_empty() {
-        log::info!("the history is new: filled from {} results", results.len());
-    }
+    let is_new = history.is_empty().map_err(cannot())?;
     history.rebuild(results).map_err(cannot())?;
+    if is_new {
+        let attempts = recovery::read_attempts(disk, state);
+        history.rebuild_rest(results, &attempts).map_err(cannot())?;
+        if !results.is_empty() || !attempts.is_empty() {
+            let (results, attempts) = (results.len(), attempts.len());
+            log::info!("the history is new: filled from {results} results and {attempts} other attempts");
+        }
+    }
     for msg in history.recall(unix_s).map_err(cannot())? {
         actors::tell(&peers.queue, msg);
     }

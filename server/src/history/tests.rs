@@ -3,13 +3,15 @@
 use crossbeam_channel::{bounded, unbounded};
 use std::sync::Arc;
 
-use moji_proto::message::{Backend, EventKind, EventRow};
+use moji_proto::message::{AttemptRow, Backend, EventKind, EventRow};
 use moji_proto::{Digest, LeaseId, Line, PublicKey};
 
+use super::rebuild::target_of;
 use super::*;
 use crate::clock;
 use crate::disk::{Folders, Real};
-use crate::result_json::ResultFile;
+use crate::recovery::RepoResult;
+use crate::result_json::{ResultFile, ResultJson};
 
 fn srpm(name: &str) -> FileName {
     FileName::new(format!("{name}-1-1.src.rpm")).unwrap()
@@ -152,6 +154,78 @@ fn a_deleted_history_is_rebuilt_from_results() {
     history.rebuild(&results).unwrap();
     assert!(!history.is_empty().unwrap());
     assert_eq!(recalled(&history), ["armv7hl"]);
+}
+
+#[test]
+fn attempts_and_builders_come_back_as_their_results_tell_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut history = History::open(dir.path()).unwrap();
+    let made = |lease: LeaseId, committed_unix_s: u64, version: &str| ResultJson {
+        lease: lease.to_string(),
+        builder_key: PublicKey([2; 32]).to_string(),
+        builder_version: version.to_owned(),
+        leased_unix_s: Some(committed_unix_s - 100),
+        committed_unix_s,
+        ..result_json(Verdict::Success, &[])
+    };
+    let results = [
+        RepoResult { folder: "a-1-1".into(), result: made(lease(9), 9_000, "0.9"), decision: None },
+        RepoResult { folder: "a-1-1@2".into(), result: made(lease(8), 8_000, "0.8"), decision: None },
+    ];
+    let memory = ResultJson { verdict: "memory".into(), reason: "-9".into(), ..made(lease(3), 3_000, "0.3") };
+    let gone = ResultJson {
+        verdict: "ended".into(),
+        reason: "the builder did not come back within the grace".into(),
+        seconds: 0,
+        leased_unix_s: None,
+        ..made(lease(4), 4_000, "0.4")
+    };
+    for _ in 0..2 {
+        history.rebuild(&results).unwrap();
+        history.rebuild_rest(&results, &[memory.clone(), gone.clone()]).unwrap();
+    }
+    let rows = reader(dir.path()).attempts(&srpm("a")).unwrap();
+    let told = |row: &AttemptRow| {
+        let verdict = row.verdict.map_or("", Verdict::as_str);
+        let at = (row.began_unix_s, row.ended_unix_s, row.seconds);
+        format!("{} {} {verdict}:{} {at:?} {}", row.lease, row.builder, row.reason, row.charged)
+    };
+    let want = [
+        "5-3 b1 memory:-9 (2900, 3000, 3) true",
+        "5-4 b1 :the builder did not come back within the grace (0, 4000, 0) false",
+        "5-8 b1 success: (7900, 8000, 3) false",
+        "5-9 b1 success: (8900, 9000, 3) false",
+    ];
+    assert_eq!(rows.iter().map(told).collect::<Vec<_>>(), want);
+    let builder = "SELECT name || version || first_unix_s || last_unix_s FROM builders";
+    let builder: String = history.db.query_row(builder, [], |row| row.get(0)).unwrap();
+    assert_eq!(builder, "b10.929009000");
+    let events = reader(dir.path()).newest_events(100).unwrap();
+    let event = |row: &EventRow| {
+        let verdict = row.verdict.map_or("", Verdict::as_str);
+        format!("{} {} {verdict}:{}", row.unix_ms / 1_000, row.kind, row.text)
+    };
+    let want = [
+        "2900 leased :leased to b1",
+        "3000 ended memory:-9",
+        "4000 ended :the builder did not come back within the grace",
+        "7900 leased :leased to b1",
+        "8000 ended success:",
+        "8900 leased :leased to b1",
+        "9000 ended success:",
+    ];
+    assert_eq!(events.iter().map(event).collect::<Vec<_>>(), want);
+    assert!(events.is_sorted_by(|a, b| a.seq < b.seq));
+    // None of it counts against --attempts.
+    assert_eq!(recalled(&history), Vec::<String>::new());
+}
+
+#[test]
+fn leases_that_have_not_ended_are_known_with_their_beginning() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), vec![began("a", 1), began("b", 2), ended("b", 2, Verdict::Lost, true)]);
+    let leases: Vec<LeaseId> = History::open(dir.path()).unwrap().began().unwrap().into_keys().collect();
+    assert_eq!(leases, [lease(1)]);
 }
 
 #[test]

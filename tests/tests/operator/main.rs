@@ -9,6 +9,7 @@ mod change;
 mod find;
 mod live;
 mod log;
+mod lost;
 #[path = "../quick/mod.rs"]
 mod quick;
 mod review;
