@@ -270,7 +270,9 @@ impl JobFolder {
     /// # Errors
     /// As [`JobFolder::record`].
     pub fn read<T: DeserializeOwned>(&self, name: &str) -> io::Result<T> {
-        let bytes = fs::read(self.entry(name))?;
+        let mut bytes = fs::read(self.entry(name))?;
+        // Stands for the last number of a shim's manifest that had none yet. What is left over is ignored.
+        bytes.push(0);
         postcard::from_bytes(&bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "damaged"))
     }
 
@@ -399,5 +401,29 @@ mod tests {
         assert!(folder.claim(&this).unwrap());
         assert!(!folder.claim(&this).unwrap());
         assert_eq!(folder.process("shim"), Some(this));
+    }
+
+    #[test]
+    fn what_a_shim_from_before_the_peak_of_memory_wrote_is_read_as_unknown() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = JobFolder(dir.path().to_owned());
+        let summary = Summary {
+            exit: moji_proto::message::Exit::Code(0),
+            phase: moji_proto::message::Phase::Build,
+            backend: Backend::Mock,
+            seconds: 9,
+            oom_kills: 0,
+            files: Vec::new(),
+            evidence: Vec::new(),
+            peak_memory_mib: 100,
+        };
+        folder.write("status", &0).unwrap();
+        folder.write("manifest", &summary).unwrap();
+        assert_eq!(folder.summary().unwrap(), summary);
+        let bytes = fs::read(folder.entry("manifest")).unwrap();
+        fs::write(folder.entry("manifest"), &bytes[..bytes.len() - 1]).unwrap();
+        assert_eq!(folder.summary().unwrap(), Summary { peak_memory_mib: 0, ..summary });
+        fs::write(folder.entry("manifest"), &bytes[..bytes.len() - 2]).unwrap();
+        assert!(folder.summary().is_err());
     }
 }

@@ -198,6 +198,15 @@ pub fn oom_kills() -> u64 {
     field("/proc/vmstat", "oom_kill").unwrap_or(0)
 }
 
+/// Most memory that any process had which this one, or a descendant of it, has waited for, MiB; 0 if the kernel
+/// does not say. It is that of the largest process, not of all together: the kernel adds those up in a
+/// control group only, which counts the page cache too, and mock moves its container into another one.
+#[must_use]
+pub fn peak_memory_mib() -> u32 {
+    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_CHILDREN);
+    usage.map_or(0, |usage| (usage.max_rss() as u64).div_ceil(1024) as u32)
+}
+
 /// Memory in all and available, MiB.
 #[must_use]
 pub fn memory_mib() -> (u32, u32) {

@@ -99,6 +99,19 @@ fn a_job_is_fetched_built_and_uploaded_through_a_broken_connection() {
 }
 
 #[test]
+fn the_memory_of_the_largest_process_of_a_build_is_told() {
+    // tail keeps what may be the last of its input.
+    let bench = Bench::new("head -c 150000000 /dev/zero | tail -c 70000000 > /dev/null");
+    let (hub, lease) = (Hub::new(), lease(1));
+    let _client = bench.start(&hub.address(), &[]);
+    let (mut session, _) = hub.registered(gone);
+    session.give(lease, b"x", &[]);
+    let told = session.results().peak_memory_mib;
+    // That and not what the machine has; the interpreter of the stand-in for mock is smaller.
+    assert!((66..200).contains(&told), "{told} MiB");
+}
+
+#[test]
 fn a_mock_without_addrepo_builds_with_what_its_configuration_names() {
     let bench = Bench::new("exit 1");
     let script = bench.read("mock").replacen(

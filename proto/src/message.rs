@@ -277,6 +277,8 @@ pub enum FromBuilder {
         seconds: u32,
         /// By how much the kernel's oom_kill counter grew meanwhile.
         oom_kills: u32,
+        /// Most memory that one process of the build had, MiB; 0 if unknown.
+        peak_memory_mib: u32,
         /// How many `File` follow.
         files: u32,
         /// How many `Evidence` follow after them.

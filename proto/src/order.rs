@@ -194,7 +194,17 @@ mod tests {
     fn results(lease: LeaseId, files: u32, evidence: u16) -> FromBuilder {
         use crate::message::{Backend, Exit};
         let (exit, phase, backend) = (Exit::Code(0), Phase::Collect, Backend::Mock);
-        FromBuilder::Results { lease, exit, phase, backend, seconds: 9, oom_kills: 0, files, evidence }
+        FromBuilder::Results {
+            lease,
+            exit,
+            phase,
+            backend,
+            seconds: 9,
+            oom_kills: 0,
+            peak_memory_mib: 0,
+            files,
+            evidence,
+        }
     }
 
     fn file(lease: LeaseId) -> FromBuilder {

@@ -355,6 +355,7 @@ impl Builder {
             backend: summary.backend,
             seconds: summary.seconds,
             oom_kills: summary.oom_kills,
+            peak_memory_mib: summary.peak_memory_mib,
             files: summary.files.len() as u32,
             evidence: summary.evidence.len() as u16,
         }));

@@ -63,6 +63,7 @@ fn summary() -> Summary {
         oom_kills: 0,
         files: vec![file("a.rpm", 1_000_000), file("build.log", 10)],
         evidence: vec![(Which::Build, Line::lossy("x"))],
+        peak_memory_mib: 120,
     }
 }
 

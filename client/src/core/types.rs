@@ -82,6 +82,9 @@ pub struct Summary {
     pub files: Vec<ResultFile>,
     /// Lines that tell what went wrong.
     pub evidence: Vec<(Which, Line)>,
+    /// Most memory that one process of the build had, MiB; 0 if unknown. The last, so that a client that was
+    /// upgraded meanwhile still reads what a shim from before wrote ([`crate::launch::JobFolder::read`]).
+    pub peak_memory_mib: u32,
 }
 
 /// A look at the machine.

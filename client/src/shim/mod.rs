@@ -97,7 +97,9 @@ pub fn main(folder: &Path) -> io::Result<()> {
     };
     evidence.truncate(usize::from(moji_proto::limits::EVIDENCE_MAX));
     let backend = launch.backend;
-    let summary = Summary { exit, phase, backend, seconds, oom_kills, files: result_files, evidence };
+    let peak_memory_mib = proc::peak_memory_mib();
+    let summary =
+        Summary { exit, phase, backend, seconds, oom_kills, files: result_files, evidence, peak_memory_mib };
     folder.write("manifest", &summary)?;
     files::replace(&folder.entry("status"), format!("{exit:?}\n").as_bytes(), 0o644)
 }

@@ -211,7 +211,9 @@ impl Session {
 
     /// Reads a result up to its last `Evidence`.
     pub fn results(&mut self) -> Results {
-        let FromBuilder::Results { exit, files, evidence, .. } = self.recv() else { panic!("no Results") };
+        let FromBuilder::Results { exit, files, evidence, peak_memory_mib, .. } = self.recv() else {
+            panic!("no Results")
+        };
         let files = (0..files)
             .map(|_| match self.recv() {
                 FromBuilder::File { name, size, digest, .. } => (name.as_str().to_owned(), size, digest),
@@ -224,7 +226,7 @@ impl Session {
                 other => panic!("{other:?} instead of Evidence"),
             })
             .collect();
-        Results { exit, files, evidence }
+        Results { exit, files, evidence, peak_memory_mib }
     }
 }
 
@@ -234,6 +236,7 @@ pub struct Results {
     pub exit: moji_proto::message::Exit,
     pub files: Vec<(String, u64, Digest)>,
     pub evidence: Vec<String>,
+    pub peak_memory_mib: u32,
 }
 
 /// A lease for tests: the same for the same number within this process.

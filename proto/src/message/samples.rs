@@ -87,6 +87,7 @@ pub(crate) fn from_builder() -> Vec<FromBuilder> {
             backend: Backend::Rpmbuild,
             seconds: 3_600,
             oom_kills: 1,
+            peak_memory_mib: 300,
             files: 3,
             evidence: 1,
         },

@@ -156,6 +156,7 @@ fn results() -> FromBuilder {
         backend: Backend::Mock,
         seconds: 1,
         oom_kills: 0,
+        peak_memory_mib: 0,
         files: 0,
         evidence: 0,
     }

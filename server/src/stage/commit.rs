@@ -241,7 +241,7 @@ pub(super) fn result_json(
         options: about.options.iter().map(ToString::to_string).collect(),
         exit,
         seconds: manifest.map_or(0, |manifest| manifest.seconds),
-        peak_memory_mib: None,
+        peak_memory_mib: manifest.map(|manifest| manifest.peak_memory_mib).filter(|mib| *mib > 0),
         leased_unix_s: None,
         committed_unix_s: 0,
         files: Vec::new(),

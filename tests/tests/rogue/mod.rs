@@ -282,6 +282,7 @@ pub(crate) fn results(lease: LeaseId, files: u32) -> FromBuilder {
         backend: Backend::Mock,
         seconds: 1,
         oom_kills: 0,
+        peak_memory_mib: 0,
         files,
         evidence: 0,
     }

@@ -150,6 +150,8 @@ pub struct Manifest {
     pub seconds: u32,
     /// By how much the oom_kill counter grew.
     pub oom_kills: u32,
+    /// Most memory that one process of the build had, MiB; 0 if unknown.
+    pub peak_memory_mib: u32,
     /// Its files, in the order said.
     pub files: Vec<Entry>,
     /// Telling lines.

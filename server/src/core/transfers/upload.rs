@@ -136,7 +136,17 @@ fn too_large(manifest: &Manifest, limits: &Limits) -> Option<Defect> {
 impl Lease {
     /// The build ended; its files follow.
     pub(super) fn results(&mut self, cx: &mut Cx<'_>, msg: &FromBuilder) -> Result<(), RejectCode> {
-        let &FromBuilder::Results { exit, phase, backend, seconds, oom_kills, files, evidence, .. } = msg
+        let &FromBuilder::Results {
+            exit,
+            phase,
+            backend,
+            seconds,
+            oom_kills,
+            peak_memory_mib,
+            files,
+            evidence,
+            ..
+        } = msg
         else {
             return Err(RejectCode::Order);
         };
@@ -148,8 +158,16 @@ impl Lease {
             return Err(RejectCode::Limit);
         }
         let known = known.take();
-        let manifest =
-            Manifest { exit, phase, backend, seconds, oom_kills, files: Vec::new(), evidence: Vec::new() };
+        let manifest = Manifest {
+            exit,
+            phase,
+            backend,
+            seconds,
+            oom_kills,
+            peak_memory_mib,
+            files: Vec::new(),
+            evidence: Vec::new(),
+        };
         self.go(State::Gathering(Gathering { manifest, files, evidence, known }));
         self.gathered(cx);
         Ok(())

@@ -42,6 +42,7 @@ impl Content {
                 backend: Backend::Mock,
                 seconds: 60,
                 oom_kills: 0,
+                peak_memory_mib: 0,
                 files: 1,
                 evidence: 1,
             },

@@ -80,6 +80,7 @@ impl World {
             backend: Backend::Mock,
             seconds: 1,
             oom_kills: 0,
+            peak_memory_mib: 0,
             files: made.iter().map(|(file, _)| file.clone()).collect(),
             evidence,
         };

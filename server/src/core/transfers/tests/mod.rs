@@ -274,6 +274,7 @@ impl Builder {
                 backend: Backend::Mock,
                 seconds: 42,
                 oom_kills: 0,
+                peak_memory_mib: 120,
                 files: self.files.len() as u32,
                 evidence: 1,
             },

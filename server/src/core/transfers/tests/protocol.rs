@@ -18,6 +18,7 @@ fn results(files: u32, evidence: u16) -> FromBuilder {
         backend: Backend::Mock,
         seconds: 1,
         oom_kills: 0,
+        peak_memory_mib: 0,
         files,
         evidence,
     }
