@@ -569,6 +569,8 @@ pub enum Topic {
     File,
     /// A capability that the package waits for.
     Wants,
+    /// Who built with what: builder, key, configuration, memory.
+    Provenance,
 }
 
 /// Why the answer is no.

@@ -129,7 +129,7 @@ fn the_numbers_inside_messages_do_not_change() {
     numbers(&BuilderState::ALL);
     numbers(&EventKind::ALL);
     numbers(&[NameOf::Package, NameOf::Builder, NameOf::Result]);
-    numbers(&[Topic::Evidence, Topic::Option, Topic::File, Topic::Wants]);
+    numbers(&[Topic::Evidence, Topic::Option, Topic::File, Topic::Wants, Topic::Provenance]);
     numbers(&[
         NoCode::NotFound,
         NoCode::Ambiguous,

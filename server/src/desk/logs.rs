@@ -185,8 +185,9 @@ impl Worker {
         let Some(folder) = self.resolve(place) else { return Vec::new() };
         let Ok(json) = self.read_json(&folder) else { return Vec::new() };
         let text = |topic, line: &str| ToOperator::Text { topic, line: Line::lossy(line) };
-        let mut rows: Vec<ToOperator> =
-            json.evidence.iter().map(|line| text(Topic::Evidence, line)).collect();
+        let provenance = provenance(&json).map(|line| text(Topic::Provenance, &line));
+        let mut rows: Vec<ToOperator> = provenance.into_iter().collect();
+        rows.extend(json.evidence.iter().map(|line| text(Topic::Evidence, line)));
         // Paths are told relative to REPO, which has no attempts.
         if folder.starts_with(&self.folders.repo)
             && let Some(name) = folder.file_name().and_then(|name| name.to_str())
@@ -216,4 +217,21 @@ impl Worker {
 /// Whether nothing is there.
 pub(super) fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
+/// Who built it with what, for a person; None of a result of an older hub.
+fn provenance(json: &ResultJson) -> Option<String> {
+    if json.builder_fingerprint.is_empty() {
+        return None;
+    }
+    let mut line = format!("{} ({})", json.builder, json.builder_fingerprint);
+    if json.cfg.is_empty() {
+        line.push_str(&format!(", {}", json.backend));
+    } else {
+        line.push_str(&format!(", {} {}", json.backend, json.cfg));
+    }
+    if let Some(mib) = json.peak_memory_mib {
+        line.push_str(&format!(", largest process {mib} MiB"));
+    }
+    Some(line)
 }

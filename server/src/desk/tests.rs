@@ -198,6 +198,20 @@ fn details_are_those_of_result_json() {
     assert_eq!(bench.worker.details(&Line::lossy("repo/a-1-1")), want);
     assert_eq!(bench.worker.details(&Line::lossy("a-1-1")), want);
     assert!(bench.worker.details(&Line::lossy("repo/../x")).is_empty());
+    for (cfg, peak_memory_mib, line) in [
+        ("fedora-arm", Some(112), "b7 (07ab), mock fedora-arm, largest process 112 MiB"),
+        ("", None, "b7 (07ab), mock"),
+    ] {
+        bench.result("a-1-1", |json| {
+            json.builder = "b7".to_owned();
+            json.builder_fingerprint = "07ab".to_owned();
+            json.backend = "mock".to_owned();
+            json.cfg = cfg.to_owned();
+            json.peak_memory_mib = peak_memory_mib;
+        });
+        let got = bench.worker.details(&Line::lossy("repo/a-1-1"));
+        assert_eq!(got, [&[text(Topic::Provenance, line)], &want[..]].concat());
+    }
 }
 
 #[test]

@@ -105,7 +105,7 @@ pub fn package(package: &PackageRow) -> String {
     package_object(package).line()
 }
 
-/// `{"package":{…},"options":[…],"wants":[…],"files":[…],"evidence":[…],"attempts":[{…}]}`.
+/// `{"package":{…},"options":[…],"wants":[…],"files":[…],"evidence":[…],"provenance":[…],"attempts":[{…}]}`.
 #[must_use]
 pub fn show(package: &PackageRow, texts: &[Text], attempts: &[Attempt]) -> String {
     let mut show = Object::new();
@@ -187,6 +187,7 @@ fn lines(object: &mut Object, texts: &[Text]) {
         ("wants", Topic::Wants),
         ("files", Topic::File),
         ("evidence", Topic::Evidence),
+        ("provenance", Topic::Provenance),
     ] {
         let of_topic = texts.iter().filter(|text| text.topic == topic);
         object.list(name, of_topic.map(|text| string(text.line.as_str())));

@@ -136,8 +136,9 @@ fn attempt(page: &mut Page<'_>, style: &Style, Attempt { row, texts }: &Attempt)
     page.line(&[paint(head, Paint::Bold), paint(word, colour), plain(rest)]);
     field(page, "began", &began(style, row));
     field(page, "why", row.reason.as_str());
-    for topic in [Topic::Evidence, Topic::Wants, Topic::Option, Topic::File] {
+    for topic in [Topic::Provenance, Topic::Evidence, Topic::Wants, Topic::Option, Topic::File] {
         let name = match topic {
+            Topic::Provenance => "built by",
             Topic::Evidence => "evidence",
             Topic::Wants => "waits for",
             Topic::Option => "options",

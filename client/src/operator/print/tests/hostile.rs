@@ -145,7 +145,7 @@ impl Random {
     }
 
     fn texts(&mut self) -> Vec<Text> {
-        let topics = [Topic::Evidence, Topic::Option, Topic::File, Topic::Wants];
+        let topics = [Topic::Evidence, Topic::Option, Topic::File, Topic::Wants, Topic::Provenance];
         (0..self.below(6)).map(|_| Text { topic: self.of(&topics), line: self.line() }).collect()
     }
 

@@ -70,7 +70,10 @@ fn status_and_show_are_one_object_each() {
     let texts = [text(Topic::Option, "--nocheck"), text(Topic::Wants, "foo")];
     let mut row = attempt(1, None);
     row.ended_unix_s = 0;
-    let attempts = [Attempt { row, texts: vec![text(Topic::Evidence, "build.log: \"x\"")] }];
+    let attempts = [Attempt {
+        row,
+        texts: vec![text(Topic::Evidence, "build.log: \"x\""), text(Topic::Provenance, "b7")],
+    }];
     let row = package("zlib-1.3-1", PackageState::Failed);
     let shown = json::show(&row, &texts, &attempts);
     assert_eq!(shown.lines().count(), 1);
@@ -78,6 +81,7 @@ fn status_and_show_are_one_object_each() {
     assert_eq!(got["options"][0], "--nocheck");
     assert_eq!(got["wants"][0], "foo");
     assert_eq!(got["attempts"][0]["evidence"][0], "build.log: \"x\"");
+    assert_eq!(got["attempts"][0]["provenance"][0], "b7");
     assert_eq!(got["attempts"][0]["began"], "2026-11-22T17:31:05Z");
     assert_eq!(got["attempts"][0]["ended"], Value::Null);
     assert_eq!(got["attempts"][0]["verdict"], Value::Null);

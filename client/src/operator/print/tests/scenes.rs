@@ -113,6 +113,10 @@ pub(super) fn shown(style: &Style) -> String {
                     "build.log: main.c:3:10: fatal error: foo.h: No such file or directory, compilation terminated",
                 ),
                 text(Topic::Evidence, "build.log: make: *** [Makefile:7: main.o] Error 1"),
+                text(
+                    Topic::Provenance,
+                    "board7 (8ec57cd48c260ac2), mock fedora-arm, largest process 112 MiB",
+                ),
             ],
         },
         Attempt { row: running, texts: vec![] },

@@ -175,6 +175,7 @@ attempt 2: failed on board7
   began      2026-11-22 18:31:05, took 12 m, mock 10 m
   why        exit 1: error: Bad exit status from /var/tmp/rpm-tmp.KhOZmi
              (%build)
+  built by   board7 (8ec57cd48c260ac2), mock fedora-arm, largest process 112 MiB
   evidence   build.log: main.c:3:10: fatal error: foo.h: No such file or
              directory, compilation terminated
              build.log: make: *** [Makefile:7: main.o] Error 1
@@ -217,6 +218,7 @@ fn a_package_is_shown_in_colour() {
 <dim>  began</>      2026-11-22 18:31:05, took 12 m, mock 10 m
 <dim>  why</>        exit 1: error: Bad exit status from /var/tmp/rpm-tmp.KhOZmi
              (%build)
+<dim>  built by</>   board7 (8ec57cd48c260ac2), mock fedora-arm, largest process 112 MiB
 <dim>  evidence</>   build.log: main.c:3:10: fatal error: foo.h: No such file or
              directory, compilation terminated
              build.log: make: *** [Makefile:7: main.o] Error 1
@@ -257,6 +259,7 @@ attempt 1: lost on board7, not charged
 attempt 2: failed on board7
   began      2026-11-22 18:31:05, took 12 m, mock 10 m
   why        exit 1: error: Bad exit status from /var/tmp/rpm-tmp.KhOZmi (%build)
+  built by   board7 (8ec57cd48c260ac2), mock fedora-arm, largest process 112 MiB
   evidence   build.log: main.c:3:10: fatal error: foo.h: No such file or directory, compilation terminated
              build.log: make: *** [Makefile:7: main.o] Error 1
   logs       repo/failbuild-1.0-1
