@@ -4,15 +4,17 @@
 //! done again after a crash or a full disk: before the rename the stage is still a stage, after it
 //! `result.json` in `repo/` names the lease.
 
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
 use moji_proto::message::{Backend, Exit, Verdict, Which};
 use moji_proto::{Digest, FileName, LeaseId};
 
-use super::{Trouble, Worker, digest, synced, wrote};
-use crate::core::transfers::{About, Manifest, Sealed};
+use super::{Trouble, Worker, Written, digest, synced, wrote};
+use crate::core::transfers::{About, Manifest, Placed, Sealed};
 use crate::core::types::{Outcome, Ruling, StagedFile};
-use crate::disk::{File, SyncError, Unsynced};
+use crate::disk::{SyncError, Unsynced};
+use crate::repodata::PIECE_NAME;
 use crate::result_json::{self, ResultFile, ResultJson};
 use crate::rpmfile::Kind;
 
@@ -58,19 +60,36 @@ impl Worker {
             files.push((path, file));
         }
         self.sync_in(&mut files, &[&stage])?;
-        let folder = self.take_folder(&stage, &json.nvr)?;
+        let folder = self.take_folder(lease, sealed, &json.nvr)?;
         // Only now is it there for good; the name in working/ goes with it.
         self.sync_in(&mut [], &[&self.folders.repo, &self.folders.working])?;
         self.forget(lease);
         Ok(Outcome::Committed { folder, verdict })
     }
 
+    /// The commit point: the stage becomes the folder that the lease holds. If something appeared there, it is the
+    /// next one, and what the repository will say must say so.
+    fn take_folder(&self, lease: LeaseId, sealed: &Sealed, nvr: &str) -> Result<String, Trouble> {
+        let stage = self.stage(lease);
+        let rpms = || published(sealed).map(|placed| (placed.file.name.as_str(), &placed.file));
+        loop {
+            let folder = self.reserve(lease, nvr)?;
+            if rpms().next().is_some() && !self.naming.is_described(lease) {
+                let piece = self.make_piece(lease, &folder, rpms())?;
+                let piece =
+                    piece.map_err(|(_, why)| Trouble::Failed(format!("{why}, which it was before")))?;
+                self.sync_in(&mut [piece], &[&stage])?;
+            }
+            match self.disk.rename_new(&stage, &self.folders.repo.join(&folder)) {
+                Ok(()) => return Ok(folder),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(wrote("rename", &stage, &error)),
+            }
+        }
+    }
+
     /// Makes files and folders durable.
-    pub(super) fn sync_in(
-        &self,
-        files: &mut [(PathBuf, Box<dyn File>)],
-        folders: &[&Path],
-    ) -> Result<(), Trouble> {
+    pub(super) fn sync_in(&self, files: &mut [Written], folders: &[&Path]) -> Result<(), Trouble> {
         let files = files.iter_mut().map(|(path, file)| Unsynced::File(path, &mut **file));
         let all = files.chain(folders.iter().map(|folder| Unsynced::Folder(folder)));
         self.disk.sync_all(all.collect()).map_err(|SyncError { path, error }| synced(&path, &error))
@@ -89,6 +108,9 @@ impl Worker {
             self.rename_once(&stage.join(&placed.from), &to)?;
             keep.push(placed.file.name.as_str().to_owned());
             json.files.push(listed(&placed.file));
+        }
+        if published(sealed).next().is_some() && self.naming.is_described(lease) {
+            keep.push(PIECE_NAME.to_owned());
         }
         for which in Which::ALL {
             let name = which.file_name();
@@ -144,11 +166,7 @@ impl Worker {
     }
 
     /// Writes `result.json` into a folder; it is still to be synced.
-    pub(super) fn write_json(
-        &self,
-        folder: &Path,
-        json: &ResultJson,
-    ) -> Result<(PathBuf, Box<dyn File>), Trouble> {
+    pub(super) fn write_json(&self, folder: &Path, json: &ResultJson) -> Result<Written, Trouble> {
         let path = folder.join(result_json::FILE_NAME);
         let mut text = serde_json::to_vec_pretty(json).expect("text and numbers always encode");
         text.push(b'\n');
@@ -158,24 +176,12 @@ impl Worker {
         file.write_at(&text, 0).map_err(|e| wrote("write", &path, &e))?;
         Ok((path, file))
     }
+}
 
-    /// The commit point: renames the stage to the first free of `NVR`, `NVR@2`, `NVR@3`, …
-    fn take_folder(&self, stage: &Path, nvr: &str) -> Result<String, Trouble> {
-        let _naming = self.naming.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for number in 1u32.. {
-            let folder = if number == 1 { nvr.to_owned() } else { format!("{nvr}@{number}") };
-            let path = self.folders.repo.join(&folder);
-            match self.disk.stat(&path) {
-                Ok(Some(_)) => {}
-                Ok(None) => {
-                    self.disk.rename(stage, &path).map_err(|e| wrote("rename", stage, &e))?;
-                    return Ok(folder);
-                }
-                Err(error) => return Err(wrote("look at", &path, &error)),
-            }
-        }
-        Err(Trouble::Failed(format!("no free folder for {nvr}")))
-    }
+/// The RPMs that are kept.
+fn published(sealed: &Sealed) -> impl Iterator<Item = &Placed> {
+    let publish = matches!(sealed.ruling, Ruling::Publish { .. });
+    sealed.placed.iter().filter(move |placed| publish && placed.file.rpm.is_some())
 }
 
 /// A file in `result.json`.

@@ -9,12 +9,15 @@
 //! | `f0`, `f1`, … | files of the result as they arrive, in the order announced |
 //! | `c3` | log `f3` with its middle cut |
 //! | `.live/build.log`, … | logs as they grow on the builder |
+//! | `.repodata` | what the repository will say of its RPMs, once they are checked |
 //! | `.try-1`, `.try-2` | a check of its RPMs began in the start of the machine it names, and did not end |
 
 mod arriving;
 mod attempts;
 mod commit;
 mod hashing;
+mod naming;
+mod piece;
 #[cfg(test)]
 pub(crate) mod testdisk;
 #[cfg(test)]
@@ -33,11 +36,13 @@ use moji_proto::{Bytes, Digest, FileName, Hasher, LeaseId};
 
 use arriving::Arriving;
 use hashing::Hashing;
+use naming::Naming;
 
 use crate::clock::Clock;
 use crate::core::transfers::{Done, Op};
 use crate::core::types::Srpm;
 use crate::disk::{Disk, File, Folders};
+use crate::repodata::Compression;
 use crate::rpmfile::{self, RpmError};
 
 /// What every RPM starts with.
@@ -48,6 +53,9 @@ const READ_BYTES: usize = 256 * 1024;
 /// Of a large file so many bytes are sent to the disk at a time while the rest arrives, so that its sync does not
 /// have all of it before it: a tenth of a second of a slow disk.
 const WRITE_OUT_BYTES: u64 = 8 << 20;
+
+/// An open file and its path, to be synced.
+type Written = (PathBuf, Box<dyn File>);
 
 /// Why an operation came to nothing.
 #[derive(Debug)]
@@ -99,8 +107,10 @@ pub struct Worker {
     disk: Arc<dyn Disk>,
     clock: Arc<dyn Clock>,
     folders: Folders,
-    /// Held while a folder of `repo/` is chosen and taken, so that no two commits take one.
-    naming: Mutex<()>,
+    /// How pieces are compressed.
+    compression: Compression,
+    /// Names of folders in `repo/` that leases hold.
+    naming: Naming,
     /// Attempts that are kept, by source package; read from the folder when first needed.
     kept: Mutex<Option<BTreeMap<String, BTreeSet<LeaseId>>>>,
     /// Digests of what arrives.
@@ -113,8 +123,14 @@ impl Worker {
     /// A worker over these folders, which all exist.
     #[must_use]
     pub fn new(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, folders: Folders) -> Worker {
-        let (naming, kept, arriving, leased) = Default::default();
-        Worker { disk, clock, folders, naming, kept, arriving, leased }
+        let (compression, naming, kept, arriving, leased) = Default::default();
+        Worker { disk, clock, folders, compression, naming, kept, arriving, leased }
+    }
+
+    /// It compresses so what the repository will say of RPMs.
+    #[must_use]
+    pub fn with_compression(self, compression: Compression) -> Worker {
+        Worker { compression, ..self }
     }
 
     /// It knows when leases of an earlier run of the hub began, unix seconds.
@@ -156,7 +172,7 @@ impl Worker {
             Op::Log { which, offset, bytes } => self.log(lease, *which, *offset, bytes),
             Op::Write { file, offset, bytes } => self.write(lease, *file, *offset, bytes),
             Op::Finish { file, size, digest } => self.finish(lease, *file, *size, *digest),
-            Op::Verify { files } => self.verify(lease, files),
+            Op::Verify { nvr, files } => self.verify(lease, nvr, files),
             Op::Commit(sealed) => self.commit(lease, sealed).map(Done::Committed),
             Op::Discard { about, why } => Ok(self.discard(lease, about, why)),
             Op::Drop => Ok(self.drop_stage(lease)),
@@ -315,6 +331,7 @@ impl Worker {
     fn forget(&self, lease: LeaseId) {
         self.arriving.forget(lease);
         self.leased().remove(&lease);
+        self.naming.forget(lease);
     }
 
     /// Removes a stage. Failing costs space only.

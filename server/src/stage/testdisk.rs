@@ -110,6 +110,15 @@ impl Disk for TestDisk {
         Real.rename(from, to)
     }
 
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.write()?;
+        Real.rename_new(from, to)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        Real.exists(path)
+    }
+
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         self.0.sync()?;
         Real.sync_dir(path)

@@ -1,8 +1,10 @@
-//! Real RPMs for tests, made by rpmbuild.
+//! RPMs for tests: real ones, made by rpmbuild, and one whose index would have no end.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+
+use crate::core::types::Sha256;
 
 /// One package as rpmbuild left it.
 pub(crate) struct Built {
@@ -50,4 +52,51 @@ fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
         .collect();
     files.sort();
     files
+}
+
+/// A sound RPM of 200 kB with 1,000 files in one folder whose name is as long: 200 MB of paths.
+pub(crate) fn endless() -> Vec<u8> {
+    let text = |tag: u32, text: &str| (tag, 6, 1, [text.as_bytes(), &[0]].concat());
+    let folder = format!("/{}/", "x".repeat(200_000));
+    let names: Vec<u8> = (0..1_000).flat_map(|n| format!("{n}\0").into_bytes()).collect();
+    let payload = b"nothing";
+    let main = header(&[
+        text(1000, "endless"),
+        text(1001, "1.0"),
+        text(1002, "1"),
+        text(1022, "noarch"),
+        (1030, 3, 1_000, vec![0; 2_000]),
+        (1037, 4, 1_000, vec![0; 4_000]),
+        text(1044, "hello-1.0-1.src.rpm"),
+        (1116, 4, 1_000, vec![0; 4_000]),
+        (1117, 8, 1_000, names),
+        (1118, 8, 1, [folder.as_bytes(), &[0]].concat()),
+        (5092, 8, 1, format!("{}\0", Sha256::of(payload)).into_bytes()),
+        (5093, 4, 1, 8u32.to_be_bytes().to_vec()),
+    ]);
+    let size = (main.len() + payload.len()) as u32;
+    let signature =
+        header(&[text(273, &Sha256::of(&main).to_string()), (1000, 4, 1, size.to_be_bytes().to_vec())]);
+    let mut rpm = vec![0; 96];
+    rpm[..6].copy_from_slice(&[0xed, 0xab, 0xee, 0xdb, 3, 0]);
+    rpm[79] = 5;
+    rpm.extend(signature);
+    rpm.resize(rpm.len().next_multiple_of(8), 0);
+    [rpm, main, payload.to_vec()].concat()
+}
+
+/// A header of these values: tag, type, count, bytes.
+fn header(values: &[(u32, u32, u32, Vec<u8>)]) -> Vec<u8> {
+    let (mut index, mut store) = (Vec::new(), Vec::new());
+    for (tag, kind, count, data) in values {
+        if matches!(kind, 3 | 4) {
+            store.resize(store.len().next_multiple_of(4), 0);
+        }
+        index.extend([*tag, *kind, store.len() as u32, *count].into_iter().flat_map(u32::to_be_bytes));
+        store.extend(data);
+    }
+    let mut all = vec![0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0];
+    all.extend((values.len() as u32).to_be_bytes());
+    all.extend((store.len() as u32).to_be_bytes());
+    [all, index, store].concat()
 }

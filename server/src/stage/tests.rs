@@ -8,13 +8,14 @@ use moji_proto::message::{Phase, RejectedWhy};
 use moji_proto::{Digest, FileName, LeaseId, Time};
 
 use super::testdisk::{Faults, TestDisk, folders};
-use super::testrpm::build;
+use super::testrpm::{build, endless};
 use super::verify::log_name;
 use super::{Worker, live_dir, stage_dir};
 use crate::clock::Clock;
 use crate::core::transfers::{About, Done, Entry, Op};
 use crate::core::types::Sha256;
 use crate::disk::Folders;
+use crate::repodata::PIECE_NAME;
 
 struct Still;
 
@@ -30,6 +31,10 @@ impl Clock for Still {
 
 fn worker(folders: &Folders) -> Worker {
     Worker::new(Arc::new(TestDisk(Faults::none())), Arc::new(Still), folders.clone())
+}
+
+fn verify(files: Vec<(u32, Entry)>) -> Op {
+    Op::Verify { nvr: "hello-1.0-1".into(), files }
 }
 
 fn lease(counter: u32) -> LeaseId {
@@ -71,7 +76,7 @@ fn log_over_the_limit_loses_its_middle_and_says_so() {
         write("first", 0).unwrap();
         write("last", size - 4).unwrap();
         let entry = Entry { name: FileName::new("build.log").unwrap(), size, digest: Digest::of(b"") };
-        let done = worker(&folders).run(lease(1), Op::Verify { files: vec![(0, entry)] });
+        let done = worker(&folders).run(lease(1), verify(vec![(0, entry)]));
         let Done::Verified { placed, defect: None, .. } = done else { panic!("{done:?}") };
         assert_eq!(placed[0].from, if cut { "c0" } else { "f0" });
         if cut {
@@ -112,7 +117,7 @@ fn stage_whose_check_ended_the_hub_twice_is_set_aside() {
         for (number, boot) in (1..).zip(marks) {
             fs::write(stage.join(format!(".try-{number}")), boot).unwrap();
         }
-        let done = hub.run(lease(1), Op::Verify { files: vec![(0, entry.clone())] });
+        let done = hub.run(lease(1), verify(vec![(0, entry.clone())]));
         let Done::Verified { defect: Some((RejectedWhy::BadRpm, why)), .. } = done else {
             panic!("{done:?}")
         };
@@ -128,14 +133,14 @@ fn checks_that_fail_for_another_reason_do_not_count_as_crashes() {
     let stage = stage_dir(&folders, lease(1));
     fs::create_dir(&stage).unwrap();
     let entry = Entry { name: FileName::new("build.log").unwrap(), size: 1, digest: Digest::of(b"x") };
-    let verify = || worker(&folders).run(lease(1), Op::Verify { files: vec![(0, entry.clone())] });
+    let check = || worker(&folders).run(lease(1), verify(vec![(0, entry.clone())]));
     for _ in 0..3 {
         // The file cannot be opened.
-        assert!(!matches!(verify(), Done::Verified { .. }));
+        assert!(!matches!(check(), Done::Verified { .. }));
         assert!(!stage.join(".try-1").exists());
     }
     fs::write(stage.join("f0"), b"x").unwrap();
-    assert!(matches!(verify(), Done::Verified { defect: None, .. }));
+    assert!(matches!(check(), Done::Verified { defect: None, .. }));
 }
 
 #[test]
@@ -239,7 +244,7 @@ fn sha256_of_an_rpm_is_the_same_whether_it_was_seen_to_arrive_or_not() {
     let (size, digest) = (bytes.len() as u64, Digest::of(&bytes));
     let files = vec![(0, Entry { name: FileName::new(name).unwrap(), size, digest })];
     let check = |hub: &Worker, expect: Sha256| {
-        let done = hub.run(lease(1), Op::Verify { files: files.clone() });
+        let done = hub.run(lease(1), verify(files.clone()));
         let Done::Verified { placed, defect: None, .. } = done else { panic!("{done:?}") };
         assert_eq!(placed[0].file.sha256, Some(expect));
     };
@@ -259,4 +264,30 @@ fn sha256_of_an_rpm_is_the_same_whether_it_was_seen_to_arrive_or_not() {
     let wrong = Sha256([7; 32]);
     restarted.arriving.keep_sha256(lease(1), 0, wrong);
     check(&restarted, wrong);
+}
+
+#[test]
+fn rpm_that_cannot_be_described_is_a_defect_and_leaves_no_piece() {
+    let dir = tempfile::tempdir().unwrap();
+    let folders = folders(dir.path());
+    let stage = stage_dir(&folders, lease(1));
+    fs::create_dir(&stage).unwrap();
+    let good = build("hello", "1.0").binaries[0].1.clone();
+    let hub = worker(&folders);
+    for (second, defect) in [(endless(), true), (build("world", "1.0").binaries[0].1.clone(), false)] {
+        let files = [(0, &good), (1, &second)].map(|(number, bytes)| {
+            fs::write(stage.join(format!("f{number}")), bytes).unwrap();
+            let (name, size) = (FileName::new("x.rpm").unwrap(), bytes.len() as u64);
+            (number, Entry { name, size, digest: Digest::of(bytes) })
+        });
+        let Done::Verified { placed, defect: found, .. } = hub.run(lease(1), verify(files.to_vec())) else {
+            panic!("it is not checked")
+        };
+        assert_eq!(placed.len(), 2);
+        assert_eq!(stage.join(PIECE_NAME).exists(), !defect);
+        assert_eq!(found.as_ref().map(|(why, _)| *why), defect.then_some(RejectedWhy::TooLarge));
+        assert!(found.is_none_or(|(_, text)| text.starts_with("endless-1.0-1.noarch.rpm: too large: ")));
+        // It is no crash.
+        assert!(!stage.join(".try-1").exists());
+    }
 }

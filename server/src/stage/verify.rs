@@ -60,16 +60,21 @@ impl Found {
 }
 
 impl Worker {
-    /// Reads and checks whole files of a stage.
-    pub(super) fn verify(&self, lease: LeaseId, files: &[(u32, Entry)]) -> Result<Done, Trouble> {
+    /// Reads and checks whole files of a stage, and describes its RPMs if they are all sound.
+    pub(super) fn verify(&self, lease: LeaseId, nvr: &str, files: &[(u32, Entry)]) -> Result<Done, Trouble> {
         let stage = self.stage(lease);
         let checked = self.check_all(lease, &stage, files);
+        let described = checked.and_then(|mut found| {
+            self.describe_all(lease, nvr, &mut found)?;
+            let Found { placed, dropped, defect, .. } = found;
+            Ok(Done::Verified { placed, dropped, defect })
+        });
         // An error is no crash: only a check that ended the hub itself leaves its mark.
         let unmarked = TRIES.iter().try_for_each(|mark| self.remove(&stage.join(mark)));
-        checked.and_then(|done| unmarked.map(|()| done))
+        described.and_then(|done| unmarked.map(|()| done))
     }
 
-    fn check_all(&self, lease: LeaseId, stage: &Path, files: &[(u32, Entry)]) -> Result<Done, Trouble> {
+    fn check_all(&self, lease: LeaseId, stage: &Path, files: &[(u32, Entry)]) -> Result<Found, Trouble> {
         let mut found = Found::default();
         let parse = files.is_empty() || self.begin_try(stage)?;
         for (number, entry) in files {
@@ -93,8 +98,20 @@ impl Worker {
                 found.dropped.push(entry.name.clone());
             }
         }
-        let Found { placed, dropped, defect, .. } = found;
-        Ok(Done::Verified { placed, dropped, defect })
+        Ok(found)
+    }
+
+    fn describe_all(&self, lease: LeaseId, nvr: &str, found: &mut Found) -> Result<(), Trouble> {
+        let mut rpms = found.placed.iter().filter(|placed| placed.file.rpm.is_some()).peekable();
+        if found.defect.is_some() || rpms.peek().is_none() {
+            return Ok(());
+        }
+        let folder = self.reserve(lease, nvr)?;
+        let rpms = rpms.map(|placed| (placed.from.as_str(), &placed.file));
+        if let Err((why, text)) = self.make_piece(lease, &folder, rpms)? {
+            found.defect(why, text);
+        }
+        Ok(())
     }
 
     /// Marks that a check begins. False if two began since the machine started and did not end.

@@ -9,6 +9,7 @@ use moji_proto::message::Verdict;
 use moji_proto::{Digest, FileName, LeaseId, Line, PublicKey};
 use moji_server::core::queue;
 use moji_server::core::types::Outcome;
+use moji_server::repodata::{PIECE_NAME, decode_piece};
 use moji_server::result_json::ResultJson;
 
 use super::disk::SimDisk;
@@ -351,6 +352,17 @@ impl Checker {
                 return Err(format!("repo/{folder}/{} is not what result.json says", file.name));
             }
             files.insert(file.name.clone(), digest);
+        }
+        let rpms = json.files.iter().filter(|file| file.package.is_some());
+        let rpms: BTreeSet<String> = rpms.map(|file| format!("{folder}/{}", file.name)).collect();
+        if !rpms.is_empty() {
+            let piece = read(PIECE_NAME).ok_or_else(|| missing(PIECE_NAME))?;
+            let groups = decode_piece(&piece).map_err(|e| format!("repo/{folder}/{PIECE_NAME}: {e}"))?;
+            let described = groups.iter().flat_map(|group| &group.packages);
+            if described.map(|listed| listed.path.to_string()).collect::<BTreeSet<_>>() != rpms {
+                return Err(format!("repo/{folder}/{PIECE_NAME} describes others than its RPMs"));
+            }
+            files.insert(PIECE_NAME.to_owned(), Digest::of(&piece));
         }
         let there = disk.names(&format!("repo/{folder}"));
         if let Some(more) = there.iter().find(|name| !files.contains_key(*name)) {

@@ -254,8 +254,10 @@ pub enum Op {
         /// Its digest.
         digest: Digest,
     },
-    /// Read and check these files (by number), choose their names.
+    /// Read and check these files (by number), choose their names, describe the RPMs for the repository.
     Verify {
+        /// Name-version-release of the SRPM: names the folder that the result will have.
+        nvr: String,
         /// Whole files.
         files: Vec<(u32, Entry)>,
     },

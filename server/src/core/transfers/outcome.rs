@@ -148,7 +148,8 @@ impl Lease {
     pub(super) fn verify(&mut self, manifest: Manifest, whole: &[bool], defect: Option<Defect>) {
         let numbered = (0..).zip(manifest.files.iter().cloned());
         let files = numbered.zip(whole).filter(|(_, whole)| **whole).map(|(file, _)| file).collect();
-        self.push(Op::Verify { files }, None);
+        let nvr = self.about.source.as_ref().expect("a result is taken of an SRPM that was read").nvr();
+        self.push(Op::Verify { nvr, files }, None);
         self.state = State::Verifying(manifest, defect);
     }
 

@@ -217,10 +217,11 @@ fn commit_survives_a_disk_that_fills_up_at_any_of_its_steps() {
                 hub.work();
             }
             if ruling == publish() {
-                let want = ["build.log", "hello-1.0-1.noarch.rpm", "hello-1.0-1.src.rpm"];
+                let want = [".repodata", "build.log", "hello-1.0-1.noarch.rpm", "hello-1.0-1.src.rpm"];
                 let want = want.into_iter().chain(["hello-lib-1.0-1.noarch.rpm", "mock.log", "result.json"]);
                 assert_eq!(hub.list("repo/hello-1.0-1"), want.collect::<Vec<_>>());
                 assert_eq!(hub.json("hello-1.0-1").files.len(), 5);
+                assert_eq!(hub.described("hello-1.0-1").len(), 3);
             } else {
                 let folder = "finished/.moji/attempts/1764000000-1";
                 assert_eq!(hub.list(folder), ["build.log.gz", "mock.log.gz", "result.json"]);
@@ -289,7 +290,8 @@ fn hub_that_dies_at_any_step_of_a_commit_publishes_the_result_once_and_whole() {
         assert_eq!(hub.list("working"), ["hello-1.0-1.src.rpm"]);
         let json = hub.json("hello-1.0-1");
         assert_eq!((json.lease.as_str(), json.files.len()), ("1764000000-1", 4));
-        assert_eq!(hub.list("repo/hello-1.0-1").len(), 5);
+        assert_eq!(hub.list("repo/hello-1.0-1").len(), 6);
+        assert_eq!(hub.described("hello-1.0-1").len(), 3);
         for file in json.files {
             let bytes = fs::read(hub.folders.repo.join("hello-1.0-1").join(&file.name)).unwrap();
             assert_eq!(Digest::of(&bytes).to_string(), file.digest);

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod faults;
+mod pieces;
 mod protocol;
 mod results;
 
@@ -22,6 +23,7 @@ use crate::clock::Clock;
 use crate::core::types::{Outcome, Report, Ruling, SessionId, Sha256};
 use crate::core::{leases, queue, repo};
 use crate::disk::Folders;
+use crate::repodata::{PIECE_NAME, Part, decode_piece};
 use crate::result_json::ResultJson;
 use crate::stage::Worker;
 use crate::stage::testdisk::{Faults, TestDisk, folders, info};
@@ -222,6 +224,28 @@ impl Hub {
     fn json(&self, folder: &str) -> ResultJson {
         let path = self.folders.repo.join(folder).join("result.json");
         serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+    }
+
+    /// Names of the RPMs in the piece of a folder, which says of each what is true.
+    fn described(&self, folder: &str) -> Vec<String> {
+        let dir = self.folders.repo.join(folder);
+        let mut names = Vec::new();
+        for group in decode_piece(&fs::read(dir.join(PIECE_NAME)).unwrap()).unwrap() {
+            let (text, ranges) = group.texts(Part::Primary).unwrap();
+            for (listed, range) in group.packages.iter().zip(ranges) {
+                let name = listed.path.strip_prefix(&format!("{folder}/")).expect("of this folder");
+                let bytes = fs::read(dir.join(name)).unwrap();
+                let modified = fs::metadata(dir.join(name)).unwrap().modified().unwrap();
+                let modified = modified.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+                assert_eq!((listed.size, listed.modified_unix_s), (bytes.len() as u64, modified));
+                let text = String::from_utf8_lossy(&text[range]);
+                assert!(text.contains(&*listed.path), "{text}");
+                assert!(text.contains(&Sha256::of(&bytes).to_string()), "{text}");
+                names.push(name.to_owned());
+            }
+        }
+        names.sort();
+        names
     }
 
     fn list(&self, path: &str) -> Vec<String> {
