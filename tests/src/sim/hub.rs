@@ -27,7 +27,7 @@ use moji_server::core::repo::{self, Repo};
 use moji_server::core::transfers::{self, Done, Op, Transfers};
 use moji_server::core::types::{BuilderInfo, End as LeaseEnd, HeldLease, Ruling, SessionId, Srpm};
 use moji_server::disk::Disk;
-use moji_server::index::{IndexError, Indexer, Program};
+use moji_server::index::old::{IndexError, Indexer, Program};
 use moji_server::net::Clocks;
 use moji_server::net::session::{End, Event, Session};
 use moji_server::recovery::{self, Recovered, recover};
