@@ -118,6 +118,12 @@ impl Memory {
         state.fail_one = Some(state.calls + calls + 1);
     }
 
+    /// Whether the call that was to fail has come.
+    pub(crate) fn has_failed(&self) -> bool {
+        let state = self.lock();
+        state.fail_one.or(state.fail_at).is_some_and(|at| state.calls >= at)
+    }
+
     /// Nothing fails any more.
     pub(crate) fn heal(&self) {
         let mut state = self.lock();

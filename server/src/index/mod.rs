@@ -36,13 +36,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::disk::Disk;
 #[cfg(doc)]
 use crate::repodata::Class;
-use crate::repodata::Compression;
+use crate::repodata::{Compression, DamagedMember};
 
+mod catalog;
+mod complete;
+mod generation;
+mod merge;
 pub mod old;
 mod recent;
 mod shelf;
+mod standin;
 
 pub use old::{Createrepo, Indexer, KEEP_OLD_MS, Program};
 pub use recent::{Recent, RecentChange};
@@ -62,7 +68,7 @@ pub struct Layout {
 pub struct Config {
     /// How members are compressed.
     pub compression: Compression,
-    /// Whether builders read recent and base. If not, neither gets a `repomd.xml`.
+    /// Whether builders read recent and base. If not, recent is not written.
     pub tiers: bool,
     /// From how many packages on recent is full; so many may linger, too.
     pub recent_packages_max: usize,
@@ -79,6 +85,12 @@ impl Default for Config {
 
 /// Packages in recent that make it full: dnf loads these anew after each publication.
 pub const RECENT_PACKAGES_MAX: usize = 256;
+
+/// How long superseded files of recent and base stay, milliseconds: a board's cached `repomd.xml` may be as old.
+const TIER_KEEP_MS: u64 = 3_600_000;
+/// How long superseded files of the complete index stay, milliseconds: longer than any dnf takes from reading
+/// `repomd.xml` to the last file it names.
+const COMPLETE_KEEP_MS: u64 = 600_000;
 
 /// Signs what everybody reads first.
 pub trait RepomdSigner: Send + Sync {
@@ -115,3 +127,42 @@ impl std::error::Error for IndexError {
 fn at(path: &Path) -> impl FnOnce(io::Error) -> IndexError + '_ {
     move |error| IndexError { path: path.to_owned(), error }
 }
+
+/// Makes a folder whose parent is there, unless it is there itself; its name survives a power cut then.
+fn make_folder(disk: &dyn Disk, path: &Path) -> Result<(), IndexError> {
+    match disk.create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(at(path)(error)),
+        _ => {}
+    }
+    let parent = path.parent().expect("a folder of the hub's is in another one");
+    disk.sync_dir(parent).map_err(at(parent))
+}
+
+/// Removes a file, if there is one.
+fn remove_if_there(disk: &dyn Disk, path: &Path) -> Result<(), IndexError> {
+    match disk.remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// A whole file; None if there is none.
+fn read_if_there(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<u8>>, IndexError> {
+    let file = match disk.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(at(path))?,
+    };
+    let len = file.len().map_err(at(path))?;
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
+    let n = file.read_at(&mut bytes, 0).map_err(at(path))?;
+    bytes.truncate(n);
+    Ok(Some(bytes))
+}
+
+/// What a member that does not expand is as an error of its file.
+fn damaged(damage: DamagedMember) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, damage)
+}
+
+#[cfg(test)]
+mod tests;
