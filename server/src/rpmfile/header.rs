@@ -410,8 +410,7 @@ impl Header {
         std::str::from_utf8(text).map_err(|_| self.bad(tag, "is not UTF-8"))
     }
 
-    /// Every entry with the bytes of its value, for tests that take a header apart.
-    #[cfg(test)]
+    /// Every entry with the bytes of its value.
     pub(super) fn values(&self) -> impl Iterator<Item = (Entry, &[u8])> {
         self.entries.iter().map(|&e| {
             let start = e.offset as usize;

@@ -30,6 +30,7 @@ mod facts;
 mod header;
 mod package;
 mod read;
+mod signature;
 mod tags;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -40,4 +41,5 @@ pub use error::{DigestFault, Excess, Fault, Part, RpmError};
 pub use facts::{Capability, Facts, Kind, Nevra, read_facts};
 pub use package::{expected_file_len, expected_len};
 pub use read::ReadAt;
+pub use signature::{KeyKind, Signable};
 pub use tags::{Tags, read_tags};

@@ -16,7 +16,7 @@ const LEAD_SIGNATURE: usize = 78;
 /// The only type of signature rpm has read since 1998: a header.
 const SIGNATURE_HEADER: [u8; 2] = [0, 5];
 /// The main header starts at a multiple of this many bytes from the signature header's start.
-const ALIGN_BYTES: u64 = 8;
+pub(super) const ALIGN_BYTES: u64 = 8;
 
 /// RPMSIGTAG_SIZE: bytes of main header and payload.
 pub(super) const SIG_SIZE: u32 = 1000;
