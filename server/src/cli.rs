@@ -58,7 +58,7 @@ Example:
 #[command(name = "moji-server", version, about = ABOUT, after_help = AFTER,
           args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Cli {
-    /// `token`, `status`, `stop`, or nothing: run the hub.
+    /// `token`, `key`, `status`, `stop`, or nothing: run the hub.
     #[command(subcommand)]
     pub command: Option<Command>,
     /// How to run the hub.
@@ -80,6 +80,18 @@ pub enum Command {
         /// The hub's FINISHED folder, where the state folder is by default.
         #[arg(value_name = "FINISHED", conflicts_with = "state")]
         finished: Option<PathBuf>,
+    },
+    /// Print the public key of a key that signs, for boards; their dnf then refuses what the hub has not signed.
+    Key {
+        /// Make the key: RSA, without passphrase, in a new file that only its owner may read.
+        #[arg(long)]
+        new: bool,
+        /// Whose key it is, for people who read it.
+        #[arg(long, value_name = "TEXT", default_value = "moji farm", requires = "new")]
+        name: String,
+        /// The secret key.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
     },
     /// Print one line: the hub that runs on WORKING.
     Status {
@@ -140,6 +152,12 @@ pub struct Run {
     /// Serve only builders listed in this file: `name key [arch…]` a line.
     #[arg(long, value_name = "FILE")]
     pub builders: Option<PathBuf>,
+    /// Sign RPMs and repodata with this OpenPGP secret key, armored or not; 'moji-server key --new FILE' makes one.
+    #[arg(long, value_name = "FILE")]
+    pub sign_key: Option<PathBuf>,
+    /// Read the passphrase of the key that signs from this file.
+    #[arg(long, value_name = "FILE", requires = "sign_key")]
+    pub sign_passphrase_file: Option<PathBuf>,
     /// Run this program for each event, with the event as a line of JSON on its standard input.
     #[arg(long, value_name = "PROGRAM")]
     pub hook: Option<PathBuf>,

@@ -13,6 +13,7 @@
 //! | [`history`] | attempts and builders in SQLite: memory, never on the path of a grant or a commit |
 //! | [`decision`] | what operators decided about results |
 //! | [`rpmfile`] | reading RPM files that nobody vouches for |
+//! | [`signing`] | signatures over what is published |
 
 pub mod actors;
 pub mod cli;
@@ -37,6 +38,7 @@ pub mod repodata;
 pub mod result_json;
 pub mod rpmfile;
 pub mod run;
+pub mod signing;
 pub mod stage;
 pub mod watch;
 pub mod web;

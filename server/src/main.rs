@@ -2,11 +2,13 @@
 //!
 //! Owns nothing else; in particular it alone calls `exit`.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 use moji_proto::hello::Role;
 use moji_server::cli::{Cli, Command, default_state, exit};
+use moji_server::signing::{self, SignKeyError};
 use moji_server::{control, daemon, keys, logging, run};
 
 fn main() -> ExitCode {
@@ -23,10 +25,27 @@ fn main() -> ExitCode {
                 Err(error) => fail(exit::SECRET, &error.to_string()),
             }
         }
+        Some(Command::Key { new, name, file }) => match key(new, &name, &file) {
+            Ok(public) => {
+                print!("{public}");
+                ExitCode::from(exit::OK)
+            }
+            Err(error) => fail(exit::SECRET, &error.to_string()),
+        },
         Some(Command::Status { working }) => say(control::status(&working)),
         Some(Command::Stop { working }) => say(control::stop(&working).map(|()| "stopped".to_owned())),
         None => serve(&cli.run),
     }
+}
+
+/// Makes a key that signs if that is wanted, and gives its public half.
+fn key(new: bool, name: &str, file: &Path) -> Result<String, SignKeyError> {
+    if new {
+        signing::make(file, name)?;
+    }
+    let (public, fingerprint) = signing::public_of(file)?;
+    eprintln!("moji-server: the public key {fingerprint} of {}", file.display());
+    Ok(public)
 }
 
 fn serve(options: &moji_server::cli::Run) -> ExitCode {

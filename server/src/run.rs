@@ -27,6 +27,7 @@ use crate::history::{History, Reader};
 use crate::index::{Createrepo, Indexer};
 use crate::keys::{self, KeyError, Listed};
 use crate::recovery::{self, Recovered, RepoResult};
+use crate::signing::{self, SignKeyError, Signer};
 use crate::{daemon, desk, hooks, net, stage, watch, web, whereabouts};
 
 /// Why the hub cannot start or go on.
@@ -42,6 +43,12 @@ impl From<FolderError> for Fatal {
     fn from(error: FolderError) -> Fatal {
         let code = if matches!(error, FolderError::Locked(..)) { exit::RUNNING } else { exit::FOLDER };
         Fatal { code, text: error.to_string() }
+    }
+}
+
+impl From<SignKeyError> for Fatal {
+    fn from(error: SignKeyError) -> Fatal {
+        Fatal { code: exit::SECRET, text: error.to_string() }
     }
 }
 
@@ -85,6 +92,7 @@ pub fn hub(options: &Run) -> Result<(), Fatal> {
     let listed = load_builders(options)?;
     let disk: Arc<dyn Disk> = Arc::new(Real);
     let clock: Arc<dyn Clock> = Arc::new(clock::Real::default());
+    let signer = load_signer(options, &clock)?;
     let recovered = recovery::recover(&disk, &folders, clock.unix_s())
         .map_err(fatal(exit::FOLDER, "failed to put the folders right"))?;
     let mut indexer = Indexer::new(
@@ -93,13 +101,17 @@ pub fn hub(options: &Run) -> Result<(), Fatal> {
         Box::new(Createrepo::default()),
         folders.repo.clone(),
         folders.state.join("index"),
-    );
+    )
+    .signed_by(signer.clone());
     indexer.ensure_exists().map_err(fatal(exit::MISSING, "failed to make the first index"))?;
+    publish_key(&disk, &folders, signer.as_deref())
+        .map_err(fatal(exit::FOLDER, "failed to put the signatures right"))?;
     let ports = Ports::open(options)?;
     let ready = ports.ready_line();
     let told = whereabouts::tell(&folders.state, &ports.addresses());
 
-    let hub = Hub::start(options, folders, disk, clock, Start { keys, listed, recovered, indexer, ports })?;
+    let hub =
+        Hub::start(options, folders, disk, clock, Start { keys, listed, signer, recovered, indexer, ports })?;
     log::info!("{ready}");
     if options.worker {
         daemon::up();
@@ -154,6 +166,34 @@ fn load_keys(options: &Run, state: &Path) -> Result<keys::Keys, Fatal> {
         );
     }
     Ok(keys)
+}
+
+fn load_signer(options: &Run, clock: &Arc<dyn Clock>) -> Result<Option<Arc<Signer>>, Fatal> {
+    let Some(path) = &options.sign_key else {
+        log::warn!(
+            "nothing is signed: who controls the network between this hub and its boards can change what they install \
+             (see --sign-key)"
+        );
+        return Ok(None);
+    };
+    let passphrase = options.sign_passphrase_file.as_deref().map(keys::read_line).transpose()?;
+    let signer = Signer::load(path, passphrase.as_deref(), clock.clone())?;
+    log::info!("signing with the key {}", signer.fingerprint());
+    Ok(Some(Arc::new(signer)))
+}
+
+/// Makes the signatures of indexes that are there fit, and shows the public key to whoever mirrors the repository.
+fn publish_key(disk: &Arc<dyn Disk>, folders: &Folders, signer: Option<&Signer>) -> io::Result<()> {
+    let index = folders.state.join("index");
+    for folder in [folders.repo.clone(), index.join("recent"), index.join("base")] {
+        signing::put_right(&**disk, &folder.join("repodata"), signer)?;
+    }
+    match signer {
+        Some(signer) => {
+            signing::replace(&**disk, &folders.repo, signing::PUBLIC_KEY, signer.public_key().as_bytes())
+        }
+        None => Ok(()),
+    }
 }
 
 fn load_builders(options: &Run) -> Result<Option<Vec<Listed>>, Fatal> {
@@ -235,6 +275,7 @@ impl Ports {
 struct Start {
     keys: keys::Keys,
     listed: Option<Vec<Listed>>,
+    signer: Option<Arc<Signer>>,
     recovered: Recovered,
     indexer: Indexer,
     ports: Ports,
@@ -260,7 +301,7 @@ impl Hub {
         clock: Arc<dyn Clock>,
         start: Start,
     ) -> Result<Hub, Fatal> {
-        let Start { keys, listed, recovered, indexer, ports } = start;
+        let Start { keys, listed, signer, recovered, indexer, ports } = start;
         let (net_handle, net_inbox) =
             net::wire().map_err(fatal(exit::LISTEN, "failed to make the reactor"))?;
         let (peers, inboxes) = actors::channels(net_handle);
@@ -296,8 +337,8 @@ impl Hub {
             file_bytes_max: options.max_file_size,
             build_bytes_max: options.max_result_size,
         };
-        let worker =
-            Arc::new(stage::Worker::new(disk.clone(), clock.clone(), folders.clone()).with_leased(leased));
+        let worker = stage::Worker::new(disk.clone(), clock.clone(), folders.clone()).with_leased(leased);
+        let worker = Arc::new(worker.signed_by(signer.clone()));
         threads.push(actors::transfers::start(
             transfers::Transfers::new(limits),
             worker,
@@ -337,7 +378,7 @@ impl Hub {
         let reactor = actors::spawn("reactor", move || reactor.run().expect("the reactor can poll"));
         let web = ports
             .http
-            .map(|listener| web::start(listener, &folders.repo))
+            .map(|listener| web::start(listener, &folders.repo, signer.map(|signer| signer.pairs())))
             .transpose()
             .map_err(fatal(exit::LISTEN, "failed to serve HTTP"))?;
         Ok(Hub { peers, watch, web, stop, reactor, threads, state: folders.state })

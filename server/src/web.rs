@@ -1,7 +1,10 @@
 //! The web actor: the repository over HTTP, read-only.
 //!
 //! Owns the HTTP port and the one thread with an async runtime (axum's; no other thread has one).
-//! Never changes anything and never asks another actor: it serves files as they lie in `repo/`.
+//! Never changes anything and never asks another actor: it serves files as they lie in `repo/`, but for signatures of
+//! `repomd.xml`, which are those of the one that the reader has.
+
+mod pairs;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -10,17 +13,20 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::Request;
 use axum::http::header::{CACHE_CONTROL, HOST, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::{Semaphore, oneshot};
 use tower_http::services::ServeDir;
+
+use crate::signing::{PUBLIC_KEY, Pairs};
+use pairs::Reader;
 
 /// Path of the repository on the HTTP port.
 pub const REPO_PATH: &str = "/repo/";
@@ -54,9 +60,9 @@ pub fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
 ///
 /// # Errors
 /// If the runtime cannot be made.
-pub fn start(listener: TcpListener, repo: &Path) -> io::Result<Web> {
+pub fn start(listener: TcpListener, repo: &Path, signatures: Option<Arc<Pairs>>) -> io::Result<Web> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let service = router(repo);
+    let service = router(repo, signatures);
     let (stop, stopped) = oneshot::channel::<()>();
     let thread = crate::actors::spawn("web", move || {
         runtime.block_on(async move {
@@ -85,15 +91,15 @@ async fn accept(listener: tokio::net::TcpListener, service: Router) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 log::debug!("failed to accept an HTTP connection: {error}");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        let service = TowerToHyperService::new(service.clone());
+        let service = TowerToHyperService::new(service.clone().layer(Extension(Reader(peer.ip()))));
         tokio::spawn(async move {
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -107,11 +113,15 @@ async fn accept(listener: tokio::net::TcpListener, service: Router) {
     }
 }
 
-fn router(repo: &Path) -> Router {
-    Router::new()
+fn router(repo: &Path, signatures: Option<Arc<Pairs>>) -> Router {
+    let router = Router::new()
         .route("/", get(front))
-        .nest_service("/repo", ServeDir::new(repo).append_index_html_on_directories(false))
-        .layer(middleware::from_fn(guard))
+        .nest_service("/repo", ServeDir::new(repo).append_index_html_on_directories(false));
+    let router = match signatures {
+        Some(signatures) => router.layer(middleware::from_fn_with_state(signatures, pairs::pair)),
+        None => router,
+    };
+    router.layer(middleware::from_fn(guard))
 }
 
 /// What a person who opens the port in a browser reads: how to use the repository.
@@ -134,8 +144,9 @@ async fn guard(mut request: Request, next: Next) -> Response {
     if path == REPO_PATH {
         return front(request.headers().clone()).await.into_response();
     }
-    let is_repomd = path.ends_with("/repomd.xml");
-    if is_repomd {
+    let changes = ["/repomd.xml", "/repomd.xml.asc"].iter().any(|name| path.ends_with(name))
+        || path.strip_prefix(REPO_PATH) == Some(PUBLIC_KEY);
+    if changes {
         // It may change twice within the one second that HTTP dates tell apart.
         request.headers_mut().remove(IF_MODIFIED_SINCE);
         request.headers_mut().remove(IF_UNMODIFIED_SINCE);
@@ -143,7 +154,7 @@ async fn guard(mut request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     if response.status().is_success() {
         // All other paths never change their bytes.
-        let rule = if is_repomd { "no-cache" } else { "public, max-age=86400" };
+        let rule = if changes { "no-cache" } else { "public, max-age=86400" };
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(rule));
     }
     response
@@ -176,7 +187,7 @@ mod tests {
         std::fs::write(repo.join("repodata/repomd.xml"), "<repomd/>").unwrap();
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let addr = listener.local_addr().unwrap();
-        let _web = start(listener, &repo).unwrap();
+        let _web = start(listener, &repo, None).unwrap();
         let far = "Fri, 01 Jan 2100 00:00:00 GMT";
         let check = |head: &str, want: &[&str]| {
             let answer = ask(addr, &format!("{head}\r\nHost: x\r\nConnection: close\r\n\r\n"));
@@ -220,7 +231,7 @@ mod tests {
         std::fs::write(repo.path().join("x"), "abc").unwrap();
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let addr = listener.local_addr().unwrap();
-        let _web = start(listener, repo.path()).unwrap();
+        let _web = start(listener, repo.path(), None).unwrap();
         let twice = "GET /repo/x HTTP/1.1\r\nHost: x\r\n\r\nGET /repo/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
         assert_eq!(ask(addr, twice).matches("200 OK").count(), 2);
     }

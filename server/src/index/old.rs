@@ -17,6 +17,7 @@ use moji_proto::Time;
 
 use crate::clock::Clock;
 use crate::disk::{Disk, File};
+use crate::signing::{Signer, replace};
 
 /// How long superseded files of the index stay, milliseconds: longer than any dnf takes from reading
 /// `repomd.xml` to the last file it names.
@@ -139,6 +140,7 @@ pub struct Indexer {
     runs: u64,
     /// Since when files of `repodata/` were seen that no `repomd.xml` names any more.
     superseded: BTreeMap<String, Time>,
+    signer: Option<Arc<Signer>>,
 }
 
 impl Indexer {
@@ -151,7 +153,13 @@ impl Indexer {
         repo: PathBuf,
         work: PathBuf,
     ) -> Indexer {
-        Indexer { disk, clock, program, repo, work, runs: 0, superseded: BTreeMap::new() }
+        Indexer { disk, clock, program, repo, work, runs: 0, superseded: BTreeMap::new(), signer: None }
+    }
+
+    /// The same, signing each `repomd.xml`.
+    #[must_use]
+    pub fn signed_by(self, signer: Option<Arc<Signer>>) -> Indexer {
+        Indexer { signer, ..self }
     }
 
     /// Makes sure that there is an index, so that mock's `--addrepo` does not fail before the first
@@ -237,6 +245,11 @@ impl Indexer {
         let next = live.join(REPOMD_NEW);
         self.remove(&next)?;
         self.write(&next, &repomd)?;
+        if let Some(signer) = &self.signer {
+            let signature = super::RepomdSigner::sign(&**signer, &repomd).map_err(IndexError::Failed)?;
+            let path = live.join("repomd.xml.asc");
+            replace(&*self.disk, &live, "repomd.xml.asc", &signature).map_err(io_error(&path))?;
+        }
         let path = live.join(REPOMD);
         self.disk.rename(&next, &path).map_err(io_error(&path))?;
         self.disk.sync_dir(&live).map_err(io_error(&live))?;

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `f0`, `f1`, … | files of the result as they arrive, in the order announced |
 //! | `c3` | log `f3` with its middle cut |
+//! | `s0`, `s1`, … | RPMs among them with the hub's signature |
 //! | `.live/build.log`, … | logs as they grow on the builder |
 //! | `.repodata` | what the repository will say of its RPMs, once they are checked |
 //! | `.try-1`, `.try-2` | a check of its RPMs began in the start of the machine it names, and did not end |
@@ -18,6 +19,7 @@ mod commit;
 mod hashing;
 mod naming;
 mod piece;
+mod signed;
 #[cfg(test)]
 pub(crate) mod testdisk;
 #[cfg(test)]
@@ -44,6 +46,7 @@ use crate::core::types::Srpm;
 use crate::disk::{Disk, File, Folders};
 use crate::repodata::Compression;
 use crate::rpmfile::{self, RpmError};
+use crate::signing::Signer;
 
 /// What every RPM starts with.
 const RPM_MAGIC: [u8; 4] = [0xed, 0xab, 0xee, 0xdb];
@@ -117,6 +120,8 @@ pub struct Worker {
     arriving: Arriving,
     /// When leases began, unix seconds, as far as that is known.
     leased: Mutex<BTreeMap<LeaseId, u64>>,
+    /// Signs RPMs before they are published, if the operator has a key.
+    signer: Option<Arc<Signer>>,
 }
 
 impl Worker {
@@ -124,13 +129,19 @@ impl Worker {
     #[must_use]
     pub fn new(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, folders: Folders) -> Worker {
         let (compression, naming, kept, arriving, leased) = Default::default();
-        Worker { disk, clock, folders, compression, naming, kept, arriving, leased }
+        Worker { disk, clock, folders, compression, naming, kept, arriving, leased, signer: None }
     }
 
     /// It compresses so what the repository will say of RPMs.
     #[must_use]
     pub fn with_compression(self, compression: Compression) -> Worker {
         Worker { compression, ..self }
+    }
+
+    /// The same, signing what it publishes.
+    #[must_use]
+    pub fn signed_by(self, signer: Option<Arc<Signer>>) -> Worker {
+        Worker { signer, ..self }
     }
 
     /// It knows when leases of an earlier run of the hub began, unix seconds.

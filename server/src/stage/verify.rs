@@ -60,11 +60,14 @@ impl Found {
 }
 
 impl Worker {
-    /// Reads and checks whole files of a stage, and describes its RPMs if they are all sound.
+    /// Reads and checks whole files of a stage; signs and describes its RPMs if they are all sound.
     pub(super) fn verify(&self, lease: LeaseId, nvr: &str, files: &[(u32, Entry)]) -> Result<Done, Trouble> {
         let stage = self.stage(lease);
         let checked = self.check_all(lease, &stage, files);
         let described = checked.and_then(|mut found| {
+            if found.defect.is_none() {
+                self.sign_all(&stage, &mut found.placed)?;
+            }
             self.describe_all(lease, nvr, &mut found)?;
             let Found { placed, dropped, defect, .. } = found;
             Ok(Done::Verified { placed, dropped, defect })
