@@ -58,14 +58,27 @@ impl Installed {
 /// # Errors
 /// All that dnf said when it failed.
 pub(crate) fn install(folder: &Path, url: &str, packages: &[&str]) -> Result<Installed, String> {
+    install_with(folder, url, "gpgcheck=0", packages)
+}
+
+/// The same with these lines about signatures for the repository at `url`.
+///
+/// # Errors
+/// All that dnf said when it failed.
+pub fn install_with(
+    folder: &Path,
+    url: &str,
+    signatures: &str,
+    packages: &[&str],
+) -> Result<Installed, String> {
     let scratch = tempfile::Builder::new().prefix("dnf-").tempdir_in(folder);
     // Kept: the farm's folder goes as a whole.
     let scratch = scratch.expect("a folder for dnf").keep();
     let (root, repos) = (scratch.join("root"), scratch.join("repos"));
     fs::create_dir_all(&repos).expect("a folder for dnf");
     let mini = format!("file://{}/mini-x86_64", mini_folder().display());
-    for (id, base) in [("moji", url), ("mini", &mini)] {
-        let text = format!("[{id}]\nname={id}\nbaseurl={base}\ngpgcheck=0\nmetadata_expire=0\n");
+    for (id, base, signatures) in [("moji", url, signatures), ("mini", &mini, "gpgcheck=0")] {
+        let text = format!("[{id}]\nname={id}\nbaseurl={base}\n{signatures}\nmetadata_expire=0\n");
         fs::write(repos.join(format!("{id}.repo")), text).expect("a repo file is written");
     }
     let conf = scratch.join("dnf.conf");

@@ -39,7 +39,7 @@
 //! | hundreds of RPMs of every shape, in memory | [`varied`] |
 //! | a hostile one | [`truncated`], [`foreign`], [`damaged`], [`patched`] |
 //! | what the hub says over HTTP | [`Farm::http`] |
-//! | what dnf says | [`Farm::install`] |
+//! | what dnf says | [`Farm::install`]; with signatures [`install_with`] |
 //! | what a stop left behind | [`Farm::processes`], [`Farm::mounts`] |
 //! | what an operator's command answers | [`Farm::moji`] piped, [`Farm::moji_pty`] on a terminal ([`Pty`]) |
 //! | builders that are ARM programs | [`Armv5`], and `plan().armv5(&it)` |
@@ -67,7 +67,7 @@ mod world;
 
 pub use armv5::Armv5;
 pub use daemon::{Daemon, Finished, run_to_end};
-pub use dnf::Installed;
+pub use dnf::{Installed, install_with};
 pub use farm::Farm;
 pub use http::Response;
 pub use mock::{FakeMock, Outcome, Run};
