@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::header::{CACHE_CONTROL, HOST, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
@@ -113,27 +113,38 @@ async fn accept(listener: tokio::net::TcpListener, service: Router) {
     }
 }
 
+/// Whether what is served is signed.
+#[derive(Clone, Copy)]
+struct Signed(bool);
+
 fn router(repo: &Path, signatures: Option<Arc<Pairs>>) -> Router {
+    let signed = Signed(signatures.is_some());
     let router = Router::new()
-        .route("/", get(front))
+        .route("/", get(move |headers: HeaderMap| async move { front(signed, &headers) }))
         .nest_service("/repo", ServeDir::new(repo).append_index_html_on_directories(false));
     let router = match signatures {
         Some(signatures) => router.layer(middleware::from_fn_with_state(signatures, pairs::pair)),
         None => router,
     };
-    router.layer(middleware::from_fn(guard))
+    router.layer(middleware::from_fn_with_state(signed, guard))
 }
 
 /// What a person who opens the port in a browser reads: how to use the repository.
-async fn front(headers: HeaderMap) -> impl IntoResponse {
+fn front(Signed(signed): Signed, headers: &HeaderMap) -> Response {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("THIS-HOST:PORT");
+    let checks = if signed {
+        format!("gpgcheck=1\nrepo_gpgcheck=1\ngpgkey=http://{host}{REPO_PATH}{PUBLIC_KEY}")
+    } else {
+        "gpgcheck=0".to_owned()
+    };
     format!(
-        "This is a moji hub's repository. In a .repo file:\n\n[moji]\nname=moji\nbaseurl=http://{host}{REPO_PATH}\ngpgcheck=0\n"
+        "This is a moji hub's repository. In a .repo file:\n\n[moji]\nname=moji\nbaseurl=http://{host}{REPO_PATH}\n{checks}\n"
     )
+    .into_response()
 }
 
 /// Reading only, no hidden files, and caches that never see an old `repomd.xml` for the new one.
-async fn guard(mut request: Request, next: Next) -> Response {
+async fn guard(State(signed): State<Signed>, mut request: Request, next: Next) -> Response {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return StatusCode::METHOD_NOT_ALLOWED.into_response();
     }
@@ -142,7 +153,7 @@ async fn guard(mut request: Request, next: Next) -> Response {
         return StatusCode::NOT_FOUND.into_response();
     }
     if path == REPO_PATH {
-        return front(request.headers().clone()).await.into_response();
+        return front(signed, request.headers());
     }
     let changes = ["/repomd.xml", "/repomd.xml.asc"].iter().any(|name| path.ends_with(name))
         || path.strip_prefix(REPO_PATH) == Some(PUBLIC_KEY);
@@ -234,5 +245,34 @@ mod tests {
         let _web = start(listener, repo.path(), None).unwrap();
         let twice = "GET /repo/x HTTP/1.1\r\nHost: x\r\n\r\nGET /repo/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
         assert_eq!(ask(addr, twice).matches("200 OK").count(), 2);
+    }
+
+    #[test]
+    fn a_reader_gets_the_signature_of_the_index_it_has_and_is_told_the_key() {
+        let repo = tempfile::tempdir().unwrap();
+        let repodata = repo.path().join("repodata");
+        std::fs::create_dir(&repodata).unwrap();
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let pairs = Arc::new(Pairs::default());
+        let _web = start(listener, repo.path(), Some(Arc::clone(&pairs))).unwrap();
+        let get =
+            |path: &str| ask(addr, &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+        let publish = |number: u32| {
+            let (repomd, signature) = (format!("<repomd>{number}</repomd>"), format!("signature {number}"));
+            pairs.signed(repomd.as_bytes(), signature.as_bytes());
+            std::fs::write(repodata.join("repomd.xml"), repomd).unwrap();
+            std::fs::write(repodata.join("repomd.xml.asc"), signature).unwrap();
+        };
+        let (repomd, signature) = ("/repo/repodata/repomd.xml", "/repo/repodata/repomd.xml.asc");
+        publish(1);
+        assert!(get(signature).ends_with("signature 1"), "the file, for who asks for nothing else");
+        assert!(get(repomd).ends_with("<repomd>1</repomd>"));
+        publish(2);
+        let answer = get(signature);
+        assert!(answer.ends_with("signature 1") && answer.contains("no-cache"), "{answer}");
+        assert!(get(repomd).ends_with("<repomd>2</repomd>"));
+        assert!(get(signature).ends_with("signature 2"));
+        assert!(get("/").contains("repo_gpgcheck=1\ngpgkey=http://x/repo/RPM-GPG-KEY-moji\n"));
     }
 }

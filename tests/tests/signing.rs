@@ -228,3 +228,33 @@ fn a_hub_says_that_it_does_not_sign_and_does_not_start_with_a_key_that_it_cannot
         assert!(line.contains(&*path.to_string_lossy()), "{line}");
     }
 }
+
+#[test]
+fn moji_release_checks_signatures_where_it_carries_the_key_and_only_there() {
+    let spec = Path::new(env!("CARGO_MANIFEST_DIR")).join("../moji.spec");
+    let repo_file = |defines: &[&str]| {
+        let mut command = Command::new("rpmspec");
+        command.arg("-P").args(["--define", "moji_hub hub.example", "--define", "moji_hub_key 00"]);
+        defines.iter().for_each(|define| drop(command.args(["--define", define])));
+        let ended = run_to_end(
+            {
+                command.arg(&spec);
+                command
+            },
+            SOON,
+        );
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        let (_, rest) = ended.stdout.split_once("/yum.repos.d/moji.repo << END\n").expect("a .repo file");
+        let text = rest.split_once("\nEND\n").expect("its end").0.to_owned();
+        (text, ended.stdout.matches("/etc/pki/rpm-gpg/RPM-GPG-KEY-moji").count())
+    };
+    let (without, mentions) = repo_file(&[]);
+    assert!(without.contains("\ngpgcheck=0\n") && !without.contains("gpgkey"), "{without}");
+    assert_eq!(mentions, 0);
+    let (with, mentions) = repo_file(&["moji_key /x/RPM-GPG-KEY-moji"]);
+    for line in ["gpgcheck=1", "repo_gpgcheck=1", "gpgkey=file:///etc/pki/rpm-gpg/RPM-GPG-KEY-moji"] {
+        assert!(with.lines().any(|have| have == line), "no {line} in {with}");
+    }
+    // In the .repo file, where it is installed, and in the list of files.
+    assert_eq!(mentions, 3);
+}

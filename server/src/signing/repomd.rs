@@ -49,7 +49,7 @@ impl Pairs {
     }
 
     /// Remembers a signature.
-    pub(super) fn signed(&self, repomd: &[u8], signature: &[u8]) {
+    pub(crate) fn signed(&self, repomd: &[u8], signature: &[u8]) {
         let sum = sha2::Sha256::digest(repomd).into();
         let mut memory = self.memory();
         memory.signatures.retain(|(other, _)| *other != sum);

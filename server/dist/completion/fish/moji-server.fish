@@ -1,6 +1,7 @@
 # moji-server's completion for fish, made from --help by 'cargo run -p moji-tests --bin man': change the help instead.
 complete -c moji-server -f
 complete -c moji-server -n __fish_use_subcommand -a token -d 'Print the token that builders (or operators) log in with; make it if there is none'
+complete -c moji-server -n __fish_use_subcommand -a key -d 'Print the public key of a key that signs, for boards; their dnf then refuses what the hub has not signed'
 complete -c moji-server -n __fish_use_subcommand -a status -d 'Print one line: the hub that runs on WORKING'
 complete -c moji-server -n __fish_use_subcommand -a stop -d 'Stop the hub on WORKING and wait until it is gone; leases survive, builders go on building'
 complete -c moji-server -l password-file -r -F -d 'Read PASSWORD from this file'
@@ -13,6 +14,8 @@ complete -c moji-server -l attempts -x -d 'How often a package may run out of me
 complete -c moji-server -l retry-pause -x -d 'How long a builder that failed a package by its own fault is not given it again [default: 10m]'
 complete -c moji-server -l target -x -d 'The one architecture of this repository [default: that of the first result]'
 complete -c moji-server -l builders -r -F -d 'Serve only builders listed in this file: `name key [arch…]` a line'
+complete -c moji-server -l sign-key -r -F -d 'Sign RPMs and repodata with this OpenPGP secret key, armored or not; \'moji-server key --new FILE\' makes one'
+complete -c moji-server -l sign-passphrase-file -r -F -d 'Read the passphrase of the key that signs from this file'
 complete -c moji-server -l hook -r -F -d 'Run this program for each event, with the event as a line of JSON on its standard input'
 complete -c moji-server -l min-free -x -d 'Lease nothing while less than this is free [default: 2G, or 5 % up to 20G if that is more]'
 complete -c moji-server -l max-files -x -d 'Most files in one result [default: 16384]'
