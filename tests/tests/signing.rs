@@ -235,7 +235,7 @@ fn moji_release_checks_signatures_where_it_carries_the_key_and_only_there() {
     let repo_file = |defines: &[&str]| {
         let mut command = Command::new("rpmspec");
         command.arg("-P").args(["--define", "moji_hub hub.example", "--define", "moji_hub_key 00"]);
-        defines.iter().for_each(|define| drop(command.args(["--define", define])));
+        command.args(defines.iter().flat_map(|define| ["--define", define]));
         let ended = run_to_end(
             {
                 command.arg(&spec);

@@ -25,3 +25,18 @@ pub use repomd::{Pairs, is_signature, put_right, replace};
 
 /// The public key's name in `REPO`, for people and for static web servers.
 pub const PUBLIC_KEY: &str = "RPM-GPG-KEY-moji";
+
+/// A signer for tests of others, with a key that is made once.
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) fn test_signer() -> std::sync::Arc<Signer> {
+    static SIGNER: std::sync::OnceLock<std::sync::Arc<Signer>> = std::sync::OnceLock::new();
+    let make = || {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sign.key");
+        make(&path, "a test").unwrap();
+        let clock = std::sync::Arc::new(crate::clock::Real::default());
+        std::sync::Arc::new(Signer::load(&path, None, clock).unwrap())
+    };
+    std::sync::Arc::clone(SIGNER.get_or_init(make))
+}

@@ -198,10 +198,19 @@ fn logs_do_not_pile_up_while_the_disk_is_full() {
 
 #[test]
 fn commit_survives_a_disk_that_fills_up_at_any_of_its_steps() {
+    commit_survives_a_full_disk(None);
+}
+
+#[test]
+fn commit_that_signs_survives_a_disk_that_fills_up_at_any_of_its_steps() {
+    commit_survives_a_full_disk(Some(test_signer()));
+}
+
+fn commit_survives_a_full_disk(signer: Option<Arc<Signer>>) {
     let built = build("hello", "1.0");
     for step in 0.. {
         for ruling in [publish(), Ruling::Return { verdict: Verdict::Deps, reason: String::new() }] {
-            let mut hub = Hub::new();
+            let mut hub = Hub::signing(signer.clone());
             let mut builder = begun(&mut hub, &built);
             let bytes = Bytes(b"followed".to_vec());
             hub.hear(S1, FromBuilder::Log { lease: lease(1), which: Which::Mock, offset: 0, bytes });
@@ -222,6 +231,7 @@ fn commit_survives_a_disk_that_fills_up_at_any_of_its_steps() {
                 assert_eq!(hub.list("repo/hello-1.0-1"), want.collect::<Vec<_>>());
                 assert_eq!(hub.json("hello-1.0-1").files.len(), 5);
                 assert_eq!(hub.described("hello-1.0-1").len(), 3);
+                assert_published(&hub, &built);
             } else {
                 let folder = "finished/.moji/attempts/1764000000-1";
                 assert_eq!(hub.list(folder), ["build.log.gz", "mock.log.gz", "result.json"]);
@@ -266,9 +276,32 @@ fn upload_and_check_survive_a_disk_that_fills_up_at_any_of_their_steps() {
 
 #[test]
 fn hub_that_dies_at_any_step_of_a_commit_publishes_the_result_once_and_whole() {
+    publishes_once_and_whole(None);
+}
+
+#[test]
+fn hub_that_dies_at_any_step_of_a_commit_that_signs_publishes_the_result_once_and_whole() {
+    publishes_once_and_whole(Some(test_signer()));
+}
+
+/// Each file is there as `result.json` tells, and signed if the hub signs.
+fn assert_published(hub: &Hub, built: &Built) {
+    let unsigned: Vec<Vec<u8>> = built.all().into_iter().map(|(_, bytes)| bytes).collect();
+    for file in hub.json("hello-1.0-1").files {
+        let bytes = fs::read(hub.folders.repo.join("hello-1.0-1").join(&file.name)).unwrap();
+        assert_eq!(Digest::of(&bytes).to_string(), file.digest);
+        assert_eq!(bytes.len() as u64, file.size);
+        if file.name.ends_with(".rpm") {
+            assert_eq!(unsigned.contains(&bytes), hub.signer.is_none(), "{}", file.name);
+            crate::rpmfile::verify_digests(&bytes[..]).unwrap();
+        }
+    }
+}
+
+fn publishes_once_and_whole(signer: Option<Arc<Signer>>) {
     let built = build("hello", "1.0");
     for step in 0.. {
-        let mut hub = Hub::new();
+        let mut hub = Hub::signing(signer.clone());
         let mut builder = begun(&mut hub, &built);
         builder.announce(&mut hub);
         builder.upload(&mut hub);
@@ -292,10 +325,7 @@ fn hub_that_dies_at_any_step_of_a_commit_publishes_the_result_once_and_whole() {
         assert_eq!((json.lease.as_str(), json.files.len()), ("1764000000-1", 4));
         assert_eq!(hub.list("repo/hello-1.0-1").len(), 6);
         assert_eq!(hub.described("hello-1.0-1").len(), 3);
-        for file in json.files {
-            let bytes = fs::read(hub.folders.repo.join("hello-1.0-1").join(&file.name)).unwrap();
-            assert_eq!(Digest::of(&bytes).to_string(), file.digest);
-        }
+        assert_published(&hub, &built);
         if committed {
             assert!(step > 4, "the fault was never met");
             return;

@@ -25,6 +25,7 @@ use crate::core::{leases, queue, repo};
 use crate::disk::Folders;
 use crate::repodata::{PIECE_NAME, Part, decode_piece};
 use crate::result_json::ResultJson;
+use crate::signing::{Signer, test_signer};
 use crate::stage::Worker;
 use crate::stage::testdisk::{Faults, TestDisk, folders, info};
 use crate::stage::testrpm::{Built, build};
@@ -61,6 +62,7 @@ struct Hub {
     unix_s: Arc<AtomicU64>,
     core: Transfers,
     worker: Worker,
+    signer: Option<Arc<Signer>>,
     now: Time,
     ops: VecDeque<(LeaseId, Op)>,
     sent: VecDeque<(SessionId, ToBuilder)>,
@@ -93,6 +95,7 @@ impl Hub {
             unix_s,
             core: Transfers::new(limits),
             worker,
+            signer: None,
             now: Time(1_000),
             ops: VecDeque::new(),
             sent: VecDeque::new(),
@@ -105,11 +108,19 @@ impl Hub {
         }
     }
 
+    /// A hub that signs, or does not.
+    fn signing(signer: Option<Arc<Signer>>) -> Hub {
+        let mut hub = Hub { signer, ..Hub::new() };
+        hub.restart();
+        hub
+    }
+
     /// The hub's process ends and another one starts: only the folders stay.
     fn restart(&mut self) {
         self.core = Transfers::new(Limits::default());
         let disk = Arc::new(TestDisk(self.faults.clone()));
-        self.worker = Worker::new(disk, Arc::new(Still(self.unix_s.clone())), self.folders.clone());
+        let worker = Worker::new(disk, Arc::new(Still(self.unix_s.clone())), self.folders.clone());
+        self.worker = worker.signed_by(self.signer.clone());
         self.ops.clear();
         self.sent.clear();
         self.owed.clear();
