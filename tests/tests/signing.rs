@@ -111,6 +111,10 @@ fn a_board_that_checks_everything_installs_what_a_signing_hub_published_and_noth
         let name = rpm.file_name().expect("a name").to_string_lossy();
         let listed = files.iter().find(|file| file["name"] == *name).expect("it is listed");
         assert_eq!(listed["size"], fs::metadata(rpm).expect("it is there").len());
+        let mut command = Command::new("sha256sum");
+        command.arg(rpm);
+        let sum = run_to_end(command, SOON).stdout;
+        assert_eq!(listed["sha256"], sum.split_whitespace().next().expect("a sum"), "of the signed bytes");
     }
     let public = fs::read(key.public()).expect("the key");
     assert_eq!(fs::read(farm.repo().join("RPM-GPG-KEY-moji")).expect("it is published"), public);
