@@ -6,7 +6,7 @@
 use moji_proto::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::standin::DataFile;
+use crate::repodata::DataFile;
 use crate::repodata::{Class, Compression, Listed, PARTS, Part};
 
 /// What the file starts with. The number changes with the format, and with whatever changes the texts.

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use super::generation::DataDraft;
 use super::recent::{in_compression, without};
 use super::shelf::{CLASSES, Shelves};
-use super::standin::{DataFile, footer, header};
 use super::{IndexError, at, damaged};
 use crate::repodata::{DamagedMember, Group, Part};
+use crate::repodata::{DataFile, footer, header};
 
 /// Bytes copied at once.
 const COPY_BYTES: u64 = 1 << 20;

@@ -18,11 +18,11 @@ use std::sync::Arc;
 use moji_proto::Time;
 use sha2::{Digest as _, Sha256};
 
-use super::standin::{DataFile, foreign_data, named_files, repomd};
 use super::{IndexError, RepomdSigner, at, read_if_there, remove_if_there};
 use crate::clock::Clock;
 use crate::disk::{Disk, File, Unsynced};
 use crate::repodata::{Compression, Part};
+use crate::repodata::{DataFile, foreign_data, named_files, repomd};
 
 /// What everybody reads first.
 const REPOMD: &str = "repomd.xml";
@@ -270,7 +270,9 @@ impl Generations {
 
     /// Takes over the elements that are not ours, but for those whose file is gone. Gives what all of them name.
     fn take_foreign(&mut self, repomd: &[u8], names: &[String]) -> BTreeSet<String> {
-        let files = |element: &String| named_files(element.as_bytes()).unwrap_or_default();
+        let files = |element: &String| {
+            named_files(format!("<repomd>{element}</repomd>").as_bytes()).unwrap_or_default()
+        };
         let mut foreign = foreign_data(repomd);
         let all = foreign.iter().flat_map(files).collect();
         foreign.retain(|element| files(element).iter().all(|name| names.contains(name)));

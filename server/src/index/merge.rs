@@ -14,10 +14,10 @@ use std::path::PathBuf;
 use super::catalog::{Body, Catalog, Placed, Shelf};
 use super::generation::{DataDraft, Draft, Staged, sync_all};
 use super::shelf::{CLASSES, OpenBody, Shelves};
-use super::standin::{DataFile, footer, header};
 use super::{IndexError, at, damaged, remove_if_there};
 use crate::disk::Unsynced;
 use crate::repodata::{Class, Compression, Described, GROUP_PACKAGES_MAX, Group, PARTS, Part};
+use crate::repodata::{DataFile, footer, header};
 
 /// Fewer packages than this in a group are packed together with others.
 const GROUP_PACKAGES_MIN: usize = GROUP_PACKAGES_MAX * 3 / 4;

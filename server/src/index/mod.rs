@@ -48,7 +48,6 @@ mod merge;
 pub mod old;
 mod recent;
 mod shelf;
-mod standin;
 
 pub use old::{Createrepo, Indexer, KEEP_OLD_MS, Program};
 pub use recent::{Recent, RecentChange};

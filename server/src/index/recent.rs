@@ -11,11 +11,11 @@ use moji_proto::Time;
 use sha2::{Digest as _, Sha256};
 
 use super::generation::{Generations, data_name};
-use super::standin::{DataFile, footer, header};
 use super::{Config, IndexError, Layout, TIER_KEEP_MS, at, damaged, make_folder};
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::repodata::{Class, Compression, DamagedMember, Group, Part};
+use crate::repodata::{DataFile, footer, header};
 
 /// How long a merged package stays in recent too, milliseconds: longer than any dnf takes from one `repomd.xml` to the
 /// other.

@@ -5,6 +5,7 @@
 //! copies them.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,12 +14,12 @@ use moji_proto::Time;
 use super::catalog::{Body, Catalog, Placed, Shelf};
 use super::generation::{Generations, read_range};
 use super::{
-    COMPLETE_KEEP_MS, Config, IndexError, Layout, TIER_KEEP_MS, at, make_folder, read_if_there,
+    COMPLETE_KEEP_MS, Config, IndexError, Layout, TIER_KEEP_MS, at, damaged, make_folder, read_if_there,
     remove_if_there,
 };
 use crate::clock::Clock;
 use crate::disk::{Disk, File};
-use crate::repodata::{Class, Group, Listed, PARTS, Part};
+use crate::repodata::{Class, Group, Listed, PARTS, Part, Provided, decode_provided};
 
 /// Both shelves.
 pub(super) const CLASSES: [Class; 2] = [Class::Main, Class::Extra];
@@ -135,6 +136,32 @@ impl Shelves {
             let groups = &self.catalog.shelf(*class).groups;
             groups.iter().flat_map(|group| &group.packages).map(|package| (package, *class))
         })
+    }
+
+    /// Tells what each package on the shelves provides, one group after another.
+    ///
+    /// # Errors
+    /// What cannot be read.
+    pub fn provided(&self, each: &mut dyn FnMut(&Listed, Provided)) -> Result<(), IndexError> {
+        for class in CLASSES {
+            let Some(body) = self.open_body(class, Part::Provides)? else { continue };
+            for (group, start) in body.groups() {
+                let member = body.read(start, group.member_bytes[Part::Provides as usize])?;
+                let bytes = usize::try_from(group.open_bytes(Part::Provides)).expect("texts fit into memory");
+                let text = self.catalog.compression.expand(&member, bytes);
+                let text = text.map_err(|damage| at(&body.path)(damaged(damage)))?;
+                let mut rest = &text[..];
+                for package in &group.packages {
+                    let (one, others) = rest.split_at(package.text_bytes[Part::Provides as usize] as usize);
+                    rest = others;
+                    let provided = decode_provided(one).map_err(|damage| {
+                        at(&body.path)(io::Error::new(io::ErrorKind::InvalidData, damage))
+                    })?;
+                    each(package, provided);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Deletes old generations.
