@@ -6,8 +6,10 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use moji_proto::limits::{HTTP_PORT, PORT};
+
+use crate::repodata::Compression;
 
 /// Exit codes, for init scripts and people.
 pub mod exit {
@@ -25,7 +27,7 @@ pub mod exit {
     pub const LISTEN: u8 = 5;
     /// A key, a secret, or the list of builders cannot be used.
     pub const SECRET: u8 = 6;
-    /// A program or file system service that the hub needs is missing (createrepo_c, inotify).
+    /// A service of the system that the hub needs is missing (inotify), or its hook.
     pub const MISSING: u8 = 7;
     /// `status`, `stop`: no hub runs on this folder.
     pub const NOT_RUNNING: u8 = 8;
@@ -46,7 +48,7 @@ Signals:
 
 Exit codes:
   0 stopped   2 usage   3 folders   4 another hub runs here   5 cannot listen
-  6 key, secret or list of builders   7 a program is missing   8 status, stop: no hub runs
+  6 key, secret or list of builders   7 inotify or the hook is missing   8 status, stop: no hub runs
   1 stop: the hub does not end
 
 Example:
@@ -105,6 +107,25 @@ pub enum Command {
     },
 }
 
+/// How the indexes are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Repodata {
+    /// With gzip.
+    #[default]
+    Gzip,
+    /// With zstd.
+    Zstd,
+}
+
+impl From<Repodata> for Compression {
+    fn from(repodata: Repodata) -> Compression {
+        match repodata {
+            Repodata::Gzip => Compression::Gzip,
+            Repodata::Zstd => Compression::Zstd,
+        }
+    }
+}
+
 /// How to run the hub.
 #[derive(Clone, Debug, Args)]
 pub struct Run {
@@ -134,6 +155,9 @@ pub struct Run {
     /// Tell builders to use the repository at this URL instead of the hub's own HTTP service.
     #[arg(long, value_name = "URL")]
     pub repo_url: Option<String>,
+    /// How the indexes are compressed. Old createrepo_c and dnf read gzip only.
+    #[arg(long, value_enum, value_name = "gzip|zstd", hide_possible_values = true, default_value_t)]
+    pub repodata: Repodata,
     /// Folder for keys, secrets, history and logs of attempts [default: FINISHED/.moji].
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,

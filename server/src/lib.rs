@@ -7,9 +7,11 @@
 //! | [`net`] | the reactor: sockets, handshakes, records |
 //! | [`disk`], [`clock`] | every touch of the file system and of the time, behind traits |
 //! | [`stage`], [`index`] | the file work of transfers and of repo |
+//! | [`repodata`] | the texts of a yum repository |
 //! | [`web`] | HTTP, read-only |
 //! | [`folders`], [`journal`], [`recovery`] | what is checked, read and put right before the port opens |
 //! | [`watch`], [`lists`] | what people do in the source folders |
+//! | [`hands`] | what people do in `repo/` |
 //! | [`history`] | attempts and builders in SQLite: memory, never on the path of a grant or a commit |
 //! | [`decision`] | what operators decided about results |
 //! | [`rpmfile`] | reading RPM files that nobody vouches for |
@@ -25,6 +27,7 @@ pub mod decision;
 pub mod desk;
 pub mod disk;
 pub mod folders;
+pub mod hands;
 pub mod history;
 pub mod hooks;
 pub mod index;

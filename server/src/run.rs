@@ -24,11 +24,13 @@ use crate::core::{leases, queue, repo, transfers};
 use crate::disk::{Disk, Folders, Real};
 use crate::folders::{self, FolderError};
 use crate::history::{History, Reader};
-use crate::index::{Createrepo, Indexer};
+use crate::index::reading::{self, ReadConfig};
+use crate::index::work::{Fast, Slow};
+use crate::index::{self, Layout, Recent};
 use crate::keys::{self, KeyError, Listed};
 use crate::recovery::{self, Recovered, RepoResult};
 use crate::signing::{self, SignKeyError, Signer};
-use crate::{daemon, desk, hooks, net, stage, watch, web, whereabouts};
+use crate::{daemon, desk, hands, hooks, net, stage, watch, web, whereabouts};
 
 /// Why the hub cannot start or go on.
 #[derive(Debug)]
@@ -95,23 +97,15 @@ pub fn hub(options: &Run) -> Result<(), Fatal> {
     let signer = load_signer(options, &clock)?;
     let recovered = recovery::recover(&disk, &folders, clock.unix_s())
         .map_err(fatal(exit::FOLDER, "failed to put the folders right"))?;
-    let mut indexer = Indexer::new(
-        disk.clone(),
-        clock.clone(),
-        Box::new(Createrepo::default()),
-        folders.repo.clone(),
-        folders.state.join("index"),
-    )
-    .signed_by(signer.clone());
-    indexer.ensure_exists().map_err(fatal(exit::MISSING, "failed to make the first index"))?;
+    let indexers = indexers(options, &folders, &disk, &clock, signer.clone())?;
     publish_key(&disk, &folders, signer.as_deref())
         .map_err(fatal(exit::FOLDER, "failed to put the signatures right"))?;
     let ports = Ports::open(options)?;
     let ready = ports.ready_line();
     let told = whereabouts::tell(&folders.state, &ports.addresses());
 
-    let hub =
-        Hub::start(options, folders, disk, clock, Start { keys, listed, signer, recovered, indexer, ports })?;
+    let start = Start { keys, listed, signer, recovered, indexers, ports };
+    let hub = Hub::start(options, folders, disk, clock, start)?;
     log::info!("{ready}");
     if options.worker {
         daemon::up();
@@ -127,6 +121,36 @@ pub fn hub(options: &Run) -> Result<(), Fatal> {
     hub.stop();
     log::info!("stopped");
     Ok(())
+}
+
+/// Where the indexes are.
+fn layout(folders: &Folders) -> Layout {
+    Layout { repo: folders.repo.clone(), index: folders.state.join("index") }
+}
+
+/// Whether builders read recent and base; otherwise the repository that people named.
+fn has_tiers(options: &Run) -> bool {
+    options.repo_url.is_none()
+}
+
+/// What makes the indexes; there is one for builders to read from here on.
+fn indexers(
+    options: &Run,
+    folders: &Folders,
+    disk: &Arc<dyn Disk>,
+    clock: &Arc<dyn Clock>,
+    signer: Option<Arc<Signer>>,
+) -> Result<actors::repo::Workers, Fatal> {
+    let layout = layout(folders);
+    let compression = options.repodata.into();
+    let signer = signer.map(|signer| signer as Arc<dyn index::RepomdSigner>);
+    let config = index::Config { compression, tiers: has_tiers(options), signer, ..index::Config::default() };
+    let mut recent = Recent::new(disk.clone(), clock.clone(), layout.clone(), config.clone());
+    recent.ensure_exists().map_err(fatal(exit::FOLDER, "failed to make the first index"))?;
+    let read = ReadConfig { compression, threads: reading::THREADS };
+    let reader = Arc::new(reading::Reader::new(disk.clone(), clock.clone(), layout.clone(), read));
+    let slow = Slow::new(disk.clone(), clock.clone(), layout, config, reader.clone());
+    Ok(actors::repo::Workers { fast: Fast::new(recent, reader.clone()), slow, reader })
 }
 
 fn check_hook(options: &Run) -> Result<(), Fatal> {
@@ -264,7 +288,9 @@ impl Ports {
         let repos = match (&self.repo_url, http_port) {
             (Some(url), _) => vec![Line::lossy(url)],
             (None, 0) => Vec::new(),
-            (None, _) => vec![Line::lossy(web::REPO_PATH)],
+            // The newest first: a builder that reads both while a package moves from one to the other misses it in
+            // neither.
+            (None, _) => [web::RECENT_PATH, web::BASE_PATH].map(Line::lossy).to_vec(),
         };
         let ping_s = u16::try_from(PING_EVERY_MS / 1000).unwrap_or(u16::MAX);
         actors::leases::Welcome { ping_s, http_port, repos }
@@ -277,7 +303,7 @@ struct Start {
     listed: Option<Vec<Listed>>,
     signer: Option<Arc<Signer>>,
     recovered: Recovered,
-    indexer: Indexer,
+    indexers: actors::repo::Workers,
     ports: Ports,
 }
 
@@ -285,6 +311,7 @@ struct Start {
 struct Hub {
     peers: Peers,
     watch: watch::Handle,
+    hands: hands::Handle,
     web: Option<web::Web>,
     /// Dropping it stops all actors.
     stop: Sender<()>,
@@ -301,7 +328,7 @@ impl Hub {
         clock: Arc<dyn Clock>,
         start: Start,
     ) -> Result<Hub, Fatal> {
-        let Start { keys, listed, signer, recovered, indexer, ports } = start;
+        let Start { keys, listed, signer, recovered, indexers, ports } = start;
         let (net_handle, net_inbox) =
             net::wire().map_err(fatal(exit::LISTEN, "failed to make the reactor"))?;
         let (peers, inboxes) = actors::channels(net_handle);
@@ -325,8 +352,8 @@ impl Hub {
         let mut threads = vec![history.start(history_in, stopped.clone(), clock.clone())];
         let published = recovery::in_order(&results).into_iter().filter_map(RepoResult::published).collect();
         threads.push(actors::repo::start(
-            repo::Repo::new(published),
-            indexer,
+            repo::Repo::new(published, repo::Config { tiers: has_tiers(options), ..repo::Config::default() }),
+            indexers,
             clock.clone(),
             peers.clone(),
             repo_in,
@@ -366,6 +393,9 @@ impl Hub {
         )
         .map_err(fatal(exit::MISSING, "failed to watch the folders with inotify"))?;
         threads.push(watch_thread);
+        let (hands, hands_thread) = hands::start(folders.repo.clone(), peers.repo.clone())
+            .map_err(fatal(exit::MISSING, "failed to watch the repository with inotify"))?;
+        threads.push(hands_thread);
         let config = net::Config {
             secrets: secrets(&keys),
             key: keys.hub,
@@ -378,16 +408,20 @@ impl Hub {
         let reactor = actors::spawn("reactor", move || reactor.run().expect("the reactor can poll"));
         let web = ports
             .http
-            .map(|listener| web::start(listener, &folders.repo, signer.map(|signer| signer.pairs())))
+            .map(|listener| {
+                let signatures = signer.map(|signer| signer.pairs());
+                web::start(listener, &folders.repo, &layout(&folders).index, signatures)
+            })
             .transpose()
             .map_err(fatal(exit::LISTEN, "failed to serve HTTP"))?;
-        Ok(Hub { peers, watch, web, stop, reactor, threads, state: folders.state })
+        Ok(Hub { peers, watch, hands, web, stop, reactor, threads, state: folders.state })
     }
 
     /// Reads again what can be read again. What is wrong now leaves what was right before.
     fn reload(&self, options: &Run) {
         log::info!("reading the folders, the secrets and the list of builders again");
         self.watch.rescan();
+        self.hands.look_again();
         match load_keys(options, &self.state) {
             Ok(keys) => self.peers.net.command(net::Command::Secrets(secrets(&keys))),
             Err(error) => log::error!("the secrets stay as they were: {}", error.text),
@@ -402,6 +436,7 @@ impl Hub {
         let _ = self.reactor.join();
         drop(self.web);
         self.watch.stop();
+        self.hands.stop();
         drop(self.stop);
         for thread in self.threads {
             let _ = thread.join();

@@ -1,8 +1,9 @@
 //! The web actor: the repository over HTTP, read-only.
 //!
 //! Owns the HTTP port and the one thread with an async runtime (axum's; no other thread has one).
-//! Never changes anything and never asks another actor: it serves files as they lie in `repo/`, but for signatures of
-//! `repomd.xml`, which are those of the one that the reader has.
+//! Never changes anything and never asks another actor: it serves files as they lie in `repo/` and, for the indexes
+//! that builders read, below `STATE/index/`, but for signatures of `repomd.xml`, which are those of the one that the
+//! reader has.
 
 mod pairs;
 
@@ -31,6 +32,11 @@ use pairs::Reader;
 /// Path of the repository on the HTTP port.
 pub const REPO_PATH: &str = "/repo/";
 
+/// Path of the newest packages on the HTTP port, for builders.
+pub const RECENT_PATH: &str = "/tier/recent/";
+/// Path of all others.
+pub const BASE_PATH: &str = "/tier/base/";
+
 /// Most HTTP connections at once: a thousand boards may fetch, and descriptors are left for the rest.
 const CONNECTIONS_MAX: usize = 1_024;
 
@@ -56,13 +62,19 @@ pub fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-/// Serves `repo` at [`REPO_PATH`] until the result is dropped.
+/// Serves `repo` at [`REPO_PATH`] until the result is dropped, and with the indexes in `index` (`STATE/index`) at
+/// [`RECENT_PATH`] and [`BASE_PATH`].
 ///
 /// # Errors
 /// If the runtime cannot be made.
-pub fn start(listener: TcpListener, repo: &Path, signatures: Option<Arc<Pairs>>) -> io::Result<Web> {
+pub fn start(
+    listener: TcpListener,
+    repo: &Path,
+    index: &Path,
+    signatures: Option<Arc<Pairs>>,
+) -> io::Result<Web> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let service = router(repo, signatures);
+    let service = router(repo, index, signatures);
     let (stop, stopped) = oneshot::channel::<()>();
     let thread = crate::actors::spawn("web", move || {
         runtime.block_on(async move {
@@ -117,11 +129,17 @@ async fn accept(listener: tokio::net::TcpListener, service: Router) {
 #[derive(Clone, Copy)]
 struct Signed(bool);
 
-fn router(repo: &Path, signatures: Option<Arc<Pairs>>) -> Router {
+fn router(repo: &Path, index: &Path, signatures: Option<Arc<Pairs>>) -> Router {
     let signed = Signed(signatures.is_some());
+    let folder = |path: &Path| ServeDir::new(path).append_index_html_on_directories(false);
+    // The longer path wins: the index of a tier is its own, everything else there is the repository's.
     let router = Router::new()
         .route("/", get(move |headers: HeaderMap| async move { front(signed, &headers) }))
-        .nest_service("/repo", ServeDir::new(repo).append_index_html_on_directories(false));
+        .nest_service("/repo", folder(repo))
+        .nest_service("/tier/recent/repodata", folder(&index.join("recent/repodata")))
+        .nest_service("/tier/recent", folder(repo))
+        .nest_service("/tier/base/repodata", folder(&index.join("base/repodata")))
+        .nest_service("/tier/base", folder(repo));
     let router = match signatures {
         Some(signatures) => router.layer(middleware::from_fn_with_state(signatures, pairs::pair)),
         None => router,
@@ -143,7 +161,7 @@ fn front(Signed(signed): Signed, headers: &HeaderMap) -> Response {
     .into_response()
 }
 
-/// Reading only, no hidden files, and caches that never see an old `repomd.xml` for the new one.
+/// Reading only, no hidden files, and caches that never see an old `repomd.xml` (or its signature) for the new one.
 async fn guard(State(signed): State<Signed>, mut request: Request, next: Next) -> Response {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return StatusCode::METHOD_NOT_ALLOWED.into_response();
@@ -190,6 +208,14 @@ mod tests {
     fn the_repository_is_served_read_only_with_ranges_and_conditions() {
         let outside = tempfile::tempdir().unwrap();
         let repo = outside.path().join("repo");
+        let index = outside.path().join("index");
+        for tier in ["recent", "base"] {
+            std::fs::create_dir_all(index.join(tier).join("repodata")).unwrap();
+            std::fs::write(index.join(tier).join("repodata/repomd.xml"), format!("<{tier}/>")).unwrap();
+            std::fs::write(index.join(tier).join("repodata/repomd.xml.asc"), "signed").unwrap();
+            std::fs::write(index.join(tier).join("repodata/1-primary.xml.gz"), tier).unwrap();
+        }
+        std::fs::write(index.join("catalog"), "secret").unwrap();
         std::fs::create_dir_all(repo.join("repodata")).unwrap();
         std::fs::create_dir_all(repo.join("a-1-1@2")).unwrap();
         std::fs::write(outside.path().join("secret"), "secret").unwrap();
@@ -198,7 +224,7 @@ mod tests {
         std::fs::write(repo.join("repodata/repomd.xml"), "<repomd/>").unwrap();
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let addr = listener.local_addr().unwrap();
-        let _web = start(listener, &repo, None).unwrap();
+        let _web = start(listener, &repo, &index, None).unwrap();
         let far = "Fri, 01 Jan 2100 00:00:00 GMT";
         let check = |head: &str, want: &[&str]| {
             let answer = ask(addr, &format!("{head}\r\nHost: x\r\nConnection: close\r\n\r\n"));
@@ -222,7 +248,21 @@ mod tests {
         check("HEAD /repo/a-1-1@2/a.rpm HTTP/1.1", &["200 OK", "content-length: 10"]);
         check("GET /repo/ HTTP/1.1", &["200 OK", "baseurl=http://x/repo/"]);
         check("GET / HTTP/1.1", &["200 OK", "baseurl=http://x/repo/"]);
+        for tier in ["recent", "base"] {
+            let repodata = format!("/tier/{tier}/repodata");
+            check(
+                &format!("GET {repodata}/repomd.xml HTTP/1.1"),
+                &["200 OK", "no-cache", &format!("<{tier}/>")],
+            );
+            check(&format!("GET {repodata}/repomd.xml.asc HTTP/1.1"), &["200 OK", "no-cache", "signed"]);
+            check(&format!("GET {repodata}/1-primary.xml.gz HTTP/1.1"), &["200 OK", "max-age", tier]);
+            check(&format!("GET /tier/{tier}/a-1-1@2/a.rpm HTTP/1.1"), &["200 OK", "max-age", "0123456789"]);
+            check(&format!("GET /tier/{tier}/repodata/none HTTP/1.1"), &["404"]);
+            check(&format!("GET /tier/{tier}/repodata/../../catalog HTTP/1.1"), &["HTTP/1.1 4"]);
+        }
         for path in [
+            "/tier/catalog",
+            "/tier/../index/catalog",
             "/repo/../secret",
             "/repo/%2e%2e/secret",
             "/repo/..%2fsecret",
@@ -242,7 +282,7 @@ mod tests {
         std::fs::write(repo.path().join("x"), "abc").unwrap();
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let addr = listener.local_addr().unwrap();
-        let _web = start(listener, repo.path(), None).unwrap();
+        let _web = start(listener, repo.path(), repo.path(), None).unwrap();
         let twice = "GET /repo/x HTTP/1.1\r\nHost: x\r\n\r\nGET /repo/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
         assert_eq!(ask(addr, twice).matches("200 OK").count(), 2);
     }
@@ -255,7 +295,7 @@ mod tests {
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let addr = listener.local_addr().unwrap();
         let pairs = Arc::new(Pairs::default());
-        let _web = start(listener, repo.path(), Some(Arc::clone(&pairs))).unwrap();
+        let _web = start(listener, repo.path(), repo.path(), Some(Arc::clone(&pairs))).unwrap();
         let get =
             |path: &str| ask(addr, &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
         let publish = |number: u32| {

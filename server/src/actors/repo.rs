@@ -1,6 +1,8 @@
-//! The repo actor: one thread for the core, one that makes indexes.
+//! The repo actor: one thread for the core, and three that work for it.
 //!
-//! Owns the queue between them, which holds at most one index and one sweep. Decides nothing.
+//! Owns the queues between them. The fast thread publishes recent and nothing else, so that no merge, no complete
+//! index and no RPM that must be read first ever delays a publication; each queue holds at most one order. Decides
+//! nothing.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -9,60 +11,81 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::{Peers, run, spawn, tell};
 use crate::clock::Clock;
-use crate::core::repo::{Effect, Msg, Repo};
-use crate::index::Indexer;
+use crate::core::repo::{Effect, Msg, Path, Repo};
+use crate::index::reading::Reader;
+use crate::index::work::{Fast, FastOrder, Order, Slow, SlowOrder};
 
-/// What the second thread is asked for.
-enum Order {
-    Publish(Vec<String>),
-    Sweep,
+/// What works for the core.
+pub struct Workers {
+    /// Publishes recent.
+    pub fast: Fast,
+    /// Does what takes long.
+    pub slow: Slow,
+    /// Reads RPMs.
+    pub reader: Arc<Reader>,
 }
 
-/// Starts the actor. It ends when `stop`'s senders are gone, after an index that is being made.
+/// To the threads.
+struct Orders {
+    fast: Sender<FastOrder>,
+    slow: Sender<SlowOrder>,
+    read: Sender<Vec<Path>>,
+}
+
+/// Starts the actor. It ends when `stop`'s senders are gone, after what is being written; nothing more is read.
 ///
 /// # Panics
 /// If the system has no thread left.
 pub fn start(
     core: Repo,
-    mut indexer: Indexer,
+    workers: Workers,
     clock: Arc<dyn Clock>,
     peers: Peers,
     inbox: Receiver<Msg>,
     stop: Receiver<()>,
 ) -> JoinHandle<()> {
     spawn("repo", move || {
-        let (orders, work) = unbounded();
-        let done = peers.repo.clone();
-        let maker = spawn("index", move || serve(&mut indexer, &work, &done));
+        let Workers { mut fast, mut slow, reader } = workers;
+        let (fast_orders, for_fast) = unbounded();
+        let (slow_orders, for_slow) = unbounded();
+        let (read_orders, for_reader) = unbounded();
+        let threads = [
+            serve("recent", for_fast, peers.repo.clone(), move |order| fast.run(order)),
+            serve("index", for_slow, peers.repo.clone(), move |order| slow.run(order)),
+            {
+                let reader = reader.clone();
+                serve("reader", for_reader, peers.repo.clone(), move |paths| Msg::Read(reader.read(paths)))
+            },
+        ];
+        let orders = Orders { fast: fast_orders, slow: slow_orders, read: read_orders };
         run(core, &inbox, &stop, &*clock, |effect| carry_out(&peers, &orders, effect));
+        reader.stop();
         drop(orders);
-        maker.join().expect("the index thread does not panic");
+        for thread in threads {
+            thread.join().expect("the index threads do not panic");
+        }
     })
 }
 
-fn serve(indexer: &mut Indexer, work: &Receiver<Order>, done: &Sender<Msg>) {
-    for order in work {
-        match order {
-            Order::Publish(paths) => {
-                let made = indexer.publish(&paths).map_err(|error| error.to_string());
-                tell(done, Msg::Indexed(made));
-            }
-            Order::Sweep => {
-                if let Err(error) = indexer.sweep() {
-                    log::warn!("failed to delete superseded files of the index: {error}");
-                }
-            }
-        }
-    }
+/// Starts a thread that carries out orders and says what came of each.
+fn serve<O: Send + 'static>(
+    name: &str,
+    orders: Receiver<O>,
+    done: Sender<Msg>,
+    mut run: impl FnMut(O) -> Msg + Send + 'static,
+) -> JoinHandle<()> {
+    spawn(name, move || orders.into_iter().for_each(|order| tell(&done, run(order))))
 }
 
-fn carry_out(peers: &Peers, orders: &Sender<Order>, effect: Effect) {
-    match effect {
-        Effect::Index(paths) => tell(orders, Order::Publish(paths)),
-        Effect::Sweep => tell(orders, Order::Sweep),
-        Effect::Queue(msg) => tell(&peers.queue, msg),
-        Effect::Desk(msg) => tell(&peers.desk, msg),
-        Effect::Log(level, text) => log::log!(level, "{text}"),
+fn carry_out(peers: &Peers, orders: &Orders, effect: Effect) {
+    match Order::of(effect) {
+        Ok(Order::Fast(order)) => tell(&orders.fast, order),
+        Ok(Order::Slow(order)) => tell(&orders.slow, order),
+        Ok(Order::Read(paths)) => tell(&orders.read, paths),
+        Err(Effect::Queue(msg)) => tell(&peers.queue, msg),
+        Err(Effect::Desk(msg)) => tell(&peers.desk, msg),
+        Err(Effect::Log(level, text)) => log::log!(level, "{text}"),
+        Err(order) => unreachable!("{order:?} is an order"),
     }
 }
 
@@ -71,8 +94,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::core::queue;
-    use crate::index::Createrepo;
+    use crate::core::{queue, repo};
+    use crate::index::reading::{ReadConfig, THREADS};
+    use crate::index::{Config, Layout, Recent};
+    use crate::repodata::Compression;
     use crate::stage::testdisk::{Faults, TestDisk, folders};
 
     #[test]
@@ -84,16 +109,23 @@ mod tests {
         let (net, _commands) = crate::net::Handle::new(waker);
         let (peers, inboxes) = super::super::channels(net);
         let (stop, stopped) = unbounded();
-        let clock = Arc::new(crate::clock::Real::default());
+        let clock: Arc<dyn Clock> = Arc::new(crate::clock::Real::default());
         let disk = Arc::new(TestDisk(Faults::none()));
-        let work = folders.state.join("index");
-        let program = Box::new(Createrepo::default());
-        let indexer = Indexer::new(disk, clock.clone(), program, folders.repo.clone(), work);
-        let actor = start(Repo::new(Vec::new()), indexer, clock, peers, inboxes.repo, stopped);
+        let layout = Layout { repo: folders.repo.clone(), index: folders.state.join("index") };
+        let config = Config::default();
+        let read = ReadConfig { compression: Compression::Gzip, threads: THREADS };
+        let reader = Arc::new(Reader::new(disk.clone(), clock.clone(), layout.clone(), read));
+        let recent = Recent::new(disk.clone(), clock.clone(), layout.clone(), config.clone());
+        let fast = Fast::new(recent, reader.clone());
+        let slow = Slow::new(disk, clock.clone(), layout, config, reader.clone());
+        let core = Repo::new(Vec::new(), repo::Config::default());
+        let to_repo = peers.repo.clone();
+        let actor = start(core, Workers { fast, slow, reader }, clock, peers, inboxes.repo, stopped);
         let told = inboxes.queue.recv_timeout(Duration::from_secs(60)).unwrap();
         assert!(matches!(told, queue::Msg::Published), "{told:?}");
-        assert!(folders.repo.join("repodata/repomd.xml").exists());
-        drop(stop);
+        assert!(folders.state.join("index/recent/repodata/repomd.xml").exists());
+        tell(&to_repo, Msg::AllSeen);
+        drop((stop, to_repo));
         actor.join().unwrap();
     }
 }

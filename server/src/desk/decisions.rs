@@ -2,24 +2,17 @@
 //!
 //! Owns `decision.json` as it is written, and the end of retracted RPMs. `result.json` never changes.
 
-use std::io::Read;
-
-use flate2::read::MultiGzDecoder;
 use moji_proto::FileName;
 use moji_proto::message::{NoCode, Verdict};
 
-use super::logs::{Stream, is_absent};
-use super::{Outcome, Worker, failed, no, read_all};
+use super::logs::is_absent;
+use super::{Outcome, Worker, failed, no};
 use crate::core::desk::{Decided, Done, Verdictable};
 use crate::core::queue::glob;
 use crate::core::view::{Decision, Reply};
 use crate::decision;
 use crate::result_json::ResultJson;
 
-/// Largest `repomd.xml` that is read, bytes: it lists a handful of files.
-const REPOMD_BYTES_MAX: u64 = 1 << 20;
-/// Bytes of the index looked through at once.
-const SCAN_BYTES: usize = 256 * 1024;
 /// Folders that are named when a name means several.
 const NAMED_MAX: usize = 20;
 
@@ -162,13 +155,10 @@ impl Worker {
         })
     }
 
-    /// Deletes a folder's RPMs if no index that is live has them.
-    pub(super) fn delete(&self, folder: String, rpms: Vec<FileName>) -> Outcome {
-        if self.is_indexed(&folder)? {
-            return Ok(Done::Deleted { folder, rest: Some(rpms) });
-        }
-        let path = self.folders.repo.join(&folder);
-        for rpm in &rpms {
+    /// Deletes a folder's RPMs, which no live index has.
+    pub(super) fn delete(&self, folder: &str, rpms: &[FileName]) -> Outcome {
+        let path = self.folders.repo.join(folder);
+        for rpm in rpms {
             let file = path.join(rpm);
             match self.disk.remove_file(&file) {
                 Err(error) if !is_absent(&error) => {
@@ -178,39 +168,7 @@ impl Worker {
             }
         }
         log::info!("result={folder} its {} RPMs are deleted", rpms.len());
-        Ok(Done::Deleted { folder, rest: None })
-    }
-
-    /// Whether the live index has anything from this folder.
-    fn is_indexed(&self, folder: &str) -> Result<bool, String> {
-        let repo = &self.folders.repo;
-        let path = repo.join("repodata/repomd.xml");
-        let file = self.disk.open(&path).map_err(failed("open", &path))?;
-        let bytes = read_all(&*file, REPOMD_BYTES_MAX).map_err(failed("read", &path))?;
-        let text = String::from_utf8_lossy(&bytes);
-        let primary = text.split("<data ").find(|data| data.starts_with("type=\"primary\""));
-        let href = primary.and_then(|data| data.split_once("href=\"")?.1.split_once('"'));
-        let (href, _) = href.ok_or_else(|| format!("{} names no index", path.display()))?;
-        let path = repo.join(href);
-        let file = self.disk.open(&path).map_err(failed("open", &path))?;
-        let mut index = MultiGzDecoder::new(Stream { file, at: 0 });
-        let wanted = format!("href=\"{folder}/").into_bytes();
-        let mut buf = vec![0; SCAN_BYTES];
-        let mut have = 0;
-        loop {
-            let n = index.read(&mut buf[have..]).map_err(failed("read", &path))?;
-            have += n;
-            if buf[..have].windows(wanted.len()).any(|window| window == wanted) {
-                return Ok(true);
-            }
-            if n == 0 {
-                return Ok(false);
-            }
-            // What may be the beginning of it stays.
-            let keep = have.min(wanted.len() - 1);
-            buf.copy_within(have - keep..have, 0);
-            have = keep;
-        }
+        Ok(Done::Deleted)
     }
 }
 

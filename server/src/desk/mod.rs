@@ -169,7 +169,7 @@ impl Worker {
             Job::SetOptions { glob, words } => Ok(Done::Changed(vec![self.set_options(&glob, &words)])),
             Job::Decide { results, decision, who } => Ok(self.decide(&results, decision, &who)),
             Job::Retract { target, delete, who } => self.retract(&target, delete, &who),
-            Job::Delete { folder, rpms } => self.delete(folder, rpms),
+            Job::Delete { folder, rpms } => self.delete(&folder, &rpms),
             Job::Approve { name, key, archs } => Ok(Done::Changed(vec![self.approve(&name, key, &archs)])),
             Job::Close(run) => {
                 lock(&self.logs).remove(&run);

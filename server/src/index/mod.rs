@@ -45,11 +45,11 @@ mod catalog;
 mod complete;
 mod generation;
 mod merge;
-pub mod old;
+pub mod reading;
 mod recent;
 mod shelf;
+pub mod work;
 
-pub use old::{Createrepo, Indexer, KEEP_OLD_MS, Program};
 pub use recent::{Recent, RecentChange};
 pub use shelf::Shelves;
 
@@ -93,8 +93,7 @@ const COMPLETE_KEEP_MS: u64 = 600_000;
 
 /// Signs what everybody reads first.
 pub trait RepomdSigner: Send + Sync {
-    /// What is to stand in `repomd.xml.asc` beside these bytes. It is there shortly before they are, so it must hold
-    /// signatures of earlier ones too.
+    /// What is to stand in `repomd.xml.asc` beside these bytes. It is there shortly before they are.
     ///
     /// # Errors
     /// Why it cannot; nothing is published then.

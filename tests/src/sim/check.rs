@@ -9,6 +9,7 @@ use moji_proto::message::Verdict;
 use moji_proto::{Digest, FileName, LeaseId, Line, PublicKey};
 use moji_server::core::queue;
 use moji_server::core::types::Outcome;
+use moji_server::decision;
 use moji_server::repodata::{PIECE_NAME, decode_piece};
 use moji_server::result_json::ResultJson;
 
@@ -280,7 +281,8 @@ impl Checker {
     /// All of `repo/` is complete.
     pub(super) fn repo(&mut self, disk: &SimDisk) {
         for folder in disk.names("repo") {
-            if folder == "repodata" || folder.starts_with('.') {
+            // People put RPMs there too.
+            if folder == "repodata" || folder.starts_with('.') || folder.starts_with("hand") {
                 continue;
             }
             match self.complete(disk, &folder, false) {
@@ -309,6 +311,12 @@ impl Checker {
             .collect();
         let fine = if self.touched.contains(name) { !places.is_empty() } else { places.len() == 1 };
         self.require(fine, || format!("{name} is in {places:?}"));
+    }
+
+    /// Whether a folder of `repo/` was committed and the hub has said so.
+    #[must_use]
+    pub(super) fn is_promised(&self, folder: &str) -> bool {
+        self.committed.values().any(|promise| promise.folder == folder)
     }
 
     /// Live leases.
@@ -365,6 +373,11 @@ impl Checker {
             files.insert(PIECE_NAME.to_owned(), Digest::of(&piece));
         }
         let there = disk.names(&format!("repo/{folder}"));
+        // Derived from the RPMs, but it must not change either; and what operators decide comes later.
+        if let Some((_, digest)) = disk.fingerprint(&format!("repo/{folder}/{PIECE_NAME}"), durable) {
+            files.insert(PIECE_NAME.to_owned(), digest);
+        }
+        let there = there.into_iter().filter(|name| name != decision::FILE_NAME).collect::<Vec<_>>();
         if let Some(more) = there.iter().find(|name| !files.contains_key(*name)) {
             return Err(format!("repo/{folder}/{more} is not in result.json"));
         }

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, ErrorKind, Write};
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use moji_proto::channel::Accept;
 use moji_proto::hello::Versions;
@@ -27,7 +27,9 @@ use moji_server::core::repo::{self, Repo};
 use moji_server::core::transfers::{self, Done, Op, Transfers};
 use moji_server::core::types::{BuilderInfo, End as LeaseEnd, HeldLease, Ruling, SessionId, Srpm};
 use moji_server::disk::Disk;
-use moji_server::index::old::{IndexError, Indexer, Program};
+use moji_server::index::reading::{ReadConfig, Reader};
+use moji_server::index::work::{Fast, Order, Slow};
+use moji_server::index::{Config, Layout, Recent};
 use moji_server::net::Clocks;
 use moji_server::net::session::{End, Event, Session};
 use moji_server::recovery::{self, Recovered, recover};
@@ -39,13 +41,14 @@ use super::planted::Planted;
 use super::world::{Ev, Side, World};
 
 mod actors;
+mod index;
 mod reactor;
 mod stand_ins;
 mod start;
 mod watch;
 
 pub(super) use stand_ins::Memory;
-use stand_ins::{FakeCreaterepo, SimClock};
+use stand_ins::SimClock;
 
 /// The hub's secret key.
 const HUB_KEY: [u8; 32] = [0x42; 32];
@@ -105,8 +108,9 @@ pub(super) struct Hub {
     /// Its deadline, which takes a look at every file to be known.
     intake_at: Option<Time>,
     worker: Worker,
-    indexer: Indexer,
-    index_fails: Arc<Mutex<bool>>,
+    fast: Fast,
+    slow: Slow,
+    reader: Arc<Reader>,
     for_leases: VecDeque<leases::Msg>,
     for_queue: VecDeque<queue::Msg>,
     for_transfers: VecDeque<transfers::Msg>,

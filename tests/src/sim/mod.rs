@@ -1,9 +1,9 @@
 //! A simulated farm: the real cores of hub and client over a simulated network, clock and disk.
 //!
 //! Owns the simulated world and what must hold in it. It runs the hub's cores (leases with its store and
-//! journal, queue, transfers with its worker, repo with its indexer, intake), recovery, the hub's sessions
+//! journal, queue, transfers with its worker, repo with its indexes, intake), recovery, the hub's sessions
 //! and the client's core as the daemons have them; what it replaces are threads, sockets, mock,
-//! `createrepo_c`, inotify and SQLite. Everything a run does follows from its seed: no thread, no real
+//! inotify and SQLite. Everything a run does follows from its seed: no thread, no real
 //! time, no unordered map. (The channels' ephemeral keys are random; nothing depends on their bytes.)
 //!
 //! | file | owns |

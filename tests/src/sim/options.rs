@@ -113,6 +113,13 @@ pub struct Options {
     pub no_index: bool,
     /// The index cannot be made.
     pub index_fails: u32,
+    /// From how many packages on recent is merged.
+    pub recent_packages_max: usize,
+    /// Builders read the complete index, because people named a URL.
+    pub foreign_url: bool,
+    /// People put RPMs into `repo/`, change or take them away, or retract a result, every so many milliseconds; 0 for
+    /// never.
+    pub repo_every_ms: u64,
     /// The watch loses events and looks at everything instead.
     pub watch_overflow: u32,
     /// `history.db` is deleted while the hub is down.
@@ -188,6 +195,9 @@ impl Options {
             clock_off_s: *d.pick(&[0, 0, 300, 200_000]),
             no_index: false,
             index_fails: rate(d, 20, &[100_000, 500_000]),
+            recent_packages_max: *d.pick(&[0, 1, 3, 256]),
+            foreign_url: d.chance(150_000),
+            repo_every_ms: every(d, 40, 5_000, 120_000),
             watch_overflow: rate(d, 20, &[50_000]),
             history_lost: rate(d, 20, &[300_000]),
             hub_stop_every_ms: every(d, 25, 20_000, 300_000),
@@ -233,6 +243,9 @@ impl Options {
             clock_off_s: 0,
             no_index: false,
             index_fails: 0,
+            recent_packages_max: 256,
+            foreign_url: false,
+            repo_every_ms: 0,
             watch_overflow: 0,
             history_lost: 0,
             inspect_every_ms: QUIET_INSPECT_MS,

@@ -4,7 +4,7 @@
 //! they stop, everything that was off comes back, and within bounded time every package must be where it
 //! belongs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use moji_client::core::{Effect, Event, ResultFile, Summary};
@@ -15,6 +15,7 @@ use moji_proto::message::{Backend, Exit, Message as _, Phase, ToBuilder, Verdict
 use moji_proto::{Digest, FileName, LeaseId, Line, PublicKey, Time};
 use moji_server::core::transfers::Op;
 use moji_server::disk::Folders;
+use moji_server::index::work::Order;
 use moji_server::net::session::End;
 
 use super::board::Board;
@@ -26,10 +27,12 @@ use super::options::{Nature, Network, Options};
 use super::pipe::Pipe;
 use super::planted::Planted;
 use super::rpm;
+use moji_server::result_json::ResultJson;
 
 mod boards;
 mod end;
 mod faults;
+mod indexes;
 mod mock;
 mod net;
 
@@ -61,8 +64,12 @@ pub(super) enum Ev {
     HubTimer(u32),
     /// A worker is through with an operation.
     Io(u32, LeaseId, Box<Op>),
-    /// The indexer is through.
-    Index(u32, Vec<String>),
+    /// One of repo's threads is through with an order.
+    Index(u32, Box<Order>),
+    /// An index would be live by now, if this run made any.
+    NoIndex(u32),
+    /// Somebody looks at what people did in `repo/`, maybe for the first time.
+    Hands(u32, bool),
     /// The watch hears of a change.
     Watch(u32, Change),
     /// Somebody who leases nothing any more is restarted.
@@ -112,10 +119,12 @@ pub(super) enum Fault {
     HubStop,
     /// People edit a list.
     Lists,
+    /// People do something in `repo/`.
+    Repo,
 }
 
 impl Fault {
-    const ALL: [Fault; 7] = [
+    const ALL: [Fault; 8] = [
         Fault::Full,
         Fault::Network,
         Fault::Outage,
@@ -123,6 +132,7 @@ impl Fault {
         Fault::People,
         Fault::HubStop,
         Fault::Lists,
+        Fault::Repo,
     ];
 }
 
@@ -229,6 +239,12 @@ pub(super) struct World {
     pub(super) watch_ms: u64,
     /// What must hold.
     pub(super) check: Checker,
+    /// What readers of the indexes saw last.
+    seen_indexes: BTreeMap<&'static str, indexes::SeenIndex>,
+    /// RPMs that people put into `repo/`, by path.
+    by_hand: BTreeMap<String, Vec<u8>>,
+    /// Folders of results that operators took out of the index.
+    retracted: BTreeSet<String>,
     /// `history.db`.
     pub(super) memory: Memory,
     /// Taken out of the folders by people, to be put back.
@@ -298,6 +314,9 @@ impl World {
             outage_until_ms: 0,
             watch_ms: 0,
             check: Checker::default(),
+            seen_indexes: BTreeMap::new(),
+            by_hand: BTreeMap::new(),
+            retracted: BTreeSet::new(),
             memory: Memory::default(),
             pocket: Vec::new(),
             srpms,
@@ -349,6 +368,7 @@ impl World {
             Fault::People => self.opt.people_every_ms,
             Fault::HubStop => self.opt.hub_stop_every_ms,
             Fault::Lists => self.opt.lists_every_ms,
+            Fault::Repo => self.opt.repo_every_ms,
         };
         if every > 0 {
             let ms = self.dice.within(1, 2 * every);
@@ -399,7 +419,9 @@ impl World {
                 hub.timers(world);
             }),
             Ev::Io(run, lease, op) => self.with_hub(run, |hub, world| hub.io(world, lease, *op)),
-            Ev::Index(run, paths) => self.with_hub(run, |hub, world| hub.index(world, &paths)),
+            Ev::Index(run, order) => self.with_hub(run, |hub, world| hub.index(world, *order)),
+            Ev::NoIndex(run) => self.with_hub(run, |hub, _| hub.no_index()),
+            Ev::Hands(run, first) => self.with_hub(run, |hub, world| hub.hands(world, first)),
             Ev::Watch(run, change) => self.with_hub(run, |hub, world| hub.changed(world, &change)),
             Ev::Restart(run) => {
                 if run == self.hub_gen && self.hub.is_some() {
@@ -531,6 +553,7 @@ impl World {
             let mut dice = Dice::new(self.dice.bits());
             self.disk.power_cut(&mut dice);
             self.check.repo(&self.disk);
+            self.check_indexes();
         } else {
             self.disk.restart();
         }

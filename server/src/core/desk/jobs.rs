@@ -211,12 +211,7 @@ pub enum Done {
     /// Of `Decide` and `Retract`: what is durable, and what could not be done.
     Decided(Vec<Decided>, Vec<Reply>),
     /// Of `Delete`: whether they are gone; otherwise the index has them still.
-    Deleted {
-        /// The folder.
-        folder: String,
-        /// Its files, if they have to wait for the next index.
-        rest: Option<Vec<FileName>>,
-    },
+    Deleted,
     /// Of `Close` and `Sweep`.
     Closed,
     /// It failed.

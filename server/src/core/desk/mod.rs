@@ -107,6 +107,11 @@ pub enum Msg {
         /// How many.
         rpms: u32,
     },
+    /// No live index names anything of this withdrawn result any more. (repo)
+    Withdrawn {
+        /// Its folder.
+        folder: String,
+    },
     /// Answer to `Look`. (queue)
     View(Arc<View>),
     /// What came of a change. (queue)
@@ -241,6 +246,11 @@ impl Desk {
             Msg::Unlisted { key, peer } => self.shared.turned_away(now, key, peer),
             Msg::Event(event) => self.event(now, event, out),
             Msg::Indexed { rpms } => self.shared.rpms = rpms,
+            Msg::Withdrawn { folder } => {
+                if let Some(rpms) = self.shared.take_deletion(&folder) {
+                    out.push(Effect::Work { run: Run::default(), job: Job::Delete { folder, rpms } });
+                }
+            }
             Msg::View(view) => self.shared.viewed(now, view),
             Msg::Replied { ticket, replies } => {
                 self.shared.stale_view();
@@ -314,7 +324,7 @@ impl Desk {
         match done {
             Done::Tails(lines) => cx.shared.tailed(now, lines),
             Done::Counts(counts) => cx.shared.counted(now, Some(counts)),
-            Done::Deleted { folder, rest } => cx.shared.deleted(folder, rest),
+            Done::Deleted => {}
             Done::Decided(decided, mut replies) => {
                 // True whether or not who asked for it is still there.
                 for decided in decided {
@@ -350,11 +360,6 @@ impl Desk {
             out.push(Effect::History(row.clone()));
             if self.shared.setup.hook {
                 out.push(Effect::Hook(row.clone()));
-            }
-        }
-        if row.kind == EventKind::Published {
-            for (folder, rpms) in self.shared.take_deletions() {
-                out.push(Effect::Work { run: Run::default(), job: Job::Delete { folder, rpms } });
             }
         }
         for session in self.sessions.values_mut() {

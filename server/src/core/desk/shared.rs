@@ -426,21 +426,14 @@ impl Shared {
         }
     }
 
-    /// These files go when the index without them is live.
+    /// These files go when no index that is live names them.
     pub(super) fn delete_later(&mut self, folder: String, rpms: Vec<FileName>) {
         self.deletions.insert(folder, rpms);
     }
 
-    /// An index is live: what might go now.
-    pub(super) fn take_deletions(&mut self) -> BTreeMap<String, Vec<FileName>> {
-        std::mem::take(&mut self.deletions)
-    }
-
-    /// What came of a deletion; the index that is live may be one from before the withdrawal.
-    pub(super) fn deleted(&mut self, folder: String, rest: Option<Vec<FileName>>) {
-        if let Some(rpms) = rest {
-            self.deletions.insert(folder, rpms);
-        }
+    /// No index names anything of this folder any more: what is to be deleted now.
+    pub(super) fn take_deletion(&mut self, folder: &str) -> Option<Vec<FileName>> {
+        self.deletions.remove(folder)
     }
 }
 

@@ -92,6 +92,14 @@ impl SimDisk {
         state.contents.len() as u64
     }
 
+    /// Makes a folder unless it is there, as somebody outside does.
+    pub(in crate::sim) fn put_folder(&self, path: &str) {
+        let mut state = self.lock();
+        if !state.names.contains_key(path) {
+            state.outside(Op::Add(path.to_owned(), Node::Folder));
+        }
+    }
+
     /// Moves a file, as somebody outside does. False if it is not there.
     pub(in crate::sim) fn shove(&self, from: &str, to: &str) -> bool {
         let mut state = self.lock();

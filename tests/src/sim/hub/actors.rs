@@ -4,9 +4,6 @@
 
 use super::*;
 
-/// An index goes live so long after it was begun, milliseconds.
-const INDEX_MS: (u64, u64) = (10, 3_000);
-
 impl Hub {
     pub(super) fn run_leases(&mut self, world: &mut World, now: Time) {
         let count = world.dice.within(1, BATCH_MAX) as usize;
@@ -205,46 +202,6 @@ impl Hub {
         let done = self.worker.run(lease, op);
         if !world.dies() {
             self.tell_transfers(transfers::Msg::Done { lease, done });
-        }
-    }
-
-    pub(super) fn handle_repo(&mut self, world: &mut World, now: Time, msg: repo::Msg) {
-        if world.opt.no_index && matches!(msg, repo::Msg::Published(_)) {
-            let ms = world.dice.within(INDEX_MS.0, INDEX_MS.1);
-            return world.hub_after(ms, |run| Ev::Index(run, Vec::new()));
-        }
-        let mut out = Vec::new();
-        self.repo.handle(now, msg, &mut out);
-        for effect in out {
-            if world.dies() {
-                return;
-            }
-            match effect {
-                repo::Effect::Index(paths) => {
-                    let ms = world.dice.within(INDEX_MS.0, INDEX_MS.1);
-                    world.hub_after(ms, |run| Ev::Index(run, paths));
-                }
-                repo::Effect::Sweep => {
-                    let _ = self.indexer.sweep();
-                }
-                repo::Effect::Desk(_) => {}
-                repo::Effect::Queue(msg) => self.tell_queue(msg),
-                repo::Effect::Log(_, text) => world.say(|| format!("repo: {text}")),
-            }
-        }
-    }
-
-    /// The indexer makes an index.
-    pub(in crate::sim) fn index(&mut self, world: &mut World, paths: &[String]) {
-        if world.opt.no_index {
-            return self.tell_queue(queue::Msg::Published);
-        }
-        self.tick_clock(world);
-        let fails = world.chance(world.opt.index_fails);
-        *self.index_fails.lock().unwrap_or_else(PoisonError::into_inner) = fails;
-        let made = self.indexer.publish(paths).map_err(|error| error.to_string());
-        if !world.dies() {
-            self.tell_repo(repo::Msg::Indexed(made));
         }
     }
 }

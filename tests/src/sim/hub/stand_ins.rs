@@ -1,4 +1,4 @@
-//! What stands for the world around the hub: its clock, `createrepo_c`, `history.db`.
+//! What stands for the world around the hub: its clock, `history.db`.
 //!
 //! Owns no decision and no chance.
 
@@ -25,32 +25,6 @@ impl Clock for SimClock {
 
     fn unix_s(&self) -> u64 {
         self.unix_s.load(Ordering::Relaxed)
-    }
-}
-
-/// Stands for `createrepo_c`: the index is the list itself.
-pub(super) struct FakeCreaterepo {
-    pub(super) disk: SimDisk,
-    pub(super) fails: Arc<Mutex<bool>>,
-}
-
-impl Program for FakeCreaterepo {
-    fn make(&self, _: &Path, out: &Path, list: &Path) -> Result<(), IndexError> {
-        if *self.fails.lock().unwrap_or_else(PoisonError::into_inner) {
-            return Err(IndexError::Failed("the simulation says so".to_owned()));
-        }
-        let list = self.disk.bytes(list.to_str().expect("text")).unwrap_or_default();
-        let name = format!("{}-primary.xml", moji_proto::Digest::of(&list));
-        let out = out.to_str().expect("text");
-        let write = |name: &str, bytes: &[u8]| -> io::Result<()> {
-            self.disk.create(Path::new(&format!("{out}/repodata/{name}")))?.write_at(bytes, 0)
-        };
-        let made = self
-            .disk
-            .create_dir(Path::new(&format!("{out}/repodata")))
-            .and_then(|()| write(&name, &list))
-            .and_then(|()| write("repomd.xml", format!("<location href=\"repodata/{name}\"/>").as_bytes()));
-        made.map_err(|error| IndexError::Failed(error.to_string()))
     }
 }
 

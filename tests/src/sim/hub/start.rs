@@ -24,14 +24,18 @@ impl Hub {
         if world.planted == Some(Planted::ReuseId) {
             past.incarnation = UNIX_S;
         }
-        let index_fails = Arc::new(Mutex::new(false));
-        let program = FakeCreaterepo { disk: world.disk.clone(), fails: index_fails.clone() };
-        let work = world.folders.state.join("index");
-        let mut indexer =
-            Indexer::new(disk.clone(), clock.clone(), Box::new(program), world.folders.repo.clone(), work);
-        if indexer.ensure_exists().is_err() || world.disk.is_off() {
+        let layout = Layout { repo: world.folders.repo.clone(), index: world.folders.state.join("index") };
+        let tiers = !world.opt.foreign_url;
+        let config =
+            Config { tiers, recent_packages_max: world.opt.recent_packages_max, ..Config::default() };
+        let mut recent = Recent::new(disk.clone(), clock.clone(), layout.clone(), config.clone());
+        if recent.ensure_exists().is_err() || world.disk.is_off() {
             return None;
         }
+        let read = ReadConfig { compression: config.compression, threads: 1 };
+        let reader = Arc::new(Reader::new(disk.clone(), clock.clone(), layout.clone(), read));
+        let repo_config = repo::Config { tiers, recent_packages_max: config.recent_packages_max };
+        let slow = Slow::new(disk.clone(), clock.clone(), layout, config, reader.clone());
         let limits = transfers::Limits::default();
         let queue_config = queue::Config {
             attempts: 5,
@@ -51,12 +55,13 @@ impl Hub {
             store: Store::new(disk.clone(), world.folders.clone(), journal),
             queue: Queue::new(queue_config),
             transfers: Transfers::new(limits),
-            repo: Repo::new(published),
+            repo: Repo::new(published, repo_config),
             intake: Intake::new(intake::TRUNCATED_AFTER_MS),
             intake_at: None,
             worker: Worker::new(disk, clock.clone(), world.folders.clone()),
-            indexer,
-            index_fails,
+            fast: Fast::new(recent, reader.clone()),
+            slow,
+            reader,
             clock,
             for_leases: VecDeque::new(),
             for_queue: VecDeque::new(),
@@ -83,6 +88,8 @@ impl Hub {
         }
         let _ = world.disk.take_changes();
         hub.intake(world, intake::Msg::Rescan);
+        let ms = world.dice.below(3_000);
+        world.hub_after(ms, |run| Ev::Hands(run, true));
         Some(hub)
     }
 

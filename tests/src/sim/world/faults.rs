@@ -52,6 +52,7 @@ impl World {
             Fault::People => self.people(),
             Fault::HubStop => self.hub_stops(),
             Fault::Lists => self.edit_a_list(),
+            Fault::Repo => self.change_repo(),
         }
     }
 

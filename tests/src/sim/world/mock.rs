@@ -56,9 +56,9 @@ impl World {
     pub(super) fn build_ends(&mut self, board: usize, lease: LeaseId, package: usize) {
         let [infra, lost, memory] = self.opt.build_faults;
         let (infra, lost, memory) = (self.chance(infra), self.chance(lost), self.chance(memory));
-        let provided = |needed: usize| {
-            self.indexed().iter().any(|path| path.ends_with(&format!("/p{needed}-1-1.noarch.rpm")))
-        };
+        let indexed = self.indexed();
+        let provided =
+            |needed: usize| indexed.iter().any(|path| path.ends_with(&format!("/p{needed}-1-1.noarch.rpm")));
         let plan = &self.opt.packages[package];
         let line = |which: Which, text: &str| vec![(which, Line::lossy(text))];
         let needs = |needed: &str| line(Which::Root, &format!("No matching package to install: '{needed}'"));

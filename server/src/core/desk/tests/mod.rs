@@ -435,21 +435,21 @@ fn decided(decision: Decision) -> Decided {
 }
 
 #[test]
-fn retracted_rpms_are_deleted_once_an_index_without_them_is_live() {
+fn retracted_rpms_are_deleted_once_no_index_names_them() {
     let mut bench = Bench::new();
     bench.change(Order::Retract { delete: true }, "r-1-1", &[]);
     let (run, _) = bench.job();
     bench.done(run, Done::Decided(vec![decided(Decision::Retracted)], Vec::new()));
     assert_eq!(bench.heard(ANN).len(), 2);
     assert!(bench.jobs().is_empty());
-    for again in [true, false] {
-        bench.event(Event::new(EventKind::Published, ""));
-        let (run, job) = bench.job();
-        let Job::Delete { folder, rpms } = job else { panic!("{job:?}") };
-        let rest = again.then_some(rpms);
-        bench.done(run, Done::Deleted { folder, rest });
-    }
     bench.event(Event::new(EventKind::Published, ""));
+    bench.tell(Msg::Withdrawn { folder: "other-1-1".to_owned() });
+    assert!(bench.jobs().is_empty());
+    bench.tell(Msg::Withdrawn { folder: "r-1-1".to_owned() });
+    let (run, job) = bench.job();
+    assert!(matches!(&job, Job::Delete { folder, rpms } if folder == "r-1-1" && rpms.len() == 1), "{job:?}");
+    bench.done(run, Done::Deleted);
+    bench.tell(Msg::Withdrawn { folder: "r-1-1".to_owned() });
     assert!(bench.jobs().is_empty());
 }
 

@@ -1,0 +1,654 @@
+//! The core with threads that are played: each order is answered when the test says so.
+
+use super::*;
+use crate::repodata::{Class, Compression, Listed};
+
+const MINUTE_MS: u64 = 60_000;
+
+fn published(folder: &str, rpms: &[&str]) -> Published {
+    let rpms = rpms.iter().map(|name| FileName::new(*name).unwrap()).collect();
+    Published { folder: folder.into(), rpms }
+}
+
+/// A result with one RPM, which is called like its folder.
+fn one(folder: &str) -> Published {
+    published(folder, &[&format!("{folder}.rpm")])
+}
+
+fn group(paths: &[Path], stamp: Stamp) -> Arc<Group> {
+    let listed = |path: &Path| Listed {
+        path: path.clone(),
+        size: stamp.size,
+        modified_unix_s: stamp.modified_unix_s,
+        text_bytes: [0; 4],
+    };
+    let packages = paths.iter().map(listed).collect();
+    Arc::new(Group {
+        class: Class::Main,
+        compression: Compression::Gzip,
+        packages,
+        members: Default::default(),
+    })
+}
+
+fn stamp(size: u64) -> Stamp {
+    Stamp { size, modified_unix_s: 1 }
+}
+
+/// The core, and what its three threads have.
+struct Bench {
+    core: Repo,
+    now: Time,
+    /// Effects that nobody has looked at yet.
+    told: Vec<Effect>,
+    /// On recent, and lingering there.
+    recent: BTreeMap<Path, Arc<Group>>,
+    shelf: BTreeMap<Path, Stamp>,
+    complete: BTreeSet<Path>,
+    /// Results without a piece.
+    unread: Vec<String>,
+    /// What the files are that the reader finds.
+    files: BTreeMap<Path, Stamp>,
+}
+
+impl Bench {
+    fn new(published: Vec<Published>, config: Config) -> Bench {
+        Bench {
+            core: Repo::new(published, config),
+            now: Time(0),
+            told: Vec::new(),
+            recent: BTreeMap::new(),
+            shelf: BTreeMap::new(),
+            complete: BTreeSet::new(),
+            unread: Vec::new(),
+            files: BTreeMap::new(),
+        }
+    }
+
+    /// One that has started and is through with it.
+    fn started(published: Vec<Published>) -> Bench {
+        let mut bench = Bench::new(published, Config::default());
+        bench.tell(Msg::Tick);
+        bench.tell(Msg::AllSeen);
+        bench.run();
+        bench
+    }
+
+    fn tell(&mut self, msg: Msg) {
+        let mut out = Vec::new();
+        self.core.handle(self.now, msg, &mut out);
+        self.told.extend(out);
+    }
+
+    /// The first order that waits and fits.
+    fn take(&mut self, fits: impl Fn(&Effect) -> bool) -> Option<Effect> {
+        let at = self.told.iter().position(fits)?;
+        Some(self.told.remove(at))
+    }
+
+    fn groups_of(&self, sources: Vec<Source>) -> (Vec<Arc<Group>>, Vec<String>) {
+        let (mut groups, mut unread) = (Vec::new(), Vec::new());
+        for source in sources {
+            match source {
+                Source::Result { folder, .. } if self.unread.contains(&folder) => unread.push(folder),
+                Source::Result { rpms, .. } => groups.push(group(&rpms, stamp(7))),
+                Source::Groups(there) => groups.extend(there),
+                Source::Files(paths) => {
+                    groups.extend(paths.iter().map(|path| group(&[path.clone()], self.files[path])))
+                }
+            }
+        }
+        (groups, unread)
+    }
+
+    /// Carries out one order; its answer is given at once.
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Open => {
+                let on_shelf = self.shelf.iter().map(|(path, stamp)| (path.clone(), *stamp)).collect();
+                self.tell(Msg::Opened(Ok(Opened { on_shelf, sweep_at: None })));
+            }
+            Effect::Read(paths) => {
+                let (good, bad): (Vec<Path>, Vec<Path>) =
+                    paths.into_iter().partition(|path| self.files.contains_key(path));
+                let groups = good.iter().map(|path| group(&[path.clone()], self.files[path])).collect();
+                let skipped = bad.into_iter().map(|path| Skipped { path, stamp: None }).collect();
+                self.tell(Msg::Read(Read { groups, skipped, failed: None }));
+            }
+            Effect::Recent { add, gone, merged } => {
+                let (groups, unread) = self.groups_of(add);
+                self.recent.retain(|path, _| !gone.contains(path) && !merged.contains(path));
+                for one in groups {
+                    for listed in &one.packages {
+                        let stamp = Stamp::of(listed);
+                        let other =
+                            self.recent.insert(listed.path.clone(), group(&[listed.path.clone()], stamp));
+                        assert!(other.is_none(), "{} is added twice", listed.path);
+                        assert!(!self.shelf.contains_key(&listed.path), "{} is on a shelf", listed.path);
+                    }
+                }
+                let groups = self.recent.values().cloned().collect();
+                self.tell(Msg::RecentLive(Ok(Live { groups, unread, sweep_at: None })));
+            }
+            Effect::Merge { add, gone } => {
+                let (from_recent, others): (Vec<_>, Vec<_>) =
+                    add.into_iter().partition(|source| matches!(source, Source::Groups(_)));
+                let stamps = |groups: Vec<Arc<Group>>| -> Vec<(Path, Stamp)> {
+                    packages(&groups).map(|(path, stamp)| (path.clone(), stamp)).collect()
+                };
+                let added = stamps(self.groups_of(others).0);
+                for path in &gone {
+                    assert!(self.shelf.remove(path).is_some(), "{path} is on no shelf");
+                }
+                self.shelf.extend(stamps(self.groups_of(from_recent).0));
+                self.shelf.extend(added.iter().cloned());
+                self.tell(Msg::Merged(Ok(Merged { added, skipped: Vec::new(), sweep_at: None })));
+            }
+            Effect::Complete { recent } => {
+                self.complete = packages(&recent).map(|(path, _)| path.clone()).collect();
+                let recent = self.complete.len();
+                self.complete.extend(self.shelf.keys().cloned());
+                assert_eq!(self.complete.len(), recent + self.shelf.len(), "something is listed twice");
+                self.tell(Msg::CompleteLive(Ok(None)));
+            }
+            Effect::SweepRecent => self.tell(Msg::RecentSwept(Ok(None))),
+            Effect::SweepIndex => self.tell(Msg::IndexSwept(Ok(None))),
+            Effect::Queue(_) | Effect::Desk(_) | Effect::Log(..) => {}
+        }
+    }
+
+    /// Carries out all orders, and those that follow.
+    fn run(&mut self) {
+        while let Some(effect) = self.take(|_| true) {
+            self.carry_out(effect);
+        }
+        assert!(!matches!(self.core.deadline(), Some(at) if at <= self.now), "what is due was not ordered");
+    }
+
+    fn wait(&mut self, ms: u64) {
+        self.now = self.now.plus_ms(ms);
+        self.tell(Msg::Tick);
+    }
+
+    fn recent(&self) -> Vec<&str> {
+        self.recent.keys().map(|path| &**path).collect()
+    }
+
+    fn shelf(&self) -> Vec<&str> {
+        self.shelf.keys().map(|path| &**path).collect()
+    }
+
+    fn complete(&self) -> Vec<&str> {
+        self.complete.iter().map(|path| &**path).collect()
+    }
+
+    fn hand(&mut self, folder: &str, rpms: &[(&str, u64)]) {
+        let rpms = rpms.iter().map(|(name, size)| Found { name: (*name).to_owned(), stamp: stamp(*size) });
+        let rpms: Vec<Found> = rpms.collect();
+        for found in &rpms {
+            self.files.insert(path(folder, &found.name), found.stamp);
+        }
+        self.tell(Msg::ByHand(vec![Seen { folder: folder.to_owned(), is_result: false, rpms }]));
+    }
+}
+
+fn is_recent(effect: &Effect) -> bool {
+    matches!(effect, Effect::Recent { .. })
+}
+
+fn is_merge(effect: &Effect) -> bool {
+    matches!(effect, Effect::Merge { .. })
+}
+
+fn is_complete(effect: &Effect) -> bool {
+    matches!(effect, Effect::Complete { .. })
+}
+
+fn is_published(effect: &Effect) -> bool {
+    matches!(effect, Effect::Queue(queue::Msg::Published))
+}
+
+#[test]
+fn what_repo_holds_is_live_after_the_start() {
+    let mut bench = Bench::new(vec![one("a-1-1"), one("b-1-1")], Config::default());
+    assert_eq!(bench.core.deadline(), Some(Time(0)));
+    bench.tell(Msg::Tick);
+    assert!(matches!(bench.told[..], [Effect::Open]));
+    bench.run();
+    assert_eq!(bench.recent(), ["a-1-1/a-1-1.rpm", "b-1-1/b-1-1.rpm"]);
+    // The complete index of the last run stays until all folders were looked at.
+    assert!(bench.complete().is_empty());
+    bench.tell(Msg::AllSeen);
+    bench.run();
+    assert_eq!(bench.complete(), bench.recent());
+}
+
+#[test]
+fn results_that_arrive_while_recent_is_published_go_out_together_next() {
+    let mut bench = Bench::started(Vec::new());
+    bench.tell(Msg::Published(one("a-1-1")));
+    let first = bench.take(is_recent).unwrap();
+    for folder in ["b-1-1", "c-1-1@2"] {
+        bench.tell(Msg::Published(one(folder)));
+    }
+    assert!(bench.take(|_| true).is_none());
+    bench.carry_out(first);
+    assert!(bench.take(is_published).is_some());
+    let Some(Effect::Recent { add, .. }) = bench.take(is_recent) else { panic!() };
+    assert_eq!(add.len(), 2);
+}
+
+#[test]
+fn rebuild_takes_the_place_of_what_it_rebuilds_and_gives_it_back() {
+    let mut bench =
+        Bench::started(vec![published("a-1-1", &["a.rpm", "a-doc.rpm"]), published("a-1-1@2", &["a.rpm"])]);
+    assert_eq!(bench.recent(), ["a-1-1/a-doc.rpm", "a-1-1@2/a.rpm"]);
+    bench.tell(Msg::Published(published("a-1-1@3", &["a.rpm", "a-doc.rpm"])));
+    bench.run();
+    assert_eq!(bench.recent(), ["a-1-1@3/a-doc.rpm", "a-1-1@3/a.rpm"]);
+    assert_eq!(bench.complete(), bench.recent());
+    for (folder, want) in [
+        ("a-1-1@3", &["a-1-1/a-doc.rpm", "a-1-1@2/a.rpm"][..]),
+        ("a-1-1@2", &["a-1-1/a-doc.rpm", "a-1-1/a.rpm"]),
+        ("a-1-1", &[]),
+    ] {
+        bench.tell(Msg::Withdraw { folder: folder.into() });
+        bench.run();
+        assert_eq!(bench.recent(), want);
+        assert_eq!(bench.complete(), want);
+    }
+}
+
+#[test]
+fn full_recent_is_merged_and_what_was_merged_leaves_it() {
+    let config = Config { recent_packages_max: 3, ..Config::default() };
+    let mut bench = Bench::new(Vec::new(), config);
+    bench.tell(Msg::Tick);
+    bench.tell(Msg::AllSeen);
+    bench.run();
+    for folder in ["a-1-1", "b-1-1", "c-1-1"] {
+        bench.tell(Msg::Published(one(folder)));
+        bench.run();
+    }
+    assert_eq!((bench.recent.len(), bench.shelf.len()), (3, 0));
+    bench.wait(365 * 24 * 60 * MINUTE_MS);
+    bench.run();
+    assert_eq!(bench.shelf.len(), 0, "merged merely because time passed");
+    bench.tell(Msg::Published(one("d-1-1")));
+    bench.run();
+    assert_eq!((bench.recent.len(), bench.shelf.len()), (0, 4));
+    assert_eq!(bench.complete(), bench.shelf());
+}
+
+#[test]
+fn what_is_published_during_a_merge_does_not_wait_for_it() {
+    let mut bench = Bench::started(vec![one("a-1-1")]);
+    bench.core.config.recent_packages_max = 0;
+    bench.tell(Msg::Tick);
+    let merge = bench.take(is_merge).unwrap();
+    bench.tell(Msg::Published(one("c-1-1")));
+    let recent = bench.take(is_recent).expect("published while the merge runs");
+    bench.carry_out(recent);
+    assert_eq!(bench.recent(), ["a-1-1/a-1-1.rpm", "c-1-1/c-1-1.rpm"]);
+    bench.tell(Msg::Withdraw { folder: "a-1-1".into() });
+    let recent = bench.take(is_recent).expect("withdrawn while the merge runs");
+    bench.carry_out(recent);
+    assert_eq!(bench.recent(), ["c-1-1/c-1-1.rpm"]);
+    bench.carry_out(merge);
+    // It came onto the shelf although it had been withdrawn meanwhile: the next merge takes it off again.
+    bench.run();
+    assert_eq!(bench.shelf(), ["c-1-1/c-1-1.rpm"]);
+    assert_eq!(bench.complete(), ["c-1-1/c-1-1.rpm"]);
+}
+
+/// One whose shelf holds these results already.
+fn shelved(results: Vec<Published>) -> Bench {
+    let mut bench = Bench::new(results.clone(), Config::default());
+    for Published { folder, rpms } in results {
+        bench.shelf.extend(rpms.iter().map(|rpm| (path(&folder, rpm.as_str()), stamp(7))));
+    }
+    bench.tell(Msg::Tick);
+    bench.tell(Msg::AllSeen);
+    bench.run();
+    assert!(bench.recent.is_empty());
+    bench
+}
+
+#[test]
+fn what_is_withdrawn_from_a_shelf_goes_with_a_merge_before_the_next_complete_index() {
+    let mut bench = shelved(vec![one("a-1-1"), one("b-1-1")]);
+    bench.tell(Msg::Withdraw { folder: "a-1-1".into() });
+    assert!(bench.take(is_complete).is_none());
+    let merge = bench.take(is_merge).unwrap();
+    bench.carry_out(merge);
+    assert!(bench.take(|effect| matches!(effect, Effect::Desk(desk::Msg::Withdrawn { .. }))).is_none());
+    let complete = bench.take(is_complete).unwrap();
+    bench.carry_out(complete);
+    assert_eq!((bench.shelf(), bench.complete()), (vec!["b-1-1/b-1-1.rpm"], vec!["b-1-1/b-1-1.rpm"]));
+    let told = bench.take(|effect| matches!(effect, Effect::Desk(desk::Msg::Withdrawn { .. })));
+    assert!(matches!(told, Some(Effect::Desk(desk::Msg::Withdrawn { folder })) if folder == "a-1-1"));
+}
+
+#[test]
+fn a_rebuild_of_what_is_on_a_shelf_is_usable_at_once_and_merged() {
+    let mut bench = shelved(vec![published("a-1-1", &["a.rpm"])]);
+    bench.tell(Msg::Published(published("a-1-1@2", &["a.rpm"])));
+    let recent = bench.take(is_recent).unwrap();
+    assert!(bench.take(is_merge).is_none(), "builders would have neither");
+    bench.carry_out(recent);
+    assert_eq!(bench.recent(), ["a-1-1@2/a.rpm"]);
+    bench.run();
+    assert_eq!((bench.recent().len(), bench.shelf()), (0, vec!["a-1-1@2/a.rpm"]));
+}
+
+#[test]
+fn deletion_waits_until_no_index_names_the_folder() {
+    let is_told = |effect: &Effect| matches!(effect, Effect::Desk(desk::Msg::Withdrawn { .. }));
+    // A complete index that is being made names it still.
+    let mut bench = Bench::started(vec![one("a-1-1")]);
+    bench.tell(Msg::Published(one("b-1-1")));
+    let recent = bench.take(is_recent).unwrap();
+    bench.carry_out(recent);
+    let complete = bench.take(is_complete).unwrap();
+    bench.tell(Msg::Withdraw { folder: "a-1-1".into() });
+    bench.carry_out(complete);
+    assert!(bench.take(is_told).is_none());
+    assert!(bench.take(is_complete).is_none(), "before recent has taken it off");
+    bench.told.retain(|effect| !matches!(effect, Effect::Desk(_) | Effect::Queue(_)));
+    let recent = bench.take(is_recent).unwrap();
+    bench.carry_out(recent);
+    assert!(bench.take(is_told).is_none());
+    let complete = bench.take(is_complete).unwrap();
+    bench.carry_out(complete);
+    assert!(bench.take(is_told).is_some());
+    // A publication that is on its way brings it once more.
+    bench.tell(Msg::Published(one("c-1-1")));
+    let recent = bench.take(is_recent).unwrap();
+    bench.tell(Msg::Withdraw { folder: "c-1-1".into() });
+    while let Some(complete) = bench.take(is_complete) {
+        bench.carry_out(complete);
+        assert!(bench.take(is_told).is_none());
+    }
+    bench.carry_out(recent);
+    let told = |bench: &mut Bench| bench.take(is_told).is_some();
+    assert!(!told(&mut bench));
+    bench.told.retain(|effect| !matches!(effect, Effect::Desk(_)));
+    while let Some(effect) = bench.take(|effect| is_recent(effect) || is_complete(effect)) {
+        bench.carry_out(effect);
+    }
+    assert!(told(&mut bench));
+    // What was in no index at all.
+    bench.tell(Msg::Withdraw { folder: "never".into() });
+    let complete = bench.take(is_complete).unwrap();
+    bench.carry_out(complete);
+    assert!(told(&mut bench));
+}
+
+#[test]
+fn what_was_merged_is_taken_off_recent_when_it_is_withdrawn_while_it_lingers() {
+    let mut bench = Bench::started(vec![one("a-1-1")]);
+    bench.core.config.recent_packages_max = 0;
+    bench.tell(Msg::Tick);
+    bench.run();
+    assert_eq!((bench.recent().len(), bench.shelf().len()), (0, 1));
+    bench.tell(Msg::Withdraw { folder: "a-1-1".into() });
+    let Some(Effect::Recent { gone, .. }) = bench.take(is_recent) else { panic!() };
+    assert_eq!(gone.len(), 1);
+}
+
+#[test]
+fn complete_follows_ten_times_at_once_and_then_once_a_minute() {
+    let mut bench = Bench::started(Vec::new());
+    let mut completes = 1;
+    for n in 0..30 {
+        bench.tell(Msg::Published(one(&format!("p{n}-1-1"))));
+        while let Some(effect) = bench.take(|_| true) {
+            completes += usize::from(is_complete(&effect));
+            bench.carry_out(effect);
+        }
+    }
+    assert_eq!(completes, 10);
+    assert_eq!(bench.recent.len(), 30);
+    assert_eq!(bench.core.deadline(), Some(Time(MINUTE_MS)));
+    bench.wait(MINUTE_MS);
+    bench.run();
+    assert_eq!(bench.complete.len(), 30);
+    assert_eq!(bench.core.deadline(), None);
+}
+
+#[test]
+fn with_a_foreign_url_builders_see_the_complete_index_which_is_made_without_pauses() {
+    let mut bench = Bench::new(Vec::new(), Config { tiers: false, ..Config::default() });
+    bench.tell(Msg::Tick);
+    bench.tell(Msg::AllSeen);
+    bench.run();
+    for n in 0..30 {
+        bench.tell(Msg::Published(one(&format!("p{n}-1-1"))));
+        let recent = bench.take(is_recent).unwrap();
+        bench.carry_out(recent);
+        assert!(bench.take(is_published).is_none());
+        let complete = bench.take(is_complete).expect("no pause");
+        bench.carry_out(complete);
+        assert!(bench.take(is_published).is_some());
+        bench.run();
+        assert_eq!(bench.complete.len(), n + 1);
+    }
+}
+
+#[test]
+fn an_order_that_fails_is_given_again_after_growing_pauses_and_nothing_is_forgotten() {
+    let mut bench = Bench::started(Vec::new());
+    bench.tell(Msg::Published(one("a-1-1")));
+    for pause_ms in [5_000, 10_000, 20_000, 40_000, 80_000, 160_000, 300_000, 300_000] {
+        assert!(bench.take(is_recent).is_some());
+        bench.tell(Msg::RecentLive(Err("no".into())));
+        assert!(matches!(bench.take(|_| true), Some(Effect::Log(log::Level::Error, _))));
+        assert_eq!(bench.core.deadline(), Some(bench.now.plus_ms(pause_ms)));
+        bench.tell(Msg::Published(one("b-1-1")));
+        assert!(bench.take(|_| true).is_none());
+        bench.wait(pause_ms);
+    }
+    let recent = bench.take(is_recent).unwrap();
+    bench.carry_out(recent);
+    assert_eq!(bench.recent(), ["a-1-1/a-1-1.rpm", "b-1-1/b-1-1.rpm"]);
+    assert!(bench.take(is_complete).is_some());
+    bench.tell(Msg::CompleteLive(Err("no".into())));
+    bench.told.clear();
+    bench.wait(5_000);
+    bench.run();
+    assert_eq!(bench.complete(), bench.recent());
+}
+
+#[test]
+fn a_merge_that_fails_does_not_keep_what_is_new_from_everybody() {
+    let mut bench = shelved(vec![one("a-1-1"), one("b-1-1")]);
+    bench.tell(Msg::Withdraw { folder: "a-1-1".into() });
+    assert!(bench.take(is_merge).is_some());
+    bench.tell(Msg::Merged(Err("no".into())));
+    bench.tell(Msg::Published(one("c-1-1")));
+    bench.run();
+    assert_eq!(bench.complete().len(), 3);
+    bench.wait(5_000);
+    bench.run();
+    assert_eq!(bench.complete(), ["b-1-1/b-1-1.rpm", "c-1-1/c-1-1.rpm"]);
+}
+
+#[test]
+fn rpms_by_hand_are_read_indexed_and_removed() {
+    let mut bench = shelved(vec![one("a-1-1")]);
+    bench.hand("mine/deep", &[("x.rpm", 1), ("bad.rpm", 2)]);
+    bench.hand("", &[("top.rpm", 3)]);
+    bench.files.remove("mine/deep/bad.rpm");
+    bench.run();
+    assert_eq!(bench.recent(), ["mine/deep/x.rpm", "top.rpm"]);
+    // The bad one is not read again before it changes.
+    bench.files.insert("mine/deep/bad.rpm".into(), stamp(2));
+    bench.hand("mine/deep", &[("x.rpm", 1), ("bad.rpm", 2)]);
+    assert!(bench.take(|_| true).is_none());
+    bench.tell(Msg::LookAgain);
+    bench.run();
+    assert_eq!(bench.recent(), ["mine/deep/bad.rpm", "mine/deep/x.rpm", "top.rpm"]);
+    // Changed ones go and come again; merged ones leave the shelf first.
+    bench.hand("mine/deep", &[("x.rpm", 9)]);
+    bench.run();
+    assert_eq!(bench.recent(), ["mine/deep/x.rpm", "top.rpm"]);
+    assert_eq!(bench.core.places.recent[&Path::from("mine/deep/x.rpm")], stamp(9));
+    bench.core.config.recent_packages_max = 0;
+    bench.tell(Msg::Tick);
+    bench.run();
+    bench.core.config.recent_packages_max = 9;
+    bench.hand("", &[("top.rpm", 4)]);
+    bench.run();
+    assert_eq!(bench.complete(), ["a-1-1/a-1-1.rpm", "mine/deep/x.rpm", "top.rpm"]);
+    assert_eq!(bench.core.places.recent[&Path::from("top.rpm")], stamp(4));
+    bench.hand("", &[]);
+    bench.hand("mine/deep", &[]);
+    bench.run();
+    assert_eq!(bench.complete(), ["a-1-1/a-1-1.rpm"]);
+}
+
+#[test]
+fn a_result_goes_before_what_people_put_there_under_its_name() {
+    let mut bench = Bench::started(Vec::new());
+    bench.hand("mine", &[("a.rpm", 1)]);
+    bench.run();
+    bench.tell(Msg::Published(published("a-1-1", &["a.rpm"])));
+    bench.run();
+    assert_eq!(bench.recent(), ["a-1-1/a.rpm"]);
+    // Somebody takes it away, and puts it back.
+    for (there, want) in [(&[][..], "mine/a.rpm"), (&[("a.rpm", 7)], "a-1-1/a.rpm")] {
+        let rpms = there
+            .iter()
+            .map(|(name, size): &(&str, u64)| Found { name: (*name).to_owned(), stamp: stamp(*size) });
+        let seen = Seen { folder: "a-1-1".into(), is_result: true, rpms: rpms.collect() };
+        bench.tell(Msg::ByHand(vec![seen]));
+        bench.run();
+        assert_eq!(bench.recent(), [want]);
+    }
+    // What a hub made and did not publish is nobody's.
+    let rpms = vec![Found { name: "held.rpm".into(), stamp: stamp(1) }];
+    bench.tell(Msg::ByHand(vec![Seen { folder: "held-1-1".into(), is_result: true, rpms }]));
+    assert!(bench.take(|_| true).is_none());
+}
+
+#[test]
+fn results_without_a_piece_are_read_and_changed_files_on_the_shelf_are_noticed_after_a_start() {
+    let mut bench = Bench::new(vec![one("old-1-1"), one("gone-1-1")], Config::default());
+    bench.unread = vec!["old-1-1".into()];
+    bench.files.insert("old-1-1/old-1-1.rpm".into(), stamp(7));
+    for (path, size) in
+        [("mine/same.rpm", 1), ("mine/changed.rpm", 2), ("mine/gone.rpm", 3), ("gone-1-1/gone-1-1.rpm", 7)]
+    {
+        bench.shelf.insert(path.into(), stamp(size));
+    }
+    bench.tell(Msg::Tick);
+    bench.run();
+    bench.hand("mine", &[("same.rpm", 1), ("changed.rpm", 5)]);
+    let seen = Seen { folder: "gone-1-1".into(), is_result: false, rpms: Vec::new() };
+    bench.tell(Msg::ByHand(vec![seen]));
+    assert!(bench.take(is_merge).is_none());
+    bench.tell(Msg::AllSeen);
+    bench.run();
+    assert_eq!(bench.complete(), ["mine/changed.rpm", "mine/same.rpm", "old-1-1/old-1-1.rpm"]);
+    assert_eq!(bench.core.wanted.paths().len(), 3);
+}
+
+#[test]
+fn a_cold_start_over_much_goes_onto_the_shelf_and_the_old_index_stays_meanwhile() {
+    let results = (0..3_000).map(|n| one(&format!("p{n}-1-1"))).collect();
+    let mut bench = Bench::new(results, Config::default());
+    bench.tell(Msg::Tick);
+    while let Some(effect) = bench.take(|effect| !is_merge(effect)) {
+        assert!(!is_complete(&effect));
+        bench.carry_out(effect);
+    }
+    // The newest are usable at once.
+    assert_eq!(bench.recent.len(), 256);
+    assert!(bench.recent.contains_key("p2999-1-1/p2999-1-1.rpm"));
+    bench.hand("mine", &[("x.rpm", 1)]);
+    bench.tell(Msg::AllSeen);
+    let merge = bench.take(is_merge).unwrap();
+    bench.tell(Msg::Published(one("new-1-1")));
+    let recent = bench.take(is_recent).unwrap();
+    bench.carry_out(recent);
+    assert!(bench.recent.contains_key("new-1-1/new-1-1.rpm"));
+    bench.carry_out(merge);
+    bench.run();
+    assert_eq!((bench.complete.len(), bench.core.places.live()), (3_002, 3_002));
+}
+
+#[test]
+fn whatever_happens_in_whatever_order_everything_ends_where_it_belongs() {
+    for seed in 1..300u64 {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut below = |n: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state % n
+        };
+        let config = Config { recent_packages_max: 3, tiers: below(2) == 0 };
+        let mut bench = Bench::new(vec![published("a-0-0", &["a.rpm"])], config);
+        bench.tell(Msg::Tick);
+        bench.tell(Msg::AllSeen);
+        let (mut number, mut hands) = (0, BTreeMap::new());
+        let mut live = vec!["a-0-0".to_owned()];
+        for _ in 0..200 {
+            match below(12) {
+                0..=2 => {
+                    number += 1;
+                    let folder = format!("r-{number}");
+                    let names = ["a.rpm", "b.rpm", "c.rpm"];
+                    let rpms: Vec<&str> = names.into_iter().filter(|_| below(2) == 0).collect();
+                    bench.tell(Msg::Published(published(&folder, &rpms)));
+                    live.push(folder);
+                }
+                3 if !live.is_empty() => {
+                    let folder = live.remove(below(live.len() as u64) as usize);
+                    bench.tell(Msg::Withdraw { folder });
+                }
+                4 => {
+                    hands.insert(["b.rpm", "x.rpm"][below(2) as usize], below(4));
+                    let now: Vec<(&str, u64)> = hands.iter().map(|(name, size)| (*name, *size)).collect();
+                    bench.hand("mine", &now);
+                }
+                5 => {
+                    hands.clear();
+                    bench.hand("mine", &[]);
+                }
+                6 => bench.wait(below(100_000)),
+                7 => {
+                    if bench.take(is_recent).is_some() {
+                        bench.tell(Msg::RecentLive(Err("no".into())));
+                    }
+                }
+                8 => {
+                    if bench.take(is_merge).is_some() {
+                        bench.tell(Msg::Merged(Err("no".into())));
+                    } else if bench.take(is_complete).is_some() {
+                        bench.tell(Msg::CompleteLive(Err("no".into())));
+                    }
+                }
+                _ => {
+                    let count = bench.told.len() as u64;
+                    if count > 0 {
+                        let effect = bench.told.remove(below(count) as usize);
+                        bench.carry_out(effect);
+                    }
+                }
+            }
+        }
+        for _ in 0..100 {
+            bench.run();
+            bench.wait(300_000);
+        }
+        let both: BTreeSet<Path> = bench.recent.keys().chain(bench.shelf.keys()).cloned().collect();
+        let want: BTreeSet<Path> = bench.core.wanted.paths().into_iter().collect();
+        assert_eq!(both, want, "seed {seed}");
+        assert_eq!(bench.complete, want, "seed {seed}");
+        assert!(bench.core.leaving.is_empty(), "seed {seed}");
+        let exact = |path: &Path, stamp: Stamp| bench.files.get(path).is_none_or(|want| *want == stamp);
+        assert!(bench.core.places.recent.iter().all(|(path, stamp)| exact(path, *stamp)), "seed {seed}");
+        assert!(bench.shelf.iter().all(|(path, stamp)| exact(path, *stamp)), "seed {seed}");
+    }
+}

@@ -1,0 +1,191 @@
+//! Carrying out what [`crate::core::repo`] orders.
+//!
+//! Owns the two objects that publish: [`Fast`] has recent, [`Slow`] the shelves. Each belongs to one thread and does one
+//! order at a time. Decides nothing.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::reading::{Reader, Tally};
+use super::{Config, IndexError, Layout, Recent, RecentChange, Shelves};
+use crate::clock::Clock;
+use crate::core::repo::{Effect, Live, Merged, Msg, Opened, Path, Source, Stamp};
+use crate::disk::Disk;
+use crate::repodata::Group;
+
+/// What the fast thread is asked for.
+#[derive(Clone, Debug)]
+pub enum FastOrder {
+    /// See [`crate::core::repo::Effect::Recent`].
+    Publish {
+        /// What comes.
+        add: Vec<Source>,
+        /// What goes.
+        gone: BTreeSet<Path>,
+        /// What is on base now.
+        merged: BTreeSet<Path>,
+    },
+    /// Delete old files.
+    Sweep,
+}
+
+/// What the slow thread is asked for.
+#[derive(Clone, Debug)]
+pub enum SlowOrder {
+    /// Open the shelves.
+    Open,
+    /// See [`crate::core::repo::Effect::Merge`].
+    Merge {
+        /// What comes.
+        add: Vec<Source>,
+        /// What goes.
+        gone: BTreeSet<Path>,
+    },
+    /// See [`crate::core::repo::Effect::Complete`].
+    Complete(Vec<Arc<Group>>),
+    /// Delete old files.
+    Sweep,
+}
+
+/// For whom an effect of the core is.
+#[derive(Clone, Debug)]
+pub enum Order {
+    /// For the fast thread.
+    Fast(FastOrder),
+    /// For the slow thread.
+    Slow(SlowOrder),
+    /// For the reader.
+    Read(Vec<Path>),
+}
+
+impl Order {
+    /// What an effect orders, or the effect if it is for an actor.
+    ///
+    /// # Errors
+    /// The effect.
+    pub fn of(effect: Effect) -> Result<Order, Effect> {
+        Ok(match effect {
+            Effect::Recent { add, gone, merged } => Order::Fast(FastOrder::Publish { add, gone, merged }),
+            Effect::SweepRecent => Order::Fast(FastOrder::Sweep),
+            Effect::Open => Order::Slow(SlowOrder::Open),
+            Effect::Merge { add, gone } => Order::Slow(SlowOrder::Merge { add, gone }),
+            Effect::Complete { recent } => Order::Slow(SlowOrder::Complete(recent)),
+            Effect::SweepIndex => Order::Slow(SlowOrder::Sweep),
+            Effect::Read(paths) => Order::Read(paths),
+            Effect::Queue(_) | Effect::Desk(_) | Effect::Log(..) => return Err(effect),
+        })
+    }
+}
+
+/// Publishes recent.
+pub struct Fast {
+    recent: Recent,
+    reader: Arc<Reader>,
+}
+
+impl Fast {
+    /// Works with this recent.
+    #[must_use]
+    pub fn new(recent: Recent, reader: Arc<Reader>) -> Fast {
+        Fast { recent, reader }
+    }
+
+    /// Carries out an order and says what came of it.
+    pub fn run(&mut self, order: FastOrder) -> Msg {
+        match order {
+            FastOrder::Publish { add, gone, merged } => {
+                Msg::RecentLive(self.publish(add, gone, merged).map_err(|error| error.to_string()))
+            }
+            FastOrder::Sweep => {
+                let swept = self.recent.sweep().map_err(|error| error.to_string());
+                Msg::RecentSwept(swept.map(|()| self.recent.next_sweep()))
+            }
+        }
+    }
+
+    fn publish(
+        &mut self,
+        sources: Vec<Source>,
+        gone: BTreeSet<Path>,
+        merged: BTreeSet<Path>,
+    ) -> Result<Live, IndexError> {
+        let (mut add, mut unread) = (Vec::new(), Vec::new());
+        for source in sources {
+            match source {
+                Source::Groups(groups) => add.extend(groups.iter().map(|group| (**group).clone())),
+                Source::Result { folder, rpms } => match self.reader.piece(&folder, &rpms)? {
+                    Some(groups) => add.extend(groups),
+                    None => unread.push(folder),
+                },
+                Source::Files(_) => unreachable!("recent is given what was read"),
+            }
+        }
+        self.recent.publish(RecentChange { add, gone, merged })?;
+        Ok(Live { groups: self.recent.groups(), unread, sweep_at: self.recent.next_sweep() })
+    }
+}
+
+/// Merges, and publishes the complete index.
+pub struct Slow {
+    disk: Arc<dyn Disk>,
+    clock: Arc<dyn Clock>,
+    layout: Layout,
+    config: Config,
+    reader: Arc<Reader>,
+    shelves: Option<Shelves>,
+}
+
+impl Slow {
+    /// Works in the folders of `layout`; the first order opens the shelves.
+    #[must_use]
+    pub fn new(
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        layout: Layout,
+        config: Config,
+        reader: Arc<Reader>,
+    ) -> Slow {
+        Slow { disk, clock, layout, config, reader, shelves: None }
+    }
+
+    /// Carries out an order and says what came of it.
+    pub fn run(&mut self, order: SlowOrder) -> Msg {
+        let words = |error: IndexError| error.to_string();
+        match order {
+            SlowOrder::Open => Msg::Opened(self.open().map_err(words)),
+            SlowOrder::Merge { add, gone } => Msg::Merged(self.merge(add, &gone).map_err(words)),
+            SlowOrder::Complete(recent) => {
+                let shelves = self.shelves();
+                let live = shelves.complete(&recent).map_err(words);
+                Msg::CompleteLive(live.map(|()| shelves.next_sweep()))
+            }
+            SlowOrder::Sweep => {
+                let shelves = self.shelves();
+                let swept = shelves.sweep().map_err(words);
+                Msg::IndexSwept(swept.map(|()| shelves.next_sweep()))
+            }
+        }
+    }
+
+    fn shelves(&mut self) -> &mut Shelves {
+        self.shelves.as_mut().expect("the first order opens the shelves")
+    }
+
+    fn open(&mut self) -> Result<Opened, IndexError> {
+        let (disk, clock) = (self.disk.clone(), self.clock.clone());
+        let shelves = Shelves::open(disk, clock, self.layout.clone(), self.config.clone())?;
+        let on_shelf = shelves.listed().map(|(listed, _)| (listed.path.clone(), Stamp::of(listed))).collect();
+        let sweep_at = shelves.next_sweep();
+        self.shelves = Some(shelves);
+        Ok(Opened { on_shelf, sweep_at })
+    }
+
+    fn merge(&mut self, add: Vec<Source>, gone: &BTreeSet<Path>) -> Result<Merged, IndexError> {
+        let tally = Mutex::new(Tally::default());
+        let reader = self.reader.clone();
+        let shelves = self.shelves();
+        reader.stream(add, &tally, |groups| shelves.merge(groups, gone))?;
+        let Tally { added, skipped } = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(Merged { added, skipped, sweep_at: self.shelves().next_sweep() })
+    }
+}
