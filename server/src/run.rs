@@ -365,7 +365,8 @@ impl Hub {
             build_bytes_max: options.max_result_size,
         };
         let worker = stage::Worker::new(disk.clone(), clock.clone(), folders.clone()).with_leased(leased);
-        let worker = Arc::new(worker.signed_by(signer.clone()));
+        let worker = worker.with_compression(options.repodata.into()).signed_by(signer.clone());
+        let worker = Arc::new(worker);
         threads.push(actors::transfers::start(
             transfers::Transfers::new(limits),
             worker,

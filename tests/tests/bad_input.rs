@@ -177,16 +177,6 @@ fn a_second_hub_on_the_same_folders_is_turned_away_and_the_first_goes_on() {
 }
 
 #[test]
-fn a_hub_without_createrepo_c_says_so() {
-    let farm = Farm::plan().nothing_started().start();
-    let mut command = farm.hub_command();
-    command.args(folders(&farm)).env("PATH", farm.path());
-    command.args(["--listen", "127.0.0.1:0", "--http", "off"]);
-    let ended = run_to_end(command, REFUSAL);
-    check(&ended, 7, &["createrepo_c", "install"]);
-}
-
-#[test]
 fn a_hub_names_the_secret_key_or_list_that_it_cannot_use() {
     let farm = Farm::plan().nothing_started().start();
     let path = |name: &str| farm.path().join(name).display().to_string();

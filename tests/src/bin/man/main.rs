@@ -59,7 +59,7 @@ const PROGRAMS: [Program; 3] = [
                 ("/etc/sysconfig/moji-server", "Settings of the service."),
                 ("/var/lib/moji-server", "The service's folders."),
             ],
-            see_also: "moji(1), moji-client(8), createrepo_c(8)",
+            see_also: "moji(1), moji-client(8)",
         },
         "server/dist",
         Some(Operands::Folders),
