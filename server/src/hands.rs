@@ -286,6 +286,7 @@ impl Hands {
         };
         let mut folder = self.folders.remove(name).unwrap_or_default();
         let is_new = folder.modified_ns != Some(modified);
+        let inside_before = folder.inside.clone();
         if is_new {
             if let Err(error) = list(&path, depth, &mut folder) {
                 log::warn!("failed to list '{}': {error}", path.display());
@@ -309,8 +310,13 @@ impl Hands {
             // Thousands of them: what is not needed to tell a change is not kept.
             (folder.files, folder.told) = Default::default();
         }
+        let gone: Vec<String> =
+            inside_before.difference(&folder.inside).map(|sub| inside(name, sub)).collect();
         let below: Vec<String> = folder.inside.iter().map(|sub| inside(name, sub)).collect();
         self.folders.insert(name.to_owned(), folder);
+        for sub in gone {
+            self.gone(&sub, to);
+        }
         for sub in below {
             self.folder(&sub, depth + 1, now_s, to);
         }
@@ -420,3 +426,6 @@ fn judge(path: &Path, metadata: &Metadata, unchanged_s: u64) -> State {
         Err(error) => bad(&error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -149,7 +149,8 @@ fn indexers(
     recent.ensure_exists().map_err(fatal(exit::FOLDER, "failed to make the first index"))?;
     let read = ReadConfig { compression, threads: reading::THREADS };
     let reader = Arc::new(reading::Reader::new(disk.clone(), clock.clone(), layout.clone(), read));
-    let slow = Slow::new(disk.clone(), clock.clone(), layout, config, reader.clone());
+    let mut slow = Slow::new(disk.clone(), clock.clone(), layout, config, reader.clone());
+    slow.ensure_exists().map_err(fatal(exit::FOLDER, "failed to make the first index"))?;
     Ok(actors::repo::Workers { fast: Fast::new(recent, reader.clone()), slow, reader })
 }
 

@@ -82,10 +82,12 @@ fn carry_out(peers: &Peers, orders: &Orders, effect: Effect) {
         Ok(Order::Fast(order)) => tell(&orders.fast, order),
         Ok(Order::Slow(order)) => tell(&orders.slow, order),
         Ok(Order::Read(paths)) => tell(&orders.read, paths),
-        Err(Effect::Queue(msg)) => tell(&peers.queue, msg),
-        Err(Effect::Desk(msg)) => tell(&peers.desk, msg),
-        Err(Effect::Log(level, text)) => log::log!(level, "{text}"),
-        Err(order) => unreachable!("{order:?} is an order"),
+        Err(effect) => match *effect {
+            Effect::Queue(msg) => tell(&peers.queue, msg),
+            Effect::Desk(msg) => tell(&peers.desk, msg),
+            Effect::Log(level, text) => log::log!(level, "{text}"),
+            order => unreachable!("{order:?} is an order"),
+        },
     }
 }
 

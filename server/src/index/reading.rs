@@ -451,3 +451,6 @@ impl Progress {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

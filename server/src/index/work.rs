@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::reading::{Reader, Tally};
-use super::{Config, IndexError, Layout, Recent, RecentChange, Shelves};
+use super::{Config, IndexError, Layout, Recent, RecentChange, Shelves, at};
 use crate::clock::Clock;
 use crate::core::repo::{Effect, Live, Merged, Msg, Opened, Path, Source, Stamp};
 use crate::disk::Disk;
@@ -63,7 +63,7 @@ impl Order {
     ///
     /// # Errors
     /// The effect.
-    pub fn of(effect: Effect) -> Result<Order, Effect> {
+    pub fn of(effect: Effect) -> Result<Order, Box<Effect>> {
         Ok(match effect {
             Effect::Recent { add, gone, merged } => Order::Fast(FastOrder::Publish { add, gone, merged }),
             Effect::SweepRecent => Order::Fast(FastOrder::Sweep),
@@ -72,7 +72,7 @@ impl Order {
             Effect::Complete { recent } => Order::Slow(SlowOrder::Complete(recent)),
             Effect::SweepIndex => Order::Slow(SlowOrder::Sweep),
             Effect::Read(paths) => Order::Read(paths),
-            Effect::Queue(_) | Effect::Desk(_) | Effect::Log(..) => return Err(effect),
+            Effect::Queue(_) | Effect::Desk(_) | Effect::Log(..) => return Err(Box::new(effect)),
         })
     }
 }
@@ -146,6 +146,18 @@ impl Slow {
         reader: Arc<Reader>,
     ) -> Slow {
         Slow { disk, clock, layout, config, reader, shelves: None }
+    }
+
+    /// Makes an index of base where there is none, so that ports may open.
+    ///
+    /// # Errors
+    /// What cannot be read or written.
+    pub fn ensure_exists(&mut self) -> Result<(), IndexError> {
+        let repomd = self.layout.index.join("base/repodata/repomd.xml");
+        if !self.config.tiers || self.disk.exists(&repomd).map_err(at(&repomd))? {
+            return Ok(());
+        }
+        self.open().map(drop)
     }
 
     /// Carries out an order and says what came of it.

@@ -318,7 +318,7 @@ impl Repo {
         self.places.lingers.extend(batch.merged.iter().cloned());
         let recent = &self.places.recent;
         self.ready.retain(|group| !group.packages.iter().all(|listed| recent.contains_key(&listed.path)));
-        let news = !(batch.add.is_empty() && batch.gone.is_empty()) || !self.published;
+        let news = !(batch.add.is_empty() && batch.gone.is_empty() && self.published);
         self.published = true;
         changed.extend(batch.add.into_iter().chain(batch.gone).chain(batch.merged));
         self.reconsider(&changed);

@@ -110,7 +110,7 @@ impl Repo {
             add.push(Source::Groups(ready));
         }
         let (gone, merged) = (self.places.off_recent.clone(), self.places.merged());
-        if !self.published || !(add.is_empty() && gone.is_empty() && merged.is_empty()) {
+        if !(self.published && add.is_empty() && gone.is_empty() && merged.is_empty()) {
             if self.pauses(self.fast_retry.until(now)) {
                 return;
             }
@@ -148,12 +148,11 @@ impl Repo {
     }
 
     fn order_slow(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let pauses = matches!(self.slow, Slow::Closed) && self.pauses(self.slow_retry.until(now));
         match self.slow {
-            Slow::Closed => {
-                if !self.pauses(self.slow_retry.until(now)) {
-                    self.slow = Slow::Opening;
-                    out.push(Effect::Open);
-                }
+            Slow::Closed if !pauses => {
+                self.slow = Slow::Opening;
+                out.push(Effect::Open);
             }
             Slow::Idle if self.published && self.seen_all => {
                 let removes = self.removes();

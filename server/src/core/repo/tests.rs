@@ -93,9 +93,8 @@ impl Bench {
                 Source::Result { folder, .. } if self.unread.contains(&folder) => unread.push(folder),
                 Source::Result { rpms, .. } => groups.push(group(&rpms, stamp(7))),
                 Source::Groups(there) => groups.extend(there),
-                Source::Files(paths) => {
-                    groups.extend(paths.iter().map(|path| group(&[path.clone()], self.files[path])))
-                }
+                Source::Files(paths) => groups
+                    .extend(paths.iter().map(|path| group(std::slice::from_ref(path), self.files[path]))),
             }
         }
         (groups, unread)
@@ -111,7 +110,8 @@ impl Bench {
             Effect::Read(paths) => {
                 let (good, bad): (Vec<Path>, Vec<Path>) =
                     paths.into_iter().partition(|path| self.files.contains_key(path));
-                let groups = good.iter().map(|path| group(&[path.clone()], self.files[path])).collect();
+                let groups =
+                    good.iter().map(|path| group(std::slice::from_ref(path), self.files[path])).collect();
                 let skipped = bad.into_iter().map(|path| Skipped { path, stamp: None }).collect();
                 self.tell(Msg::Read(Read { groups, skipped, failed: None }));
             }
@@ -121,8 +121,9 @@ impl Bench {
                 for one in groups {
                     for listed in &one.packages {
                         let stamp = Stamp::of(listed);
-                        let other =
-                            self.recent.insert(listed.path.clone(), group(&[listed.path.clone()], stamp));
+                        let other = self
+                            .recent
+                            .insert(listed.path.clone(), group(std::slice::from_ref(&listed.path), stamp));
                         assert!(other.is_none(), "{} is added twice", listed.path);
                         assert!(!self.shelf.contains_key(&listed.path), "{} is on a shelf", listed.path);
                     }

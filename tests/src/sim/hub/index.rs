@@ -32,9 +32,11 @@ impl Hub {
                     let ms = world.dice.within(least, most);
                     world.hub_after(ms, |run| Ev::Index(run, Box::new(order)));
                 }
-                Err(Effect::Queue(msg)) => self.tell_queue(msg),
-                Err(Effect::Log(_, text)) => world.say(|| format!("repo: {text}")),
-                Err(_) => {}
+                Err(effect) => match *effect {
+                    Effect::Queue(msg) => self.tell_queue(msg),
+                    Effect::Log(_, text) => world.say(|| format!("repo: {text}")),
+                    _ => {}
+                },
             }
         }
     }

@@ -35,7 +35,10 @@ impl Hub {
         let read = ReadConfig { compression: config.compression, threads: 1 };
         let reader = Arc::new(Reader::new(disk.clone(), clock.clone(), layout.clone(), read));
         let repo_config = repo::Config { tiers, recent_packages_max: config.recent_packages_max };
-        let slow = Slow::new(disk.clone(), clock.clone(), layout, config, reader.clone());
+        let mut slow = Slow::new(disk.clone(), clock.clone(), layout, config, reader.clone());
+        if slow.ensure_exists().is_err() || world.disk.is_off() {
+            return None;
+        }
         let limits = transfers::Limits::default();
         let queue_config = queue::Config {
             attempts: 5,
