@@ -38,6 +38,7 @@
 //! | any other SRPM or RPM | [`srpm_from_spec`], [`rpms_from_spec`], [`simple_spec`] |
 //! | hundreds of RPMs of every shape, in memory | [`varied`] |
 //! | a hostile one | [`truncated`], [`foreign`], [`damaged`], [`patched`] |
+//! | a repository of thousands of packages | [`synthetic`] |
 //! | what the hub says over HTTP | [`Farm::http`] |
 //! | what dnf says | [`Farm::install`]; with signatures [`install_with`] |
 //! | what a stop left behind | [`Farm::processes`], [`Farm::mounts`] |
@@ -62,6 +63,7 @@ mod pty;
 mod rpms;
 pub mod sim;
 pub mod varied;
+pub mod synthetic;
 mod watch;
 mod world;
 
