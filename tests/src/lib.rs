@@ -40,6 +40,7 @@
 //! | a hostile one | [`truncated`], [`foreign`], [`damaged`], [`patched`] |
 //! | a repository of thousands of packages | [`synthetic`] |
 //! | what the hub says over HTTP | [`Farm::http`] |
+//! | folders over HTTP, and how much of them was fetched | [`FileServer`] |
 //! | what dnf says | [`Farm::install`]; with signatures [`install_with`] |
 //! | what a stop left behind | [`Farm::processes`], [`Farm::mounts`] |
 //! | what an operator's command answers | [`Farm::moji`] piped, [`Farm::moji_pty`] on a terminal ([`Pty`]) |
@@ -71,7 +72,7 @@ pub use armv5::Armv5;
 pub use daemon::{Daemon, Finished, run_to_end};
 pub use dnf::{Installed, install_with};
 pub use farm::Farm;
-pub use http::Response;
+pub use http::{FileServer, Response};
 pub use mock::{FakeMock, Outcome, Run};
 pub use plan::FarmPlan;
 pub use processes::Process;

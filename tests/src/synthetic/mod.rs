@@ -251,7 +251,7 @@ impl Synthetic {
             times.push(EPOCH_UNIX_S + number as u32 - days * DAY_S);
             let (who, at) = (words.word(), words.word());
             names.push(format!("{who} {at} <{who}@{at}.example> - {evr}.{n}"));
-            texts.push(format!("- {}", words.text(90).replace('\n', "\n  ")));
+            texts.push(format!("- {}", words.text(80).replace('\n', "\n  ")));
         }
         header.numbers(tag::CHANGELOGTIME, &times);
         header.strings(tag::CHANGELOGNAME, &names);
