@@ -3,13 +3,16 @@
 //! Owns the installroots of a farm. Must never use a repository beside the hub's and the mini
 //! distribution, nor the machine's own rpm database.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeVal;
+
 use crate::daemon::run_to_end;
-use crate::world::mini_folder;
+use crate::world::{mini_folder, poll_until};
 
 /// Longest transaction: a compiler from the mini distribution takes five seconds.
 const DNF_LIMIT: Duration = Duration::from_secs(120);
@@ -53,6 +56,122 @@ impl Installed {
     }
 }
 
+/// dnf with a cache, an installroot and repositories of its own, as a builder's mock keeps it.
+#[derive(Debug)]
+pub struct Dnf {
+    folder: PathBuf,
+}
+
+/// What a run of dnf cost.
+#[derive(Clone, Copy, Debug)]
+pub struct DnfCost {
+    /// CPU, seconds.
+    pub cpu_s: f64,
+    /// Most memory that it had at once, bytes.
+    pub peak_bytes: u64,
+}
+
+impl Dnf {
+    /// One below `folder` that knows these repositories: a name and a URL each.
+    ///
+    /// # Panics
+    /// When its files cannot be written.
+    pub fn new<'a>(folder: &Path, repositories: impl IntoIterator<Item = (&'a str, &'a str)>) -> Dnf {
+        let scratch = tempfile::Builder::new().prefix("dnf-").tempdir_in(folder);
+        // Kept: the farm's folder goes as a whole.
+        let dnf = Dnf { folder: scratch.expect("a folder for dnf").keep() };
+        fs::create_dir_all(dnf.folder.join("repos")).expect("a folder for dnf");
+        for (id, base) in repositories {
+            dnf.add(id, base, "gpgcheck=0");
+        }
+        let conf = "[main]\nmodule_platform_id=platform:mini1\ninstall_weak_deps=0\n";
+        fs::write(dnf.folder.join("dnf.conf"), conf).expect("dnf.conf is written");
+        dnf
+    }
+
+    /// Tells it of one more repository, with these lines about signatures.
+    fn add(&self, id: &str, base: &str, signatures: &str) {
+        let text = format!("[{id}]\nname={id}\nbaseurl={base}\n{signatures}\nmetadata_expire=0\n");
+        let file = self.folder.join("repos").join(format!("{id}.repo"));
+        fs::write(file, text).expect("a repo file is written");
+    }
+
+    /// Its installroot.
+    pub fn root(&self) -> PathBuf {
+        self.folder.join("root")
+    }
+
+    /// Where it is, caches and all; what it downloads is put here.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// A command that runs it with these words.
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new("dnf");
+        // The plugin `local` offers what any dnf on this machine ever installed.
+        command
+            .env("HOME", &self.folder)
+            .env("no_proxy", "127.0.0.1")
+            .current_dir(&self.folder)
+            .args(["-y", "--disableplugin=local", "--releasever=1", "-c"])
+            .arg(self.folder.join("dnf.conf"))
+            .arg(format!("--installroot={}", self.root().display()))
+            .arg(format!("--setopt=reposdir={}", self.folder.join("repos").display()))
+            .arg(format!("--setopt=cachedir={}", self.folder.join("cache").display()))
+            .args(words);
+        command
+    }
+
+    /// Runs it; its stdout.
+    ///
+    /// # Errors
+    /// All that it said when it failed.
+    pub fn run(&self, words: &[&str]) -> Result<String, String> {
+        let ended = run_to_end(self.command(words), DNF_LIMIT);
+        if ended.code == 0 { Ok(ended.stdout) } else { Err(ended.stdout + &ended.stderr) }
+    }
+
+    /// Runs it; its stdout, and what it cost. Other children must not end meanwhile: their CPU would count.
+    ///
+    /// # Errors
+    /// All that it said when it failed.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn measure(&self, words: &[&str]) -> Result<(String, DnfCost), String> {
+        let spent = || {
+            let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("every process has children's usage");
+            let seconds = |time: TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+            seconds(usage.user_time()) + seconds(usage.system_time())
+        };
+        let (before, mut peak_bytes) = (spent(), 0);
+        let out = self.folder.join("said");
+        let file = File::create(&out).expect("a file in dnf's folder");
+        let copy = file.try_clone().expect("a descriptor can be duplicated");
+        let mut command = self.command(words);
+        let mut child = command.stdin(Stdio::null()).stdout(copy).stderr(file).spawn().expect("dnf starts");
+        let status = format!("/proc/{}/status", child.id());
+        let ended = poll_until(DNF_LIMIT, || {
+            let text = fs::read_to_string(&status).unwrap_or_default();
+            let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+            peak_bytes = peak_bytes.max(peak.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1024);
+            !matches!(child.try_wait(), Ok(None))
+        });
+        if !ended {
+            let _ = child.kill();
+        }
+        let good = child.wait().is_ok_and(|status| status.success());
+        let said = fs::read_to_string(&out).unwrap_or_default();
+        if good { Ok((said, DnfCost { cpu_s: spent() - before, peak_bytes })) } else { Err(said) }
+    }
+}
+
+/// The URL of the mini distribution.
+pub(crate) fn mini_url() -> String {
+    format!("file://{}/mini-x86_64", mini_folder().display())
+}
+
 /// `dnf install PACKAGES` from `url` (and the mini distribution) into a fresh root in `folder`.
 ///
 /// # Errors
@@ -71,33 +190,10 @@ pub fn install_with(
     signatures: &str,
     packages: &[&str],
 ) -> Result<Installed, String> {
-    let scratch = tempfile::Builder::new().prefix("dnf-").tempdir_in(folder);
-    // Kept: the farm's folder goes as a whole.
-    let scratch = scratch.expect("a folder for dnf").keep();
-    let (root, repos) = (scratch.join("root"), scratch.join("repos"));
-    fs::create_dir_all(&repos).expect("a folder for dnf");
-    let mini = format!("file://{}/mini-x86_64", mini_folder().display());
-    for (id, base, signatures) in [("moji", url, signatures), ("mini", &mini, "gpgcheck=0")] {
-        let text = format!("[{id}]\nname={id}\nbaseurl={base}\n{signatures}\nmetadata_expire=0\n");
-        fs::write(repos.join(format!("{id}.repo")), text).expect("a repo file is written");
-    }
-    let conf = scratch.join("dnf.conf");
-    fs::write(&conf, "[main]\nmodule_platform_id=platform:mini1\ninstall_weak_deps=0\n")
-        .expect("dnf.conf is written");
-    let mut command = Command::new("dnf");
-    // The plugin `local` offers what any dnf on this machine ever installed.
-    command
-        .env("HOME", &scratch)
-        .env("no_proxy", "127.0.0.1")
-        .args(["-y", "--disableplugin=local", "--releasever=1", "-c"])
-        .arg(&conf)
-        .arg(format!("--installroot={}", root.display()))
-        .arg(format!("--setopt=reposdir={}", repos.display()))
-        .arg(format!("--setopt=cachedir={}", scratch.join("cache").display()))
-        .arg("install")
-        .args(packages);
-    let ended = run_to_end(command, DNF_LIMIT);
-    if ended.code == 0 { Ok(Installed { root }) } else { Err(ended.stdout + &ended.stderr) }
+    let dnf = Dnf::new(folder, [("mini", mini_url().as_str())]);
+    dnf.add("moji", url, signatures);
+    dnf.run(&[&["install"], packages].concat())?;
+    Ok(Installed { root: dnf.root() })
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@
 //! | a repository of thousands of packages | [`synthetic`] |
 //! | what the hub says over HTTP | [`Farm::http`] |
 //! | folders over HTTP, and how much of them was fetched | [`FileServer`] |
-//! | what dnf says | [`Farm::install`]; with signatures [`install_with`] |
+//! | what dnf says | [`Farm::install`]; with signatures [`install_with`]; [`Dnf`] keeps its cache and says what a run cost |
 //! | what a stop left behind | [`Farm::processes`], [`Farm::mounts`] |
 //! | what an operator's command answers | [`Farm::moji`] piped, [`Farm::moji_pty`] on a terminal ([`Pty`]) |
 //! | builders that are ARM programs | [`Armv5`], and `plan().armv5(&it)` |
@@ -70,7 +70,7 @@ mod world;
 
 pub use armv5::Armv5;
 pub use daemon::{Daemon, Finished, run_to_end};
-pub use dnf::{Installed, install_with};
+pub use dnf::{Dnf, DnfCost, Installed, install_with};
 pub use farm::Farm;
 pub use http::{FileServer, Response};
 pub use mock::{FakeMock, Outcome, Run};
