@@ -40,6 +40,8 @@
 //! | a hostile one | [`truncated`], [`foreign`], [`damaged`], [`patched`] |
 //! | a repository of thousands of packages | [`synthetic`] |
 //! | what the hub says over HTTP | [`Farm::http`] |
+//! | an index, held against itself | [`read_index`] |
+//! | the hub's publisher without a hub | [`Publisher`] |
 //! | folders over HTTP, and how much of them was fetched | [`FileServer`] |
 //! | what dnf says | [`Farm::install`]; with signatures [`install_with`]; [`Dnf`] keeps its cache and says what a run cost |
 //! | what a stop left behind | [`Farm::processes`], [`Farm::mounts`] |
@@ -61,6 +63,8 @@ mod plan;
 mod processes;
 mod proxy;
 mod pty;
+mod published;
+mod publisher;
 mod rpms;
 pub mod sim;
 pub mod varied;
@@ -78,6 +82,8 @@ pub use plan::FarmPlan;
 pub use processes::Process;
 pub use proxy::{Direction, Proxy};
 pub use pty::{COLUMNS, Pty, ROWS};
+pub use published::{Published, read_index};
+pub use publisher::{Publisher, Started, Verified, paths};
 pub use rpms::{Damage, damaged, foreign, patched, rpms_from_spec, simple_spec, srpm_from_spec, truncated};
 pub use world::{cached_srpm, fake_mock, mini_folder, poll_until, program};
 
