@@ -11,6 +11,7 @@ mod dispatch;
 mod grants;
 mod hub;
 mod peers;
+mod publish;
 mod srpm;
 mod swarm;
 mod table;
@@ -27,12 +28,16 @@ use table::Summary;
 /// A benchmark: its name and what runs it, with all folders in the given one.
 type Bench = (&'static str, fn(&Path, &mut Summary));
 
+/// Those that take less than ten minutes together.
 const ALL: [Bench; 4] = [
     ("dispatch", dispatch::run),
     ("grants", grants::run),
     ("transfer", transfer::run),
     ("crowd", crowd::run),
 ];
+
+/// Those that must be named.
+const NAMED: [Bench; 1] = [("publish", publish::run)];
 
 const HELP: &str = "\
 usage: tests/bench NAME...|all [--folder DIR]
@@ -42,18 +47,25 @@ usage: tests/bench NAME...|all [--folder DIR]
   transfer   bytes to and from 1 and 32 builders, beside iperf3, nginx and rsync
   crowd      10,000 builders: idle, and reconnecting all at once
 
+  publish    until a result is in the index, at 1,000, 5,000 and 25,000 packages, beside createrepo_c; and what it
+             costs a builder's dnf. Not in `all`: it takes ten minutes by itself
+
   --folder DIR   where the hub's folders are made (default: the system's temporary folder): its disk is measured
   --help         this
 
 Each measures three to five times, as time allows, and prints a table; the last table has all figures, what they are compared with, and
-whether they are as wanted. All take less than ten minutes. Of all CPU: leave the machine alone meanwhile.";
+whether they are as wanted. `all` takes less than ten minutes. Of all CPU: leave the machine alone meanwhile.";
 
 /// Descriptors for ten thousand builders and the rest.
 const DESCRIPTORS: u64 = 10_500;
 
 fn main() -> ExitCode {
     let (mut names, mut base) = (Vec::new(), std::env::temp_dir());
-    let mut words = std::env::args().skip(1);
+    let mut words = std::env::args().skip(1).peekable();
+    if words.next_if(|word| word == publish::MEMORY_WORD).is_some() {
+        publish::memory_child(Path::new(&words.next().expect("the folder of a site")));
+        return ExitCode::SUCCESS;
+    }
     while let Some(word) = words.next() {
         match word.as_str() {
             "--folder" => match words.next().map(PathBuf::from).filter(|folder| folder.is_dir()) {
@@ -71,7 +83,8 @@ fn main() -> ExitCode {
             _ => names.push(word),
         }
     }
-    let known: Vec<&str> = ALL.iter().map(|(name, _)| *name).collect();
+    let benches: Vec<Bench> = ALL.into_iter().chain(NAMED).collect();
+    let known: Vec<&str> = benches.iter().map(|(name, _)| *name).collect();
     if names.is_empty() || names.iter().any(|name| !known.contains(&name.as_str())) {
         eprintln!("{HELP}");
         return ExitCode::from(2);
@@ -88,7 +101,7 @@ fn main() -> ExitCode {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     println!("bench: {cores} cores, load before {}", load.split(' ').next().unwrap_or("?"));
     let (mut summary, began_all) = (Summary::new(), Instant::now());
-    for (name, run) in ALL {
+    for (name, run) in benches {
         if names.iter().any(|wanted| wanted == name) {
             let began = Instant::now();
             run(&base, &mut summary);

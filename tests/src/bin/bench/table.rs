@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 pub(crate) const RUNS: usize = 5;
 const RUNS_LEAST: usize = 3;
 
+/// Ratios below this one are told as one in so many.
+const RATIO_LEAST: f64 = 0.1;
+
 /// The numbers of the runs of one figure, from 0: [`RUNS`] of them, or fewer once they took `enough` together, so that a
 /// slow disk or a busy machine does not keep a benchmark from its end.
 pub(crate) fn runs(enough: Duration) -> impl Iterator<Item = usize> {
@@ -23,6 +26,11 @@ impl Runs {
     /// Adds a run's figure.
     pub(crate) fn push(&mut self, figure: f64) {
         self.0.push(figure);
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// The figure that `share` of all (0 to 1) do not exceed; NaN without any.
@@ -104,7 +112,10 @@ impl Summary {
         let (runs, decimals, unit) = figure;
         let (low, high) = (runs.quantile(0.0), runs.quantile(1.0));
         let beside = peer.map(|(name, peer)| format!("{name}: {:.decimals$} {unit}", peer.median()));
-        let ratio = peer.map(|(_, peer)| format!("{:.2}", runs.median() / peer.median()));
+        let ratio = peer.map(|(_, peer)| match runs.median() / peer.median() {
+            ratio if ratio < RATIO_LEAST => format!("1/{:.0}", 1.0 / ratio),
+            ratio => format!("{ratio:.2}"),
+        });
         self.0.row([
             what.to_owned(),
             format!("{:.decimals$} {unit}", runs.median()),
