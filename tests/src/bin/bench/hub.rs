@@ -36,12 +36,17 @@ fn program() -> PathBuf {
 impl Hub {
     /// Starts a hub in a new folder below `base`, after `fill` has put packages into `source/`.
     pub(crate) fn start(base: &Path, fill: impl FnOnce(&Path)) -> Hub {
+        Hub::start_among(base, |folder| fill(&folder.join("source")))
+    }
+
+    /// The same after `fill` has put anything anywhere into the folder of all folders.
+    pub(crate) fn start_among(base: &Path, fill: impl FnOnce(&Path)) -> Hub {
         let folder = tempfile::Builder::new().prefix("moji-bench-").tempdir_in(base).expect("a folder");
         let at = |name: &str| folder.path().join(name);
         for name in ["source", "working", "finished", "repo", "state"] {
             fs::create_dir(at(name)).expect("a folder can be made");
         }
-        fill(&at("source"));
+        fill(folder.path());
         let output = Command::new(program()).arg("token").arg("--state").arg(at("state")).output();
         let output = output.expect("moji-server is built beside this program");
         let text = String::from_utf8(output.stdout).expect("a token is text");
@@ -92,8 +97,17 @@ impl Hub {
 
     /// Memory of its own that is in RAM, bytes: `RssAnon`, without its program's pages.
     pub(crate) fn memory_bytes(&self) -> u64 {
+        self.status_bytes("RssAnon:")
+    }
+
+    /// The most memory that it ever had in RAM, bytes, its program's pages included.
+    pub(crate) fn peak_bytes(&self) -> u64 {
+        self.status_bytes("VmHWM:")
+    }
+
+    fn status_bytes(&self, field: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
         let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
         kib.expect("the hub runs") * 1024
     }

@@ -5,6 +5,7 @@
 //! [`moji_tests::synthetic`].
 
 mod builder;
+mod hub;
 mod ours;
 mod peer;
 mod site;
@@ -60,6 +61,7 @@ pub(crate) fn run(base: &Path, summary: &mut Summary) {
     }
     table(&all);
     summed_up(&all, summary);
+    hub::run(base, SIZES[SIZES.len() - 1]);
 }
 
 fn cold_start(summary: &mut Summary, cold: &ours::ColdStart, peer: &peer::Peer) {
