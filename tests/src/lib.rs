@@ -67,8 +67,8 @@ mod published;
 mod publisher;
 mod rpms;
 pub mod sim;
-pub mod varied;
 pub mod synthetic;
+pub mod varied;
 mod watch;
 mod world;
 
