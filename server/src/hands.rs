@@ -36,6 +36,9 @@ const LOOK_EVERY_S: u64 = 10;
 const LOOK_SOON_S: u64 = 2;
 /// What changed less than so many seconds ago may change again without getting another time.
 const SETTLED_S: u64 = 2;
+/// What was there at the start and may still be changing is waited for so long before an index without it may take the
+/// place of an old one that has it.
+const FIRST_LOOK_MAX: Duration = Duration::from_secs(5);
 /// A file that is shorter than it says and has not grown for so long is truncated, seconds.
 const TRUNCATED_AFTER_S: u64 = 60;
 /// Folders inside folders are looked into so deep.
@@ -115,9 +118,13 @@ fn run(
 ) -> io::Result<()> {
     let mut ready = mio::Events::with_capacity(2);
     hands.look(now_s(), to);
-    tell(to, Msg::AllSeen);
-    let mut looked = Instant::now();
+    let started = Instant::now();
+    let (mut looked, mut is_all_seen) = (started, false);
     loop {
+        if !is_all_seen && (!hands.changing || started.elapsed() >= FIRST_LOOK_MAX) {
+            tell(to, Msg::AllSeen);
+            is_all_seen = true;
+        }
         let pause = Duration::from_secs(if hands.changing { LOOK_SOON_S } else { LOOK_EVERY_S });
         match poll.poll(&mut ready, Some(pause.saturating_sub(looked.elapsed()))) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
