@@ -20,7 +20,8 @@ use crate::clock::Clock;
 use crate::core::repo::{Path, Read, Skipped, Source, Stamp};
 use crate::disk::{Disk, File};
 use crate::repodata::{
-    About, Compression, Described, GROUP_PACKAGES_MAX, Group, PIECE_NAME, decode_piece, describe,
+    About, Compression, DescribeError, Described, GROUP_PACKAGES_MAX, Group, PIECE_NAME, decode_piece,
+    describe,
 };
 use crate::result_json;
 use crate::rpmfile::{self, RpmError};
@@ -300,7 +301,10 @@ impl Reader {
             }
         };
         let about = About { href: path, sha256, size: stamp.size, modified_unix_s: stamp.modified_unix_s };
-        describe(&rpm, &about).map_err(|error| Unread::Bad(error.to_string()))
+        describe(&rpm, &about).map_err(|error| match error {
+            DescribeError::Rpm(error) => error.into(),
+            error => Unread::Bad(error.to_string()),
+        })
     }
 
     /// What `result.json` says of the RPMs beside it, which were checked when they came.

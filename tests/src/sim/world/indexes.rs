@@ -82,15 +82,17 @@ impl World {
                 }
                 continue;
             };
-            let seen = if repomd == seen.repomd {
+            let now = if repomd == seen.repomd {
                 let missing = seen.files.iter().find(|path| self.disk.look(path).is_none());
                 missing.map_or(Ok(seen.clone()), |path| Err(format!("{path} is not there any more")))
             } else {
                 read_index(&self.disk, folder, repomd)
             };
-            match seen {
-                Ok(seen) => {
-                    self.seen_indexes.insert(folder, seen);
+            match now {
+                Ok(now) => {
+                    // What the power cut may take back again was never promised, not even that there is one.
+                    let kept = if self.disk.is_off() { seen } else { now };
+                    self.seen_indexes.insert(folder, kept);
                 }
                 Err(why) => self.check.fail(why),
             }
