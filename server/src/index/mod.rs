@@ -109,6 +109,14 @@ pub struct IndexError {
     pub error: io::Error,
 }
 
+impl IndexError {
+    /// Whether a file is not what it was when it was written.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        self.error.get_ref().is_some_and(|inner| inner.is::<DamagedMember>())
+    }
+}
+
 impl fmt::Display for IndexError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.path.display(), self.error)

@@ -370,7 +370,7 @@ fn bytes_of(hex: &str) -> Option<[u8; 32]> {
     Some(bytes)
 }
 
-fn sha256(file: &dyn File) -> io::Result<[u8; 32]> {
+pub(super) fn sha256(file: &dyn File) -> io::Result<[u8; 32]> {
     let mut hasher = Sha256::new();
     let mut buf = vec![0; HASH_BYTES];
     let mut at = 0;

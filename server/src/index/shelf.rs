@@ -24,6 +24,9 @@ use crate::repodata::{Class, Group, Listed, PARTS, Part, Provided, decode_provid
 /// Both shelves.
 pub(super) const CLASSES: [Class; 2] = [Class::Main, Class::Extra];
 
+/// The catalog's file in `STATE/index/`.
+pub(super) const CATALOG: &str = "catalog";
+
 /// What is on the shelves. For the slow thread.
 pub struct Shelves {
     pub(super) disk: Arc<dyn Disk>,
@@ -184,7 +187,7 @@ impl Shelves {
     }
 
     pub(super) fn catalog_path(&self) -> PathBuf {
-        self.layout.index.join("catalog")
+        self.layout.index.join(CATALOG)
     }
 
     /// Where a shelf's file is: what readers may have in base's folder, all else beside it.

@@ -4,10 +4,12 @@
 //! order at a time. Decides nothing.
 
 use std::collections::BTreeSet;
+use std::path::Path as FilePath;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::reading::{Reader, Tally};
-use super::{Config, IndexError, Layout, Recent, RecentChange, Shelves, at};
+use super::reading::{Reader, Tally, sha256};
+use super::shelf::CATALOG;
+use super::{Config, IndexError, Layout, Recent, RecentChange, Shelves, at, remove_if_there};
 use crate::clock::Clock;
 use crate::core::repo::{Effect, Live, Merged, Msg, Opened, Path, Source, Stamp};
 use crate::disk::Disk;
@@ -165,7 +167,10 @@ impl Slow {
         let words = |error: IndexError| error.to_string();
         match order {
             SlowOrder::Open => Msg::Opened(self.open().map_err(words)),
-            SlowOrder::Merge { add, gone } => Msg::Merged(self.merge(add, &gone).map_err(words)),
+            SlowOrder::Merge { add, gone } => match self.merge(add, &gone) {
+                Err(error) if error.is_damage() => Msg::Opened(self.start_over(&error).map_err(words)),
+                merged => Msg::Merged(merged.map_err(words)),
+            },
             SlowOrder::Complete(recent) => {
                 let shelves = self.shelves();
                 let live = shelves.complete(&recent).map_err(words);
@@ -190,6 +195,34 @@ impl Slow {
         let sweep_at = shelves.next_sweep();
         self.shelves = Some(shelves);
         Ok(Opened { on_shelf, sweep_at })
+    }
+
+    /// Forgets what is on the shelves: trying again would only meet the same damage. What readers see stays until
+    /// it is made anew.
+    fn start_over(&mut self, error: &IndexError) -> Result<Opened, IndexError> {
+        log::error!("{error}: the index is made anew");
+        let catalog = self.layout.index.join(CATALOG);
+        remove_if_there(&*self.disk, &catalog)?;
+        self.disk.sync_dir(&self.layout.index).map_err(at(&self.layout.index))?;
+        for folder in ["base/repodata", "extra"] {
+            self.remove_damaged(&self.layout.index.join(folder))?;
+        }
+        self.open()
+    }
+
+    /// Removes files that are not what their names say: whole ones of those names would be taken to be there already.
+    fn remove_damaged(&self, folder: &FilePath) -> Result<(), IndexError> {
+        for name in self.disk.list(folder).map_err(at(folder))? {
+            let path = folder.join(&name);
+            let Some((digest, _)) = name.to_str().and_then(|name| name.split_once('-')) else { continue };
+            let file = self.disk.open(&path).map_err(at(&path))?;
+            let found = sha256(&*file).map_err(at(&path))?;
+            if digest != found.map(|byte| format!("{byte:02x}")).concat() {
+                log::error!("{}: damaged: removed", path.display());
+                remove_if_there(&*self.disk, &path)?;
+            }
+        }
+        Ok(())
     }
 
     fn merge(&mut self, add: Vec<Source>, gone: &BTreeSet<Path>) -> Result<Merged, IndexError> {

@@ -137,7 +137,7 @@ pub enum Msg {
     AllSeen,
     /// What could not be read is tried again. (hands)
     LookAgain,
-    /// Answer to `Open`. (shell)
+    /// Answer to `Open`; and to `Merge`, if the shelves were damaged and start over. (shell)
     Opened(Result<Opened, String>),
     /// Answer to `Read`. (shell)
     Read(Read),

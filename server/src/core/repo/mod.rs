@@ -262,8 +262,13 @@ impl Repo {
                 self.slow_retry.succeeded();
                 self.slow = Slow::Idle;
                 self.sweep_index_at = sweep_at;
-                self.places.shelf = on_shelf.into_iter().collect();
-                let known: Vec<Path> = self.places.to_add.iter().cloned().collect();
+                let before = std::mem::replace(&mut self.places.shelf, on_shelf.into_iter().collect());
+                if !before.is_empty() {
+                    // They were damaged and start over: the complete index stays until they hold as much again.
+                    (self.completed, self.incomplete) = (false, true);
+                }
+                let known = self.places.to_add.iter().chain(before.keys()).cloned();
+                let known: Vec<Path> = known.collect();
                 self.reconsider(&known);
                 if self.seen_all {
                     let on_shelf: Vec<Path> = self.places.shelf.keys().cloned().collect();

@@ -316,6 +316,18 @@ fn shelved(results: Vec<Published>) -> Bench {
 }
 
 #[test]
+fn damaged_shelves_are_filled_again_before_the_next_complete_index() {
+    let mut bench = shelved(vec![one("a-1-1"), one("b-1-1")]);
+    bench.tell(Msg::Withdraw { folder: "a-1-1".into() });
+    bench.take(is_merge).unwrap();
+    bench.shelf.clear();
+    bench.tell(Msg::Opened(Ok(Opened { on_shelf: Vec::new(), sweep_at: None })));
+    assert!(bench.take(is_complete).is_none(), "it would hold less than the last one");
+    bench.run();
+    assert_eq!((bench.recent(), bench.complete()), (vec!["b-1-1/b-1-1.rpm"], vec!["b-1-1/b-1-1.rpm"]));
+}
+
+#[test]
 fn what_is_withdrawn_from_a_shelf_goes_with_a_merge_before_the_next_complete_index() {
     let mut bench = shelved(vec![one("a-1-1"), one("b-1-1")]);
     bench.tell(Msg::Withdraw { folder: "a-1-1".into() });

@@ -1,6 +1,10 @@
 //! What is in which index, and for how long.
 
 use super::*;
+use crate::core::repo::{Msg, Source};
+use crate::disk::Disk;
+use crate::index::reading::{ReadConfig, Reader};
+use crate::index::work::{Slow, SlowOrder};
 
 fn merged(paths: BTreeSet<Box<str>>) -> RecentChange {
     RecentChange { merged: paths, ..RecentChange::default() }
@@ -332,6 +336,35 @@ fn damaged_catalog_or_shelf_gives_empty_shelves_and_the_old_base_serves_on() {
         let hub = hub.again();
         assert_eq!(hub.listed(), paths(&result("b", 40)));
     }
+}
+
+#[test]
+fn damage_that_a_merge_meets_starts_the_shelves_over() {
+    let mut hub = Hub::new(Config::default());
+    let (a, b) = (result("a", 40), result("b", 3));
+    hub.merge(a.iter().chain(&b).cloned().collect(), &set(&[])).unwrap();
+    let body = hub.names("state/index/base/repodata").into_iter().find(|name| name.contains("filelists"));
+    let body = Path::new("state/index/base/repodata").join(body.unwrap());
+    let mut bytes = hub.disk.bytes(&body).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    hub.disk.put(&body, &bytes);
+    let (disk, clock): (Arc<dyn Disk>, _) = (Arc::new(hub.disk.clone()), hub.clock.clone());
+    let read = ReadConfig { compression: Compression::Gzip, threads: 1 };
+    let reader = Arc::new(Reader::new(disk.clone(), clock.clone(), layout(), read));
+    let mut slow = Slow::new(disk, clock, layout(), hub.config.clone(), reader);
+    let on_shelf = |msg| match msg {
+        Msg::Opened(opened) => opened.unwrap().on_shelf.len(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(on_shelf(slow.run(SlowOrder::Open)), 43);
+    // Every group but full ones is taken apart, and of those the ones that lose something.
+    let gone = set(&["a/a-1.rpm", "a/a-33.rpm"]);
+    assert_eq!(on_shelf(slow.run(SlowOrder::Merge { add: Vec::new(), gone })), 0);
+    let all = vec![Source::Groups(a.iter().chain(&b).cloned().map(Arc::new).collect())];
+    let merged = slow.run(SlowOrder::Merge { add: all, gone: set(&[]) });
+    assert!(matches!(&merged, Msg::Merged(Ok(_))), "{merged:?}");
+    assert_eq!(hub.seen().base, main_paths(&[a, b].concat()));
 }
 
 #[test]
