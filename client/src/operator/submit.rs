@@ -53,13 +53,19 @@ pub(super) fn submit(
     let access = access()?;
     let mut redial = Redial::new(&access);
     let mut session = None;
-    let (mut sent, mut refused) = (Vec::new(), 0);
+    let (mut sent, mut refused, mut was_there) = (Vec::new(), 0, false);
     for path in &wanted.files {
         let mut upload = Upload::new(Srpm::open(path)?, wanted.first, &options)?;
         let code = upload.run(&mut redial, &mut session, out)?;
-        if code == code::OK { sent.push(upload.srpm.name) } else { refused += 1 }
+        if code == code::OK {
+            was_there |= !upload.was_sent;
+            sent.push(upload.srpm.name);
+        } else {
+            refused += 1;
+        }
     }
     if wanted.first
+        && (sent.len() > 1 || was_there)
         && let Some(session) = &mut session
     {
         put_in_order(session, out, &sent)?;
@@ -95,6 +101,8 @@ struct Upload<'a> {
     request: FromOperator,
     options: &'a [Line],
     progress: Progress,
+    /// The hub wanted it; otherwise it has it already.
+    was_sent: bool,
 }
 
 impl<'a> Upload<'a> {
@@ -102,7 +110,7 @@ impl<'a> Upload<'a> {
         let digest = srpm.digest()?;
         let (name, size) = (srpm.name.clone(), srpm.size);
         let request = FromOperator::Submit { name, size, digest, first, options: options.len() as u8 };
-        Ok(Upload { srpm, request, options, progress: Progress::default() })
+        Ok(Upload { srpm, request, options, progress: Progress::default(), was_sent: false })
     }
 
     /// Until the hub says yes or no, over as many connections as it takes.
@@ -152,6 +160,7 @@ impl<'a> Upload<'a> {
             match (row, &mut way) {
                 (ToOperator::Want { offset }, _) if offset <= self.srpm.size => {
                     way = Some((offset, offset));
+                    self.was_sent = true;
                     self.progress.begin(offset);
                     redial.well();
                 }
