@@ -255,6 +255,11 @@ impl Hub {
         }
     }
 
+    /// When repo wants a tick: never where no index is made.
+    fn repo_deadline(&self, world: &World) -> Option<Time> {
+        if world.opt.no_index { None } else { self.repo.deadline() }
+    }
+
     /// Deadlines that have come.
     pub(super) fn timers(&mut self, world: &mut World) {
         let now = self.tick_clock(world);
@@ -273,7 +278,7 @@ impl Hub {
         if due(self.transfers.deadline()) && !world.dying {
             self.handle_transfers(world, now, transfers::Msg::Tick);
         }
-        if due(self.repo.deadline()) && !world.dying {
+        if due(self.repo_deadline(world)) && !world.dying {
             self.handle_repo(world, now, repo::Msg::Tick);
         }
         if due(self.intake_at) && !world.dying {
@@ -294,7 +299,7 @@ impl Hub {
             self.leases.deadline(),
             self.queue.deadline(),
             self.transfers.deadline(),
-            self.repo.deadline(),
+            self.repo_deadline(world),
             self.intake_at,
             sessions.filter(|at| *at < Time(u64::MAX)),
         ];
