@@ -73,6 +73,27 @@ pub trait File: Send {
     fn begin_writing(&self, _offset: u64, _bytes: u64) {}
 }
 
+/// Bytes read at once where whole files are read: large enough that the calls do not show beside the hashing, small
+/// enough for a few threads.
+const READ_BYTES: usize = 256 * 1024;
+
+/// Reads a whole file, piece by piece.
+///
+/// # Errors
+/// Those of pread(2).
+pub fn read_through(file: &dyn File, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+    let mut buf = vec![0; READ_BYTES];
+    let mut at = 0;
+    loop {
+        let n = file.read_at(&mut buf, at)?;
+        each(&buf[..n]);
+        at += n as u64;
+        if n < buf.len() {
+            return Ok(());
+        }
+    }
+}
+
 /// What is to survive a power cut.
 pub enum Unsynced<'a> {
     /// The bytes of a file, whose path is for the error only.

@@ -242,7 +242,10 @@ fn a_hub_starts_as_its_user_with_folders_of_its_own_reloads_restarts_and_stops()
                 kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it runs");
             }
         }
-        farm.wait_until("both to be gone", SOON, |farm| pids(farm, &["/usr/sbin/moji-server"]).is_empty());
+        // A killed process has lost its command line a moment before its lock.
+        farm.wait_until("both to be gone", SOON, |farm| {
+            pids(farm, &["/usr/sbin/moji-server"]).is_empty() && service("status").code != 0
+        });
         said(&service("status"), 1, "is dead: it was killed");
     }
 }

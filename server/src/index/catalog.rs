@@ -1,18 +1,14 @@
 //! The catalog: which package is in which group of which shelf, and where that group is.
 //!
-//! Owns the file's format: a line that names it and its version, the digest of the rest, and the rest, which is
-//! postcard. One of another version or with a wrong digest counts as gone: the shelves are filled anew from the pieces.
+//! Owns what is in the file; its form is that of pieces. A damaged one, or one of another version, counts as gone: the
+//! shelves are filled anew from the pieces.
 
-use moji_proto::Digest;
 use serde::{Deserialize, Serialize};
 
-use crate::repodata::DataFile;
-use crate::repodata::{Class, Compression, Listed, PARTS, Part};
+use crate::repodata::{Class, Compression, DataFile, Listed, Magic, PARTS, Part, open_file, seal_file};
 
 /// What the file starts with. The number changes with the format, and with whatever changes the texts.
-const MAGIC: &[u8; 16] = b"moji catalog 1\n\0";
-/// Bytes of a digest.
-const DIGEST_BYTES: usize = 32;
+const MAGIC: &Magic = b"moji catalog 1\n\0";
 
 /// A group on a shelf: it stands behind the one before it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,19 +125,11 @@ impl Catalog {
 
     /// The file.
     pub(super) fn encode(&self) -> Vec<u8> {
-        let body = postcard::to_stdvec(self).expect("memory takes all");
-        [&MAGIC[..], &Digest::of(&body).0, &body].concat()
+        seal_file(MAGIC, self)
     }
 
     /// Reads the file; None if it is damaged or of another version.
     pub(super) fn decode(bytes: &[u8]) -> Option<Catalog> {
-        let (digest, body) = bytes.strip_prefix(MAGIC)?.split_at_checked(DIGEST_BYTES)?;
-        if Digest::of(body).0 != digest {
-            return None;
-        }
-        match postcard::take_from_bytes(body) {
-            Ok((catalog, [])) => Some(catalog),
-            _ => None,
-        }
+        open_file(MAGIC, bytes)
     }
 }

@@ -18,13 +18,14 @@ use sha2::{Digest as _, Sha256};
 use super::{IndexError, Layout, at};
 use crate::clock::Clock;
 use crate::core::repo::{Path, Read, Skipped, Source, Stamp};
-use crate::disk::{Disk, File};
+use crate::disk::{self, Disk, File};
 use crate::repodata::{
     About, Compression, DescribeError, Described, GROUP_PACKAGES_MAX, Group, PIECE_NAME, decode_piece,
     describe,
 };
 use crate::result_json;
 use crate::rpmfile::{self, RpmError};
+use crate::stage::AsRpm;
 
 mod marks;
 
@@ -34,8 +35,6 @@ use marks::Marks;
 const PIECE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Largest `result.json` that is read, bytes: as at the start of the hub.
 const RESULT_JSON_BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// Bytes read at once when a file is hashed.
-const HASH_BYTES: usize = 256 * 1024;
 /// How often it is told how far reading has come, milliseconds.
 const PROGRESS_EVERY_MS: u64 = 10_000;
 /// So many RPMs are not read in a moment: it is told at once that they are read.
@@ -98,19 +97,6 @@ pub struct Tally {
     pub added: Vec<(Path, Stamp)>,
     /// What could not be.
     pub skipped: Vec<Skipped>,
-}
-
-/// Bytes of a file of the hub's disk as the RPM reader wants them.
-struct AsRpm<'a>(&'a dyn File);
-
-impl rpmfile::ReadAt for AsRpm<'_> {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buf, offset)
-    }
-
-    fn byte_len(&self) -> io::Result<u64> {
-        self.0.len()
-    }
 }
 
 impl Reader {
@@ -372,16 +358,8 @@ fn bytes_of(hex: &str) -> Option<[u8; 32]> {
 
 pub(super) fn sha256(file: &dyn File) -> io::Result<[u8; 32]> {
     let mut hasher = Sha256::new();
-    let mut buf = vec![0; HASH_BYTES];
-    let mut at = 0;
-    loop {
-        let n = file.read_at(&mut buf, at)?;
-        hasher.update(&buf[..n]);
-        at += n as u64;
-        if n < buf.len() {
-            return Ok(hasher.finalize().into());
-        }
-    }
+    disk::read_through(file, |bytes| hasher.update(bytes))?;
+    Ok(hasher.finalize().into())
 }
 
 fn is_absent(error: &io::Error) -> bool {

@@ -23,6 +23,7 @@ mod files;
 mod group;
 mod piece;
 mod repomd;
+mod sealed;
 mod xml;
 
 pub use compress::{Compression, DamagedMember};
@@ -33,3 +34,4 @@ pub use document::{footer, header};
 pub use group::{Class, Described, GROUP_PACKAGES_MAX, Group, Listed, PARTS, Part};
 pub use piece::{DamagedPiece, PIECE_NAME, decode_piece, encode_piece};
 pub use repomd::{DataFile, foreign_data, named_files, repomd};
+pub use sealed::{Magic, open_file, seal_file};

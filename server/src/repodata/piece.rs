@@ -1,20 +1,16 @@
 //! Pieces: the groups of one result, beside its RPMs.
 //!
-//! Owns the file's format: a line that names it and its version, the digest of the rest, and the rest, which is
-//! postcard. A piece of another version or with a wrong digest is made anew from the RPMs, so it is never migrated.
+//! Owns the file's name and version; its form is [`super::sealed`]'s. A damaged one is made anew from the RPMs.
 
 use std::fmt;
 
-use moji_proto::Digest;
-
 use super::group::Group;
+use super::sealed::{Magic, open_file, seal_file};
 
 /// The file's name in a result's folder.
 pub const PIECE_NAME: &str = ".repodata";
 /// What it starts with. The number changes with the format, and with whatever changes the texts.
-const MAGIC: &[u8; 16] = b"moji repodata 1\n";
-/// Bytes of a digest.
-const DIGEST_BYTES: usize = 32;
+const MAGIC: &Magic = b"moji repodata 1\n";
 
 /// A piece that cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +27,7 @@ impl std::error::Error for DamagedPiece {}
 /// The file of these groups.
 #[must_use]
 pub fn encode_piece(groups: &[Group]) -> Vec<u8> {
-    let body = postcard::to_stdvec(groups).expect("memory takes all");
-    [&MAGIC[..], &Digest::of(&body).0, &body].concat()
+    seal_file(MAGIC, groups)
 }
 
 /// Reads the file.
@@ -40,15 +35,7 @@ pub fn encode_piece(groups: &[Group]) -> Vec<u8> {
 /// # Errors
 /// If it is damaged or of another version.
 pub fn decode_piece(bytes: &[u8]) -> Result<Vec<Group>, DamagedPiece> {
-    let rest = bytes.strip_prefix(MAGIC).ok_or(DamagedPiece)?;
-    let (digest, body) = rest.split_at_checked(DIGEST_BYTES).ok_or(DamagedPiece)?;
-    if Digest::of(body).0 != digest {
-        return Err(DamagedPiece);
-    }
-    match postcard::take_from_bytes(body) {
-        Ok((groups, [])) => Ok(groups),
-        _ => Err(DamagedPiece),
-    }
+    open_file(MAGIC, bytes).ok_or(DamagedPiece)
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ use naming::Naming;
 use crate::clock::Clock;
 use crate::core::transfers::{Done, Op};
 use crate::core::types::Srpm;
-use crate::disk::{Disk, File, Folders};
+use crate::disk::{Disk, File, Folders, read_through};
 use crate::repodata::Compression;
 use crate::rpmfile::{self, RpmError};
 use crate::signing::Signer;
@@ -369,16 +369,8 @@ fn read_error(error: &io::Error, otherwise: &Trouble) -> Trouble {
 /// The digest of a whole file.
 pub(crate) fn digest(file: &dyn File) -> io::Result<Digest> {
     let mut hasher = Hasher::default();
-    let mut buf = vec![0; READ_BYTES];
-    let mut at = 0;
-    loop {
-        let n = file.read_at(&mut buf, at)?;
-        hasher.update(&buf[..n]);
-        at += n as u64;
-        if n < buf.len() {
-            return Ok(hasher.finish());
-        }
-    }
+    read_through(file, |bytes| hasher.update(bytes))?;
+    Ok(hasher.finish())
 }
 
 /// A file of the disk, for the reader of RPMs.
