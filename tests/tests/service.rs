@@ -166,7 +166,9 @@ fn a_client_whose_hub_is_away_starts_and_says_so_and_a_crash_shows() {
             kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it runs");
         }
     }
-    farm.wait_until("both to be gone", SOON, |farm| pids(farm, &["moji-client"]).is_empty());
+    farm.wait_until("both to be gone", SOON, |farm| {
+        pids(farm, &["moji-client"]).is_empty() && machine.service("moji-client", "status").code != 0
+    });
     said(&machine.service("moji-client", "status"), 1, "is dead: it was killed");
     // Its number belongs to another program now.
     let mut other = Command::new("sleep").arg("300").spawn().expect("sleep starts");
