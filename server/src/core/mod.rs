@@ -23,6 +23,7 @@
 
 use moji_proto::Time;
 
+pub mod capabilities;
 pub mod desk;
 pub mod intake;
 pub mod leases;
