@@ -495,6 +495,7 @@ fn start_queue(
         retry_pause_ms: millis(options.retry_pause),
         target: options.target.clone(),
         started: clock.now(),
+        capabilities: false,
     };
     let repo = folders.repo.clone();
     let min_free = options.min_free;

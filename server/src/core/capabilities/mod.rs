@@ -4,6 +4,11 @@
 //! package, packed so that 25,000 packages take some 8 MB; and [`Waits`], who waits for what. Pure: the repo actor
 //! feeds it, and adds a package only when builders can see it, so that who is woken finds what it waited for.
 //!
+//! What the repo actor does with it: on the queue's `Await`, [`Waits::wait`], and if that says that all is there,
+//! `Provided` at once; on `Forget`, [`Waits::forget`]; once a publication is live, [`Capabilities::add`] for each of its
+//! binary packages, then [`Waits::arrived`] for each, and `Provided` for whomever that names; for a path that is no
+//! longer published, [`Capabilities::remove`].
+//!
 //! | file | owns |
 //! |---|---|
 //! | `requirement.rs` | what dnf, rpm and headers say is needed, and how versions meet |

@@ -3,8 +3,11 @@
 //! Owns the texts that mock, dnf, rpm, the compilers and the kernel are known by. Never rules:
 //! what follows from a line, and which line goes before which, is in [`super::verdict`].
 
+use std::collections::BTreeSet;
+
 use moji_proto::message::{Backend, Exit, Which};
 
+use super::deps::Wants;
 use crate::core::types::Report;
 
 /// Longest piece of a log line that goes into a reason, bytes: one line of a terminal.
@@ -62,9 +65,11 @@ const MISSING: [(&str, Stands); 6] = [
     ("No matching package", Stands::Behind),
     ("No match for argument:", Stands::Behind),
     ("No Package found for", Stands::Behind),
-    ("nothing provides ", Stands::BehindUntil(" needed by ")),
+    (NOTHING_PROVIDES, Stands::BehindUntil(" needed by ")),
     ("none of the providers can be installed", Stands::Nowhere),
 ];
+/// What dnf says of something that a package needs which it would install; of a BuildRequires itself it says the others.
+const NOTHING_PROVIDES: &str = "nothing provides ";
 /// rpmbuild without mock names missing BuildRequires so (`lib/rpmprob.c`).
 const NEEDED: &str = " is needed by ";
 /// Heads the list of them.
@@ -138,22 +143,22 @@ pub(super) fn build_error(report: &Report) -> Option<&str> {
     })
 }
 
-/// The names of missing BuildRequires, sorted, each once; None if no line speaks of any. Some and
-/// empty if one does without a name.
-pub(super) fn missing(report: &Report) -> Option<Vec<String>> {
-    let mut names = Vec::new();
-    let mut any = false;
+/// The names of what is missing for the BuildRequires, sorted, each once; None if no line speaks of any.
+/// Some and empty if one does without a name.
+pub(super) fn missing(report: &Report) -> Option<Wants> {
+    let (mut all, mut any) = (BTreeSet::new(), BTreeSet::new());
+    let mut is_said = false;
     for (_, line) in lines(report) {
         let found = match report.backend {
             Backend::Mock => missing_for_dnf(line),
             Backend::Rpmbuild => missing_for_rpmbuild(line),
         };
-        any |= found.is_some();
-        names.extend(found.into_iter().filter(|name| !name.is_empty()).map(str::to_owned));
+        is_said |= found.is_some();
+        let names = if line.contains(NOTHING_PROVIDES) { &mut any } else { &mut all };
+        names.extend(found.filter(|name| !name.is_empty()).map(str::to_owned));
     }
-    names.sort();
-    names.dedup();
-    any.then_some(names)
+    let any = any.into_iter().filter(|name| !all.contains(name)).collect();
+    is_said.then(|| Wants { all: all.into_iter().collect(), any })
 }
 
 /// A quotation for a reason: trimmed, and cut at a character's end.

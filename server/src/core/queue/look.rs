@@ -65,7 +65,7 @@ impl Queue {
         common: &mut Common<'a>,
     ) -> PackageView {
         let wants = match &package.state {
-            State::Held(Hold::Deps { names, .. }) => names.clone(),
+            State::Held(Hold::Deps { wants, .. }) => wants.names(),
             _ => Vec::new(),
         };
         let lease = match &package.state {
@@ -106,9 +106,11 @@ impl Queue {
             State::Gone => String::new(),
             State::Unusable { why } => why.clone(),
             State::Held(Hold::Duplicate { of }) => format!("{of} is the same package"),
-            State::Held(Hold::Deps { names, until }) => {
-                let what =
-                    if names.is_empty() { "something to be published".into() } else { names.join(", ") };
+            State::Held(Hold::Deps { wants, until }) => {
+                let what = match &wants.names()[..] {
+                    [] => "something to be published".to_owned(),
+                    names => names.join(", "),
+                };
                 format!("waits for {what}; tried again in {}", duration(until.since_ms(now)))
             }
             State::Claimed { builder } => format!("is being leased to {}", self.standing.name(*builder)),

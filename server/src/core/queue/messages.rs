@@ -5,6 +5,7 @@
 use moji_proto::message::{EventRow, Health, PackageState, ToBuilder, Verdict};
 use moji_proto::{FileName, LeaseId, Line};
 
+use crate::core::capabilities::Requirement;
 use crate::core::types::{BuilderId, BuilderInfo, End, Report, SessionId, Srpm};
 use crate::core::view::{Change, Decision, Told};
 use crate::core::{desk, leases, transfers};
@@ -129,8 +130,13 @@ pub enum Msg {
         /// Whether it is there now.
         moved: bool,
     },
-    /// The repository's index changed: what waits for capabilities may go on. (repo)
+    /// Builders can see something new in the repository. (repo)
     Published,
+    /// Builders can see all that a package waits for, as an `Await` said. (repo)
+    Provided {
+        /// The package.
+        srpm: FileName,
+    },
     /// What a source package has published, from `repo/` at the start, in the order in which it was. (recovery)
     Known {
         /// The result's folder in `repo/`.
@@ -256,6 +262,21 @@ pub enum Effect {
     Leases(leases::Msg),
     /// Tell transfers (`Ruling`).
     Transfers(transfers::Msg),
+    /// Have repo say `Provided` once builders can see all of `all` and one of `any`, or now if they can; what the
+    /// package waited for before no longer counts. Only with [`super::Config::capabilities`].
+    Await {
+        /// The package.
+        srpm: FileName,
+        /// All of these.
+        all: Vec<Requirement>,
+        /// One of these, if there are any.
+        any: Vec<Requirement>,
+    },
+    /// The package waits no longer; repo may have said so itself.
+    Forget {
+        /// The package.
+        srpm: FileName,
+    },
     /// Say this to a builder (`Drain`, `Undrain`, `Exit`).
     Send(SessionId, ToBuilder),
     /// Tell the desk: a view, an event, an answer.

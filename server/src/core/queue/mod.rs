@@ -10,6 +10,7 @@
 //! | `order.rs` | `priority.txt` and the sorted set of packages that wait |
 //! | `standing.rs` | builders: idle, quarantined, vanished together; the canary |
 //! | `arrivals.rs` | what the folders say |
+//! | `deps.rs` | what waits for BuildRequires, and what ends the wait |
 //! | `grants.rs` | answers to claims, and grants unasked |
 //! | `verdict.rs`, `evidence.rs` | what a result means |
 //! | `policy.rs` | what follows from it: attempts, holds, another builder |
@@ -33,13 +34,14 @@ use moji_proto::{FileName, Time};
 use self::order::Order;
 use self::orders::Asked;
 use self::owners::Owners;
-use self::package::{Ending, Hold, Package, State};
+use self::package::{Ending, Package, State};
 use self::standing::{Link, Standing};
 use super::types::{BuilderId, BuilderInfo, SessionId};
 use super::view::Event;
 use crate::rpmfile::Nevra;
 
 mod arrivals;
+mod deps;
 mod events;
 mod evidence;
 pub mod glob;
@@ -58,6 +60,7 @@ mod status;
 mod tests;
 pub mod verdict;
 
+pub use self::deps::Wants;
 pub use self::messages::{ClaimFailure, Effect, Msg, Note, OptionRule, PastResult};
 pub use self::settle::space_floor;
 pub use self::status::Snapshot;
@@ -77,6 +80,8 @@ pub struct Config {
     pub target: Option<String>,
     /// When the hub started.
     pub started: Time,
+    /// Whether repo answers [`Effect::Await`]. Without that, every publication ends all waits for BuildRequires.
+    pub capabilities: bool,
 }
 
 /// The queue.
@@ -109,6 +114,8 @@ pub struct Queue {
     wakes: std::collections::BTreeSet<Time>,
     /// Packages that may be leased since another file of theirs is done.
     promoted: Vec<FileName>,
+    /// What repo is to be told: what a package waits for, or that it no longer does.
+    awaits: BTreeMap<FileName, Option<Wants>>,
     /// What was last said about why nothing is leased.
     said: Said,
     /// When the message that is handled came.
@@ -165,6 +172,7 @@ impl Queue {
             stopped: None,
             wakes: std::collections::BTreeSet::new(),
             promoted: Vec::new(),
+            awaits: BTreeMap::new(),
             said: Said::default(),
             now: Time(0),
             scanned: false,
@@ -217,7 +225,8 @@ impl Queue {
             Msg::ClaimFailed { srpm, builder, why } => self.on_claim_failed(now, &srpm, builder, why, out),
             Msg::Judge { srpm, lease, builder, report } => self.on_judge(&srpm, lease, builder, &report, out),
             Msg::Ended { srpm, lease, builder, end } => self.on_ended(now, &srpm, lease, builder, end, out),
-            Msg::Published => self.on_published(out),
+            Msg::Published => self.on_published(now, out),
+            Msg::Provided { srpm } => self.on_provided(now, &srpm, out),
             Msg::Placed { srpm, to, moved } => self.on_placed(&srpm, to, moved, out),
             Msg::Known { folder, source, binaries } => self.owners.add(&folder, &source, binaries),
             Msg::Past { srpm, result } => self.package(&srpm).take(result, now),
@@ -268,6 +277,9 @@ impl Queue {
         let live = next.is_live();
         let waits = next == State::Waiting;
         let before = (package.shown(), package.state == State::Gone);
+        if package.state.awaits() && !next.awaits() {
+            self.awaits.insert(name.clone(), None);
+        }
         package.state = next;
         if before != (package.shown(), package.state == State::Gone) {
             package.since = match (&package.state, &package.ending) {
@@ -389,12 +401,6 @@ impl Queue {
             package.ending = Some(Ending { state, text, is_kept: true });
             package.since = (now, ago_s);
         }
-    }
-
-    fn on_published(&mut self, out: &mut Vec<Effect>) {
-        self.published += 1;
-        let waits = |p: &Package| matches!(p.state, State::Held(Hold::Deps { .. }));
-        self.unhold(waits, "something was published", out);
     }
 
     /// Ends the holds of all these packages.

@@ -26,6 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use moji_proto::message::{PackageState, Verdict};
 use moji_proto::{FileName, LeaseId, Time};
 
+use super::deps::Wants;
 use super::messages::PastResult;
 
 use crate::core::types::{BuilderId, Srpm};
@@ -110,10 +111,10 @@ impl Ending {
 /// Why a package is held.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Hold {
-    /// It waits for capabilities, named where the log named them, until something is published.
+    /// It waits for capabilities.
     Deps {
-        /// Their names.
-        names: Vec<String>,
+        /// Which, if a log named any.
+        wants: Wants,
         /// When it is tried again all the same.
         until: Time,
     },
@@ -155,7 +156,7 @@ pub(super) struct Ruled {
     /// Whether its RPMs wait for an operator.
     pub(super) held: bool,
     /// What it waits for.
-    pub(super) wants: Vec<String>,
+    pub(super) wants: Wants,
     /// What an unknown failure is recognised by.
     pub(super) signature: Option<String>,
     /// Name of the source package.
@@ -207,8 +208,12 @@ pub(super) struct Past {
     pub(super) memory_mib: Option<u32>,
     /// Unknown failures, and who had them.
     pub(super) unknown: Vec<(String, BuilderId)>,
-    /// How often a BuildRequires was missing.
+    /// How often a BuildRequires was missing, since repo had all that was.
     pub(super) deps: u32,
+    /// All that it waited for until repo had it.
+    pub(super) woken_for: BTreeSet<String>,
+    /// How often in a row it missed nothing else than that.
+    pub(super) vain: u32,
     /// Why it was tried in vain the last time.
     pub(super) last: Option<Verdict>,
 }
@@ -300,6 +305,11 @@ impl State {
             }
             State::Gone | State::Unusable { .. } | State::Finished | State::Returning { .. } => false,
         }
+    }
+
+    /// Whether repo was told what it waits for.
+    pub(super) fn awaits(&self) -> bool {
+        matches!(self, State::Held(Hold::Deps { wants, .. }) if !wants.is_empty())
     }
 
     /// Whether `next` may follow. What is not listed here is a bug of the queue.

@@ -7,7 +7,7 @@ use moji_proto::message::{EventKind, NoCode, Verdict};
 use moji_proto::{FileName, LeaseId, Time};
 
 use super::arrivals::reasons;
-use super::package::{Ending, Hold, Leased, Past, Ruled, State};
+use super::package::{Ending, Leased, Past, Ruled, State};
 use super::standing::Change;
 use super::verdict::{Context, Judgement, judge};
 use super::{Effect, Note, Queue, events, log};
@@ -18,9 +18,6 @@ use crate::rpmfile::Kind;
 
 /// The same unknown signature on so many builders is the package's own fault.
 const UNKNOWN_BUILDERS: usize = 3;
-/// What waits for a BuildRequires is tried again after this although nothing was published,
-/// milliseconds: a day, since the distribution's own repositories change too.
-const DEPS_AGAIN_MS: u64 = 24 * 3600 * 1000;
 /// A lease that ends within this of the hub's start is not charged as lost, milliseconds: the shortest
 /// grace after a start.
 const RESTART_MS: u64 = 120_000;
@@ -246,12 +243,9 @@ impl Queue {
         if self.cancel_now(name, out) {
             return reason;
         }
-        // What was published while it was built may be what it missed.
-        if verdict == Verdict::Deps && leased.published == self.published {
-            let until = now.plus_ms(DEPS_AGAIN_MS);
-            self.wakes.insert(until);
-            let names = ruled.map(|ruled| ruled.wants).unwrap_or_default();
-            self.go(name, State::Held(Hold::Deps { names, until }));
+        if verdict == Verdict::Deps {
+            let wants = ruled.map(|ruled| ruled.wants).unwrap_or_default();
+            self.hold_for_deps(now, name, leased, wants, out);
         } else {
             self.enqueue(name, out);
         }

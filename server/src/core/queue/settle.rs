@@ -53,6 +53,7 @@ impl Queue {
     pub(super) fn settle(&mut self, now: Time, out: &mut Vec<Effect>) {
         debug_assert!(self.standing.is_consistent(), "what is derived follows every change");
         self.wake(now, out);
+        self.say_awaits(out);
         while let Some(name) = self.promoted.pop() {
             let held = |p: &Package| matches!(p.state, State::Held(Hold::Duplicate { .. }));
             if self.packages.get(&name).is_some_and(held) {
@@ -76,7 +77,7 @@ impl Queue {
         }
         self.wakes = self.wakes.split_off(&now.plus_ms(1));
         let over = |p: &Package| matches!(&p.state, State::Held(Hold::Deps { until, .. }) if *until <= now);
-        self.unhold(over, "tried again after a day", out);
+        self.unhold(over, "tried again after a pause", out);
         let lost = |p: &Package| matches!(p.state, State::Returning { until } if until <= now);
         let lost: Vec<FileName> =
             self.packages.iter().filter(|(_, p)| lost(p)).map(|(name, _)| name.clone()).collect();

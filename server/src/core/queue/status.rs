@@ -105,7 +105,7 @@ impl Queue {
                 State::Waiting if nobody_is_idle => all.waiting += 1,
                 State::Returning { .. } => all.waiting += 1,
                 State::Waiting => all.passed_over.add(name, || self.why_not(now, package)),
-                State::Held(Hold::Deps { names, .. }) => all.deps.add(name, || names.join(", ")),
+                State::Held(Hold::Deps { wants, .. }) => all.deps.add(name, || wants.names().join(", ")),
                 State::Held(Hold::Duplicate { of }) => all.duplicates.add(name, || of.to_string()),
                 State::Claimed { .. } => all.claimed += 1,
                 State::Leased(_) => all.leased += 1,

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use moji_proto::message::{Backend, Exit, RejectedWhy, Verdict};
 
+use super::deps::Wants;
 use super::evidence;
 use super::owners::Owners;
 use crate::core::types::{Report, Ruling};
@@ -51,8 +52,8 @@ pub struct Context<'a> {
 pub struct Judgement {
     /// What is to be done.
     pub ruling: Ruling,
-    /// Names of capabilities that the build missed.
-    pub wants: Vec<String>,
+    /// Capabilities that the build missed.
+    pub wants: Wants,
     /// What an unknown failure can be recognised by on another builder.
     pub signature: Option<String>,
     /// The architecture of the result's binary packages, if one of them has any.
@@ -61,7 +62,7 @@ pub struct Judgement {
 
 impl From<Ruling> for Judgement {
     fn from(ruling: Ruling) -> Judgement {
-        Judgement { ruling, wants: Vec::new(), signature: None, arch: None }
+        Judgement { ruling, wants: Wants::default(), signature: None, arch: None }
     }
 }
 
@@ -225,7 +226,7 @@ fn memory(report: &Report) -> Option<String> {
     }
 }
 
-fn deps(report: &Report) -> Option<(Vec<String>, String)> {
+fn deps(report: &Report) -> Option<(Wants, String)> {
     let may = match (report.backend, report.exit) {
         (Backend::Mock, Exit::Code(code)) => code == CODE_INSTALL,
         (Backend::Rpmbuild, Exit::Code(code)) => code != 0,
@@ -236,8 +237,8 @@ fn deps(report: &Report) -> Option<(Vec<String>, String)> {
     let by_code = report.backend == Backend::Rpmbuild
         && report.exit == Exit::Code(CODE_RPMBUILD_MISSING)
         && evidence::timeout(report).is_none();
-    let wants = said.or(by_code.then(Vec::new))?;
-    let reason = if wants.is_empty() { "a BuildRequires".to_owned() } else { wants.join(", ") };
+    let wants = said.or(by_code.then(Wants::default))?;
+    let reason = if wants.is_empty() { "a BuildRequires".to_owned() } else { wants.names().join(", ") };
     Some((wants, format!("waits for {reason}")))
 }
 

@@ -1,5 +1,6 @@
 //! The queue alone, with leases, builders and folders played by the tests.
 
+mod deps;
 mod model;
 mod operators;
 mod scenarios;
@@ -108,7 +109,13 @@ struct Rig {
 
 impl Rig {
     fn new() -> Rig {
-        Rig::with(Config { attempts: 5, retry_pause_ms: PAUSE_MS, target: None, started: Time(0) })
+        Rig::with(Config {
+            attempts: 5,
+            retry_pause_ms: PAUSE_MS,
+            target: None,
+            started: Time(0),
+            capabilities: false,
+        })
     }
 
     /// The clock stands an hour after the start.

@@ -45,6 +45,8 @@ struct World {
     asked: Vec<(FileName, BuilderId)>,
     counter: u32,
     healed: bool,
+    /// What repo was asked to wake.
+    awaiting: BTreeSet<FileName>,
     /// Changes that are not answered, and how many replies each must have.
     tickets: BTreeMap<Ticket, usize>,
 }
@@ -52,7 +54,13 @@ struct World {
 impl World {
     fn new(seed: u64) -> World {
         World {
-            rig: Rig::with(Config { attempts: 3, ..Rig::new().queue.config }),
+            // With and without a repo that knows what is published.
+            rig: Rig::with(Config {
+                attempts: 3,
+                capabilities: seed.is_multiple_of(2),
+                ..Rig::new().queue.config
+            }),
+            awaiting: BTreeSet::new(),
             dice: Dice(seed),
             source: BTreeSet::new(),
             finished: BTreeSet::new(),
@@ -100,6 +108,8 @@ impl World {
                     self.to_leases.push_back(leases::Msg::Claim { srpm, builder, options });
                 }
                 Effect::Leases(msg) => self.to_leases.push_back(msg),
+                Effect::Await { srpm, .. } => drop(self.awaiting.insert(srpm)),
+                Effect::Forget { srpm } => drop(self.awaiting.remove(&srpm)),
                 Effect::Desk(desk::Msg::Replied { ticket, replies }) => {
                     assert_eq!(self.tickets.remove(&ticket), Some(replies.len()), "{replies:?}");
                 }
@@ -290,7 +300,7 @@ impl World {
     }
 
     fn step(&mut self) {
-        match self.dice.roll(if self.healed { 8 } else { 13 }) {
+        match self.dice.roll(if self.healed { 8 } else { 14 }) {
             0..4 => self.deliver(),
             4 | 5 => self.leases_work(),
             6 => {
@@ -308,6 +318,7 @@ impl World {
                 self.connect(builder);
             }
             12 => self.order(),
+            13 => self.publish(),
             10 => {
                 let builder = key(1 + self.dice.roll(usize::from(BUILDERS)) as u8);
                 self.revive(builder);
@@ -325,9 +336,21 @@ impl World {
     /// Whatever is in `finished/` is shown there. (One that somebody took away before leases' word about it came
     /// may be shown too, until the next look at everything.)
     fn is_right(&self) {
+        assert!(self.awaiting.is_empty(), "nobody waits: {:?}", self.awaiting);
         for name in &self.finished {
             let shown = self.rig.queue.packages.get(name).map(|package| &package.state);
             assert_eq!(shown, Some(&State::Finished), "{name}");
+        }
+    }
+
+    /// Something is published that some of those wait for who wait.
+    fn publish(&mut self) {
+        self.hear(Msg::Published);
+        for srpm in self.awaiting.clone() {
+            if self.dice.roll(2) == 0 {
+                self.awaiting.remove(&srpm);
+                self.hear(Msg::Provided { srpm });
+            }
         }
     }
 
@@ -354,7 +377,7 @@ impl World {
                 return self.is_right();
             }
             if self.dice.roll(100) == 0 {
-                self.hear(Msg::Published);
+                self.publish();
             }
         }
         panic!("{:?} never built: {:?}", self.source, self.rig.queue.snapshot(self.rig.now));

@@ -1,7 +1,7 @@
 //! Every pair of states.
 
 use super::*;
-use crate::core::queue::package::Leased;
+use crate::core::queue::package::{Hold, Leased};
 
 fn all() -> Vec<(&'static str, State)> {
     let builder = key(1);
@@ -69,6 +69,7 @@ fn messages() -> Vec<Msg> {
         Msg::Ready { builder },
         Msg::BuilderDown { builder },
         Msg::Published,
+        Msg::Provided { srpm: srpm_name.clone() },
         Msg::Tick,
     ];
     for verdict in [Verdict::Infra, Verdict::Memory, Verdict::Deps, Verdict::Lost, Verdict::Released] {
