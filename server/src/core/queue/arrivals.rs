@@ -138,6 +138,8 @@ impl Queue {
     /// Takes what the file holds now; the package starts afresh.
     pub(super) fn replace_afresh(&mut self, name: &FileName, srpm: Srpm, out: &mut Vec<Effect>) {
         self.disown(name);
+        let free = self.chain.leave(name);
+        self.put_in_order(free);
         self.forgive(name, out);
         self.package(name).srpm = Some(srpm);
     }

@@ -26,6 +26,9 @@ impl Queue {
         let inherited = !self.standing.all.contains_key(&id);
         self.standing.answered(id, srpm);
         self.standing.busy(id);
+        if let Some(builder) = self.standing.all.get_mut(&id) {
+            builder.job = Some((srpm.clone(), now));
+        }
         self.package(srpm).released = None;
         self.own(srpm);
         let leased = Leased { lease, builder: id, since: now, inherited, published, ruled: None };

@@ -144,6 +144,9 @@ impl Queue {
             let turn = common.turns.get(name).copied().unwrap_or_default();
             return format!("number {turn} in the queue");
         }
+        if let Some(id) = self.kept.get(name) {
+            return format!("kept for {}, where it is done sooner", self.standing.name(*id));
+        }
         let facts = package.srpm.as_ref().map(|srpm| &srpm.facts);
         let past = &package.past;
         let wishes: Wishes<'_> = (

@@ -146,6 +146,15 @@ pub enum Msg {
         /// Names of its binary packages.
         binaries: Vec<String>,
     },
+    /// How long a source package took to build before the restart, oldest first. (history)
+    Took {
+        /// Name of the source package.
+        source: String,
+        /// Who built it.
+        builder: BuilderId,
+        /// How long, seconds.
+        seconds: u32,
+    },
     /// A result that is in `repo/` at the start, in the order in which they came there. (recovery)
     Past {
         /// Its SRPM.

@@ -7,14 +7,17 @@
 //! |---|---|
 //! | `messages.rs` | what the queue is told, and what it wants done |
 //! | `package.rs` | the states of a package and which may follow which |
+//! | `times.rs` | build times, and how fast boards are |
 //! | `order.rs` | `priority.txt` and the sorted set of packages that wait |
 //! | `standing.rs` | builders: idle, quarantined, vanished together; the canary |
 //! | `arrivals.rs` | what the folders say |
+//! | `chain.rs` | what waits for what, as headers hint, and the longest chains of build time |
 //! | `deps.rs` | what waits for BuildRequires, and what ends the wait |
 //! | `grants.rs` | answers to claims, and grants unasked |
 //! | `verdict.rs`, `evidence.rs` | what a result means |
 //! | `policy.rs` | what follows from it: attempts, holds, another builder |
-//! | `settle.rs` | after every message: who gets what |
+//! | `matching.rs` | who gets what |
+//! | `settle.rs` | after every message: what is over, and why nothing moves |
 //! | `status.rs` | counts, and why nothing is leased |
 //! | `look.rs` | all of it, as an operator sees it |
 //! | `orders.rs` | what operators change, and what they are answered |
@@ -31,22 +34,26 @@ use std::collections::BTreeMap;
 use moji_proto::message::{EventKind, Health, PackageState, Trouble, Verdict};
 use moji_proto::{FileName, Time};
 
+use self::chain::Chain;
 use self::order::Order;
 use self::orders::Asked;
 use self::owners::Owners;
-use self::package::{Ending, Package, State};
+use self::package::{Ending, Hold, Package, State};
 use self::standing::{Link, Standing};
+use self::times::Times;
 use super::types::{BuilderId, BuilderInfo, SessionId};
 use super::view::Event;
 use crate::rpmfile::Nevra;
 
 mod arrivals;
+mod chain;
 mod deps;
 mod events;
 mod evidence;
 pub mod glob;
 mod grants;
 mod look;
+mod matching;
 mod messages;
 mod order;
 mod orders;
@@ -58,6 +65,7 @@ mod standing;
 mod status;
 #[cfg(test)]
 mod tests;
+mod times;
 pub mod verdict;
 
 pub use self::deps::Wants;
@@ -92,6 +100,12 @@ pub struct Queue {
     /// Live files of each name-epoch-version-release, the one that counts first.
     nevras: BTreeMap<Nevra, Vec<FileName>>,
     order: Order,
+    /// What waits for what, as headers hint.
+    chain: Chain,
+    /// Build times and speeds.
+    times: Times,
+    /// What idle builders do not get since a faster one is done with it sooner.
+    kept: BTreeMap<FileName, BuilderId>,
     /// `options.txt`, each rule with the length of what stands before the first sign of its pattern that is not
     /// itself: most rules name one package, and need no match to be passed over.
     options: Vec<(usize, OptionRule)>,
@@ -162,6 +176,9 @@ impl Queue {
             packages: BTreeMap::new(),
             nevras: BTreeMap::new(),
             order: Order::default(),
+            chain: Chain::default(),
+            times: Times::default(),
+            kept: BTreeMap::new(),
             options: Vec::new(),
             standing: Standing::default(),
             owners: Owners::default(),
@@ -194,7 +211,7 @@ impl Queue {
                 if !(names.is_empty() && self.order.has_no_list()) {
                     log(out, log::Level::Info, format!("priority.txt: {} lines", names.len()));
                 }
-                self.order.list(&names, &self.packages);
+                self.order.list(&names, &self.packages, &self.chain);
             }
             Msg::Options(rules) => {
                 if !(rules.is_empty() && self.options.is_empty()) {
@@ -229,6 +246,10 @@ impl Queue {
             Msg::Provided { srpm } => self.on_provided(now, &srpm, out),
             Msg::Placed { srpm, to, moved } => self.on_placed(&srpm, to, moved, out),
             Msg::Known { folder, source, binaries } => self.owners.add(&folder, &source, binaries),
+            Msg::Took { source, builder, seconds } => {
+                self.times.built(&source, builder, seconds);
+                self.chain.touch();
+            }
             Msg::Past { srpm, result } => self.package(&srpm).take(result, now),
             Msg::EndedAs { srpm, state, text, ago_s } => self.on_ended_as(&srpm, state, text, ago_s),
             Msg::Told { builder, name, told } => {
@@ -288,11 +309,27 @@ impl Queue {
                 _ => (self.now, 0),
             };
         }
+        let free = match (&package.state, &package.srpm) {
+            (
+                State::Waiting | State::Held(Hold::Deps { .. }) | State::Claimed { .. } | State::Leased(_),
+                srpm,
+            ) => {
+                if let Some(srpm) = srpm {
+                    self.chain.enter(name, &srpm.facts, &self.owners);
+                }
+                Vec::new()
+            }
+            _ => self.chain.leave(name),
+        };
+        if let State::Held(Hold::Deps { wants, .. }) = &package.state {
+            self.chain.missed(name, &wants.names(), &self.owners);
+        }
         if waits {
-            self.order.insert(name, package);
+            self.order.insert(name, package, self.chain.place(name));
         } else {
             self.order.remove(name);
         }
+        self.put_in_order(free);
         if !live {
             self.disown(name);
         }
@@ -346,6 +383,7 @@ impl Queue {
         let up = format!("connected from {peer}: {arch}, {cpus} cpus, {memory_mib} MiB");
         out.push(Effect::History(Note::Builder(info.clone())));
         let (id, instance) = (info.id, info.instance);
+        self.times.is_of_kind(id, *cpus, *memory_mib);
         self.standing.up(self.now, session, info);
         self.tell_of_builder(id, EventKind::BuilderUp, up, out);
         self.repeat_orders(id, session, instance, out);

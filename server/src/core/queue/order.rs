@@ -1,13 +1,17 @@
 //! The order in which packages are leased.
 //!
-//! Owns `priority.txt` as it is now and the sorted set of packages that wait. First come its lines,
-//! then what builders gave back, then what was never tried, by file name; last, what has failed for a
-//! BuildRequires before, seldom first, so that retries never keep a new package waiting.
+//! Owns `priority.txt` as it is now and the sorted set of packages that wait. First come its lines, then what builders
+//! gave back, then what was never tried: the longest chain of build time behind a package first, then the largest
+//! SRPM, then the file name, and behind all of those what looks as if something that waits had to be built before
+//! it. Last comes what has failed for a BuildRequires before and is tried blindly, seldom first, so that retries
+//! never keep a new package waiting.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use moji_proto::FileName;
 
+use super::chain::{Chain, Place};
 use super::package::Package;
 
 /// A package's place; the smallest goes first.
@@ -18,9 +22,18 @@ pub(super) enum Rank {
     /// Given back; the earliest first.
     Released(u64),
     /// Nothing special.
-    Plain,
+    Plain(Weight),
+    /// Something that waits looks as if it had to be built before.
+    Behind(Weight),
     /// So many times a BuildRequires was missing.
     Again(u32),
+}
+
+/// What goes first where nothing else decides: the longer chain, the larger SRPM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Weight {
+    chain_s: Reverse<u64>,
+    size: Reverse<u64>,
 }
 
 /// All packages that wait, in order.
@@ -39,7 +52,7 @@ impl Order {
     }
 
     /// Takes a new `priority.txt`, first line first; of a name that stands twice the first counts.
-    pub(super) fn list(&mut self, names: &[String], packages: &BTreeMap<FileName, Package>) {
+    pub(super) fn list(&mut self, names: &[String], packages: &BTreeMap<FileName, Package>, chain: &Chain) {
         self.listed.clear();
         for (line, name) in names.iter().enumerate() {
             self.listed.entry(stem(name).to_owned()).or_insert(line);
@@ -47,7 +60,7 @@ impl Order {
         let waiting: Vec<FileName> = self.rank_of.keys().cloned().collect();
         for name in waiting {
             if let Some(package) = packages.get(&name) {
-                self.insert(&name, package);
+                self.insert(&name, package, chain.place(&name));
             }
         }
     }
@@ -58,14 +71,20 @@ impl Order {
     }
 
     /// Puts a package that waits in its place, also if it has another already.
-    pub(super) fn insert(&mut self, name: &FileName, package: &Package) {
-        self.remove(name);
+    pub(super) fn insert(&mut self, name: &FileName, package: &Package, place: Place) {
+        let size = package.srpm.as_ref().map_or(0, |srpm| srpm.size);
+        let weight = Weight { chain_s: Reverse(place.chain_s), size: Reverse(size) };
         let rank = match (self.listed.get(stem(name.as_str())), package.released, package.past.deps) {
             (Some(line), _, _) => Rank::Listed(*line),
             (None, Some(turn), _) => Rank::Released(turn),
-            (None, None, 0) => Rank::Plain,
+            (None, None, 0) if place.blocked == 0 => Rank::Plain(weight),
+            (None, None, 0) => Rank::Behind(weight),
             (None, None, times) => Rank::Again(times),
         };
+        if self.rank_of.get(name) == Some(&rank) {
+            return;
+        }
+        self.remove(name);
         self.waiting.insert((rank, name.clone()));
         self.rank_of.insert(name.clone(), rank);
     }
@@ -75,6 +94,16 @@ impl Order {
         if let Some(rank) = self.rank_of.remove(name) {
             self.waiting.remove(&(rank, name.clone()));
         }
+    }
+
+    /// Whether the package waits.
+    pub(super) fn has(&self, name: &FileName) -> bool {
+        self.rank_of.contains_key(name)
+    }
+
+    /// Those that wait with their ranks, next first.
+    pub(super) fn ranked(&self) -> impl Iterator<Item = &(Rank, FileName)> {
+        self.waiting.iter()
     }
 
     /// Those that wait, next first.

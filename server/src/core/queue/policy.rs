@@ -182,6 +182,10 @@ impl Queue {
         {
             self.owners.add(folder, &ruled.source, ruled.binaries.clone());
         }
+        if let (Verdict::Success, Some(ruled)) = (verdict, &leased.ruled) {
+            self.times.built(&ruled.source, leased.builder, ruled.seconds);
+            self.chain.touch();
+        }
         let package = self.package(name);
         package.past = Past::default();
         package.in_finished = true;

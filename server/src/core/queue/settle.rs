@@ -64,9 +64,7 @@ impl Queue {
         if self.say_blocked(now, out) {
             return;
         }
-        for (srpm, builder) in self.matches(now) {
-            self.claim(srpm, builder, out);
-        }
+        self.give_out(now, out);
         self.say_stuck(now, out);
     }
 
@@ -119,57 +117,6 @@ impl Queue {
         blocked.is_some()
     }
 
-    /// Who gets what now: each package in order goes to the builder that has been idle longest and may
-    /// have it.
-    fn matches(&self, now: Time) -> Vec<(FileName, BuilderId)> {
-        // Idle builders are looked at only as far as somebody has to be found.
-        let mut idle = self.standing.idle(now).filter(|id| self.is_for_target(*id));
-        let mut passed: Vec<BuilderId> = Vec::new();
-        let mut matched = Vec::new();
-        let mut bird_is_out = self.standing.bird_is_out();
-        for name in self.order.iter() {
-            passed.extend(if passed.is_empty() { idle.next() } else { None });
-            if passed.is_empty() || bird_is_out {
-                break;
-            }
-            let Some(package) = self.packages.get(name) else { continue };
-            // A claim may be on its way still, if an adoption came between.
-            if package.not_before.is_some_and(|at| at > now) || self.standing.is_claimed(name) {
-                continue;
-            }
-            let mut all = None;
-            let mut may = |id: &BuilderId| self.may_have(now, package, *id, &mut all);
-            let found = match passed.iter().position(&mut may) {
-                Some(at) => Some(passed.remove(at)),
-                None => idle.by_ref().find(|id| {
-                    let fits = may(id);
-                    passed.extend((!fits).then_some(*id));
-                    fits
-                }),
-            };
-            if let Some(id) = found {
-                matched.push((name.clone(), id));
-                bird_is_out = self.standing.is_canary();
-            }
-        }
-        matched
-    }
-
-    /// Whether an idle builder may have the package. Whom all wishes fit may, whatever others are like; only
-    /// for somebody else everybody must be looked at, once a package: `all` keeps what came out.
-    fn may_have(
-        &self,
-        now: Time,
-        package: &Package,
-        id: BuilderId,
-        all: &mut Option<Vec<BuilderId>>,
-    ) -> bool {
-        if self.standing.all.get(&id).is_some_and(|builder| fits_wishes(package, builder)) {
-            return package.past.not_on.get(&id).is_none_or(|until| *until <= now);
-        }
-        all.get_or_insert_with(|| self.who_may(now, package)).contains(&id)
-    }
-
     pub(super) fn is_for_target(&self, id: BuilderId) -> bool {
         let Some(arch) = self.standing.all.get(&id).map(|b| b.info.arch.as_str()) else { return true };
         let allowed = self.listed.get(&id).filter(|archs| !archs.is_empty());
@@ -196,7 +143,7 @@ impl Queue {
         may.into_iter().map(|(id, _)| *id).collect()
     }
 
-    fn claim(&mut self, srpm: FileName, builder: BuilderId, out: &mut Vec<Effect>) {
+    pub(super) fn claim(&mut self, srpm: FileName, builder: BuilderId, out: &mut Vec<Effect>) {
         let (options, left_out) = self.options_for(&srpm);
         for glob in left_out {
             let text = format!("pkg={srpm} options.txt: more than {OPTIONS_MAX} words, {glob} left out");
@@ -246,7 +193,7 @@ impl Queue {
 }
 
 /// Whether the builder meets both wishes of [`Queue::who_may`].
-fn fits_wishes(package: &Package, builder: &Builder) -> bool {
+pub(super) fn fits_wishes(package: &Package, builder: &Builder) -> bool {
     let header = package.srpm.as_ref();
     header.is_none_or(|srpm| verdict::header_allows(&srpm.facts, builder.info.arch.as_str()))
         && package.past.memory_mib.is_none_or(|tried| builder.info.memory_mib > tried)

@@ -54,6 +54,8 @@ pub(super) struct Builder {
     pub(super) trouble: Option<Trouble>,
     /// How its machine is, as of its last ping.
     pub(super) health: Health,
+    /// What was leased to it last, and when.
+    pub(super) job: Option<(FileName, Time)>,
     /// What operators told it.
     pub(super) told: Told,
     /// Since when it is connected, or away.
@@ -79,6 +81,7 @@ impl Builder {
             listed: None,
             trouble: None,
             health: Health { disk_free_mib: 0, memory_free_mib: 0, load_centi: 0, trouble: None },
+            job: None,
             told: Told::default(),
             since: Time(0),
             row: 0,

@@ -104,7 +104,7 @@ impl Queue {
                 // With no builder idle they simply wait their turn.
                 State::Waiting if nobody_is_idle => all.waiting += 1,
                 State::Returning { .. } => all.waiting += 1,
-                State::Waiting => all.passed_over.add(name, || self.why_not(now, package)),
+                State::Waiting => all.passed_over.add(name, || self.why_not(now, name, package)),
                 State::Held(Hold::Deps { wants, .. }) => all.deps.add(name, || wants.names().join(", ")),
                 State::Held(Hold::Duplicate { of }) => all.duplicates.add(name, || of.to_string()),
                 State::Claimed { .. } => all.claimed += 1,
@@ -130,8 +130,11 @@ impl Queue {
     }
 
     /// Why a package that waits is not with one of the idle builders.
-    pub(super) fn why_not(&self, now: Time, package: &Package) -> String {
+    pub(super) fn why_not(&self, now: Time, srpm: &FileName, package: &Package) -> String {
         let name = |id| self.standing.name(id);
+        if let Some(id) = self.kept.get(srpm) {
+            return format!("kept for {}, where it is done sooner", name(*id));
+        }
         let paused: Vec<String> =
             package.past.not_on.iter().filter(|(_, until)| **until > now).map(|(id, _)| name(*id)).collect();
         let may: Vec<String> = self.who_may(now, package).into_iter().map(name).collect();

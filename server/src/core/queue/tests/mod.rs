@@ -1,8 +1,10 @@
 //! The queue alone, with leases, builders and folders played by the tests.
 
 mod deps;
+mod farm;
 mod model;
 mod operators;
+mod order;
 mod scenarios;
 mod states;
 

@@ -1,0 +1,177 @@
+//! Chains, against a model that follows every way.
+
+use std::collections::BTreeSet;
+
+use moji_proto::PublicKey;
+
+use super::*;
+use crate::rpmfile::{Capability, Kind, Nevra};
+
+fn facts(name: &str, requires: &[&str]) -> Facts {
+    let [name, version, release, arch] = [name, "1", "1", "src"].map(str::to_owned);
+    let capability = |name: &&str| Capability { name: (*name).to_owned(), flags: 0, evr: String::new() };
+    Facts {
+        kind: Kind::Source,
+        nevra: Nevra { name, epoch: 0, version, release, arch },
+        source_rpm: None,
+        requires: requires.iter().map(capability).collect(),
+        provides: Vec::new(),
+        exclusive_arch: Vec::new(),
+        exclude_arch: Vec::new(),
+    }
+}
+
+fn file(name: &str) -> FileName {
+    FileName::new(format!("{name}-1-1.src.rpm")).unwrap()
+}
+
+/// A graph of these packages, all of which take as many seconds as said.
+fn chain(packages: &[(&str, u32, &[&str])], owners: &Owners) -> (Chain, Times) {
+    let (mut chain, mut times) = (Chain::default(), Times::default());
+    for (name, seconds, requires) in packages {
+        chain.enter(&file(name), &facts(name, requires), owners);
+        if *seconds > 0 {
+            times.built(name, PublicKey([1; 32]), *seconds);
+        }
+    }
+    chain.look(Time(0), &times);
+    (chain, times)
+}
+
+fn place(chain: &Chain, name: &str) -> (u64, u64, u32) {
+    let Place { chain_s, own_s, blocked } = chain.place(&file(name));
+    (chain_s, own_s, blocked)
+}
+
+#[test]
+fn a_source_is_guessed_from_what_it_provides() {
+    for (capability, want) in [
+        ("foo", "foo"),
+        ("foo-bar-devel", "foo-bar-devel foo-bar foo"),
+        ("a-b-c-d-e-f", "a-b-c-d-e-f a-b-c-d-e a-b-c-d a-b-c a-b"),
+        ("-devel", "-devel"),
+        ("/usr/bin/make", "make"),
+        ("foo(x86-64)", "foo"),
+        ("pkga(api)", "pkga"),
+        ("pkgconfig(glib-2.0)", "glib-2.0 libglib-2.0 glib libglib glib-2.0 glib-2.0 glib"),
+        ("perl(Foo::Bar)", "perl-Foo-Bar"),
+        ("python3dist(six)", "python-six python3-six six"),
+        ("python3.9dist(a.b)", "python-a-b python3-a-b a-b"),
+        ("rubygem(rake)", "rubygem-rake"),
+        ("libfoo.so.1()(64bit)", "libfoo foo"),
+        ("", ""),
+        ("(", ""),
+    ] {
+        assert_eq!(sources_of(capability).join(" "), want, "{capability}");
+    }
+}
+
+#[test]
+fn what_others_wait_for_comes_before_them_with_all_their_time() {
+    let mut owners = Owners::default();
+    owners.add("tool-1-1", "kit", ["hammer".to_owned()]);
+    let packages: [(&str, u32, &[&str]); 7] = [
+        ("base", 10, &["nowhere"]),
+        ("kit", 20, &["base-devel"]),
+        ("lib", 30, &["pkgconfig(base) >= 1"]),
+        ("app", 40, &["hammer", "lib-devel", "kit"]),
+        // A circle, and one behind it that nobody has built.
+        ("egg", 1, &["hen"]),
+        ("hen", 2, &["egg", "egg-devel"]),
+        ("chick", 0, &["(egg or zzz)"]),
+    ];
+    let (mut chain, times) = chain(&packages, &owners);
+    let places = packages.map(|(name, ..)| place(&chain, name));
+    let unknown = 40;
+    let circle = 3 + unknown;
+    let want = [
+        (80, 10, 0),
+        (60, 20, 1),
+        (70, 30, 1),
+        (40, 40, 2),
+        (circle, 1, 1),
+        (circle, 2, 1),
+        (unknown, unknown, 1),
+    ];
+    assert_eq!(places, want);
+    // What is built blocks no longer, at once.
+    assert_eq!(chain.leave(&file("base")), [file("kit"), file("lib")]);
+    assert_eq!(chain.leave(&file("kit")), [] as [FileName; 0]);
+    assert_eq!(chain.leave(&file("kit")), [] as [FileName; 0]);
+    assert_eq!(chain.leave(&file("lib")), [file("app")]);
+    assert_eq!(place(&chain, "app"), (40, 40, 0));
+    // What a log missed blocks too.
+    chain.missed(&file("app"), &["chick(api) = 2".to_owned()], &owners);
+    chain.look(Time(1), &times);
+    assert_eq!([place(&chain, "app"), place(&chain, "chick")], [(40, 40, 1), (80, unknown, 1)]);
+    assert_eq!(chain.look(Time(1_000), &times), [] as [FileName; 0], "nothing changed");
+}
+
+#[test]
+fn many_packages_are_not_looked_at_all_the_time() {
+    let (mut chain, times) = (Chain::default(), Times::default());
+    for n in 0..1_000 {
+        chain.enter(&file(&format!("p{n}")), &facts(&format!("p{n}"), &[]), &Owners::default());
+    }
+    assert_eq!(chain.look(Time(5), &times).len(), 1_000);
+    chain.enter(&file("late"), &facts("late", &[]), &Owners::default());
+    assert_eq!(chain.look(Time(104), &times).len(), 0);
+    assert_eq!(chain.look(Time(105), &times), [file("late")]);
+}
+
+#[test]
+fn chains_are_those_that_a_look_along_every_way_finds() {
+    let mut dice = 7_u64;
+    let mut roll = |sides: usize| {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (dice >> 33) as usize % sides
+    };
+    for round in 0..300 {
+        let count = 1 + roll(9);
+        let names: Vec<String> = (0..count).map(|n| format!("p{n}")).collect();
+        let own: Vec<u32> = (0..count).map(|_| 1 + roll(20) as u32).collect();
+        let needs: Vec<BTreeSet<usize>> =
+            (0..count).map(|_| (0..roll(3)).map(|_| roll(count)).collect()).collect();
+        let (mut chain, mut times) = (Chain::default(), Times::default());
+        for n in 0..count {
+            let requires: Vec<&str> = needs[n].iter().map(|need| names[*need].as_str()).collect();
+            chain.enter(&file(&names[n]), &facts(&names[n], &requires), &Owners::default());
+            times.built(&names[n], PublicKey([1; 32]), own[n]);
+        }
+        chain.look(Time(0), &times);
+        // Whom each reaches, itself too.
+        let mut reach: Vec<BTreeSet<usize>> = (0..count).map(|n| BTreeSet::from([n])).collect();
+        for _ in 0..count {
+            for behind in 0..count {
+                for first in &needs[behind] {
+                    let all = reach[behind].clone();
+                    reach[*first].extend(all);
+                }
+            }
+        }
+        let circle = |n: usize| {
+            (0..count).filter(|m| reach[n].contains(m) && reach[*m].contains(&n)).collect::<Vec<_>>()
+        };
+        fn longest(
+            n: usize,
+            circle: &dyn Fn(usize) -> Vec<usize>,
+            needs: &[BTreeSet<usize>],
+            own: &[u32],
+        ) -> u32 {
+            let together = circle(n);
+            let behind = (0..own.len())
+                .filter(|m| !together.contains(m) && needs[*m].iter().any(|one| together.contains(one)));
+            together.iter().map(|m| own[*m]).sum::<u32>()
+                + behind.map(|m| longest(m, circle, needs, own)).max().unwrap_or(0)
+        }
+        for n in 0..count {
+            let want = (u64::from(longest(n, &circle, &needs, &own)), u64::from(own[n]));
+            let blocked = needs[n].iter().filter(|need| **need != n).count() as u32;
+            assert_eq!(
+                place(&chain, &names[n]),
+                (want.0, want.1, blocked),
+                "round {round}, {n}: {needs:?} {own:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Who gets what.
+//!
+//! Owns the match of packages that wait with builders that are idle. Each package in order goes to the fastest idle
+//! builder that may have it, of equals to the one that has been idle longest.
+//!
+//! Where speeds are known, a package may also be kept for a faster builder that is busy now, if it would be done there
+//! clearly sooner although it waits: slow boards then take from the small end while the fast ones take the giants. What
+//! is kept counts as that builder's work, so a slow board is never left idle for more than the fast ones can take.
+
+use std::collections::BTreeMap;
+
+use moji_proto::{FileName, Time};
+
+use super::order::Rank;
+use super::package::Package;
+use super::settle::fits_wishes;
+use super::{Effect, Queue};
+use crate::core::types::BuilderId;
+
+/// A package is kept for a builder where it is done in this share of the time: what is known of times is rough.
+const CLEARLY: f64 = 0.8;
+/// So many are kept at most: looking further costs more than it gains.
+const KEPT_MAX: usize = 256;
+/// Whom a slow build keeps waiting looks again after this, milliseconds.
+const KEPT_AGAIN_MS: u64 = 60_000;
+/// A build that should be over is taken to need this share of the time that it has taken so far.
+const OVERDUE: f64 = 0.5;
+
+/// A builder that is busy, and what it has to do, seconds from now.
+struct Busy {
+    id: BuilderId,
+    speed: f64,
+    free_s: f64,
+}
+
+/// What comes of a look.
+#[derive(Debug, Default)]
+struct Matched {
+    claims: Vec<(FileName, BuilderId)>,
+    kept: BTreeMap<FileName, BuilderId>,
+}
+
+impl Queue {
+    /// Gives idle builders what they are to have.
+    pub(super) fn give_out(&mut self, now: Time, out: &mut Vec<Effect>) {
+        if self.standing.idle(now).next().is_none() {
+            return self.kept.clear();
+        }
+        let moved = self.chain.look(now, &self.times);
+        self.put_in_order(moved);
+        let Matched { claims, kept } = self.matches(now);
+        if !kept.is_empty() {
+            let again = now.plus_ms(KEPT_AGAIN_MS);
+            if self.wakes.first().is_none_or(|first| *first > again) {
+                self.wakes.insert(again);
+            }
+        }
+        self.kept = kept;
+        for (srpm, builder) in claims {
+            self.claim(srpm, builder, out);
+        }
+    }
+
+    /// Brings the places of packages up to date.
+    pub(super) fn put_in_order(&mut self, names: Vec<FileName>) {
+        for name in names {
+            if self.order.has(&name)
+                && let Some(package) = self.packages.get(&name)
+            {
+                self.order.insert(&name, package, self.chain.place(&name));
+            }
+        }
+    }
+
+    fn matches(&self, now: Time) -> Matched {
+        let has_speeds = self.times.has_speeds();
+        let willing = self.standing.idle(now).filter(|id| self.is_for_target(*id));
+        let mut busy = if has_speeds { self.busy(now) } else { Vec::new() };
+        let sorted: Vec<BuilderId> = if has_speeds { self.fastest_first(willing) } else { Vec::new() };
+        // Without speeds, idle builders are looked at only as far as somebody has to be found.
+        let lazy = (!has_speeds).then(|| self.standing.idle(now).filter(|id| self.is_for_target(*id)));
+        let mut idle = sorted.into_iter().chain(lazy.into_iter().flatten());
+        let mut passed: Vec<BuilderId> = Vec::new();
+        let mut matched = Matched::default();
+        let mut bird_is_out = self.standing.bird_is_out();
+        for (rank, name) in self.order.ranked() {
+            passed.extend(if passed.is_empty() { idle.next() } else { None });
+            if passed.is_empty() || bird_is_out || matched.kept.len() >= KEPT_MAX {
+                break;
+            }
+            let Some(package) = self.packages.get(name) else { continue };
+            // A claim may be on its way still, if an adoption came between.
+            if package.not_before.is_some_and(|at| at > now) || self.standing.is_claimed(name) {
+                continue;
+            }
+            let mut all = None;
+            let mut may = |id: &BuilderId| self.may_have(now, package, *id, &mut all);
+            let at = passed.iter().position(&mut may).or_else(|| {
+                let fitting = idle.by_ref().position(|id| {
+                    passed.push(id);
+                    may(&id)
+                });
+                fitting.map(|_| passed.len() - 1)
+            });
+            let Some(at) = at else { continue };
+            let is_free = matches!(rank, Rank::Plain(_) | Rank::Behind(_)) && !self.standing.is_canary();
+            if is_free && let Some(keeper) = self.keeper(now, name, package, passed[at], &mut busy) {
+                matched.kept.insert(name.clone(), keeper);
+                continue;
+            }
+            matched.claims.push((name.clone(), passed.remove(at)));
+            bird_is_out = self.standing.is_canary();
+        }
+        matched
+    }
+
+    /// The busy builder that would be done with the package clearly sooner than the idle one, which then has it to do.
+    fn keeper(
+        &self,
+        now: Time,
+        name: &FileName,
+        package: &Package,
+        idle: BuilderId,
+        busy: &mut [Busy],
+    ) -> Option<BuilderId> {
+        let own_s = self.chain.place(name).own_s as f64;
+        let speed = self.times.speed(idle);
+        let limit_s = own_s / speed * CLEARLY;
+        let sooner = |one: &&mut Busy| one.speed > speed && one.free_s + own_s / one.speed < limit_s;
+        let done_s = |one: &Busy| one.free_s + own_s / one.speed;
+        let may = |one: &&mut Busy| {
+            let builder = self.standing.all.get(&one.id);
+            builder.is_some_and(|builder| builder.is_willing(now) && fits_wishes(package, builder))
+                && !package.past.lost_on.contains(&one.id)
+                && !package.past.not_on.contains_key(&one.id)
+        };
+        let all = busy.iter_mut().filter(sooner).filter(may);
+        let best = all.min_by(|a, b| done_s(a).total_cmp(&done_s(b)))?;
+        best.free_s += own_s / best.speed;
+        Some(best.id)
+    }
+
+    /// All builders that are at work and would take more.
+    fn busy(&self, now: Time) -> Vec<Busy> {
+        let mut all = Vec::new();
+        for (id, builder) in &self.standing.all {
+            let Some((srpm, since)) = &builder.job else { continue };
+            if builder.idle_since().is_some() || !builder.is_willing(now) || !self.is_for_target(*id) {
+                continue;
+            }
+            let speed = self.times.speed(*id);
+            let taken_s = now.since_ms(*since) as f64 / 1_000.0;
+            let left_s = self.chain.place(srpm).own_s as f64 / speed - taken_s;
+            let free_s = if left_s > 0.0 { left_s } else { taken_s * OVERDUE };
+            all.push(Busy { id: *id, speed, free_s });
+        }
+        all
+    }
+
+    fn fastest_first(&self, idle: impl Iterator<Item = BuilderId>) -> Vec<BuilderId> {
+        let mut all: Vec<(f64, BuilderId)> = idle.map(|id| (self.times.speed(id), id)).collect();
+        all.sort_by(|a, b| b.0.total_cmp(&a.0));
+        all.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// Whether an idle builder may have the package. Whom all wishes fit may, whatever others are like; only
+    /// for somebody else everybody must be looked at, once a package: `all` keeps what came out.
+    fn may_have(
+        &self,
+        now: Time,
+        package: &Package,
+        id: BuilderId,
+        all: &mut Option<Vec<BuilderId>>,
+    ) -> bool {
+        if self.standing.all.get(&id).is_some_and(|builder| fits_wishes(package, builder)) {
+            return package.past.not_on.get(&id).is_none_or(|until| *until <= now);
+        }
+        all.get_or_insert_with(|| self.who_may(now, package)).contains(&id)
+    }
+}
