@@ -83,7 +83,7 @@ impl History {
     }
 
     /// What the queue must know at the start, at `unix_s`: the target, open charged attempts, oldest first, what
-    /// ended without a result, and what builders were told.
+    /// ended without a result, what builders were told, and how long what was built took.
     ///
     /// # Errors
     /// Those of SQLite.
@@ -111,6 +111,7 @@ impl History {
         drop(rows);
         self.recall_endings(unix_s, &mut msgs)?;
         self.recall_builders(&mut msgs)?;
+        self.recall_times(&mut msgs)?;
         Ok(msgs)
     }
 
@@ -163,6 +164,23 @@ impl History {
             }
         }
         Ok(began)
+    }
+
+    fn recall_times(&self, msgs: &mut Vec<Msg>) -> rusqlite::Result<()> {
+        let mut query = self.db.prepare(
+            "SELECT srpm, builder, seconds FROM attempts WHERE verdict = 'success' AND seconds > 0
+                ORDER BY ended_unix_s, rowid",
+        )?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            let (srpm, key, seconds): (String, String, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            // `NAME-VERSION-RELEASE.src.rpm`; one whose file was called otherwise is built as if for the first time.
+            let source = srpm.rsplitn(3, '-').nth(2);
+            if let (Some(source), Ok(builder), Ok(seconds)) = (source, key.parse(), u32::try_from(seconds)) {
+                msgs.push(Msg::Took { source: source.to_owned(), builder, seconds });
+            }
+        }
+        Ok(())
     }
 
     /// Starts the thread. It ends when all senders of `inbox` are gone, or once `stop`'s are and what

@@ -46,6 +46,7 @@ fn recalled(history: &History) -> Vec<String> {
             let attempts: Vec<String> = attempts.iter().map(|(v, why)| format!("{v} {why}")).collect();
             format!("{srpm}: {}", attempts.join(", "))
         }
+        Msg::Took { source, builder, seconds } => format!("{source} {seconds} s on {}", builder.0[0]),
         other => panic!("{other:?}"),
     };
     history.recall(1_764_000_100).unwrap().into_iter().map(word).collect()
@@ -89,6 +90,21 @@ fn result_json(verdict: Verdict, files: &[(&str, bool)]) -> ResultJson {
         files: files.iter().map(file).collect(),
         ..ResultJson::default()
     }
+}
+
+#[test]
+fn how_long_successes_took_is_recalled_by_source_package_and_builder_oldest_first() {
+    let state = tempfile::tempdir().unwrap();
+    let both = |name: &str, counter, verdict| [began(name, counter), ended(name, counter, verdict, false)];
+    let notes = [
+        both("b-c", 1, Verdict::Success),
+        both("a", 2, Verdict::Failed),
+        both("a", 3, Verdict::Deps),
+        both("a", 4, Verdict::Success),
+    ];
+    write(state.path(), notes.concat());
+    let history = History::open(state.path()).unwrap();
+    assert_eq!(recalled(&history), ["b-c 9 s on 1", "a 9 s on 1"]);
 }
 
 #[test]
