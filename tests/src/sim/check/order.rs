@@ -1,12 +1,17 @@
 //! In which order packages are leased.
 //!
-//! Owns a model of what waits and was never tried: for such packages nothing but `priority.txt` and the name counts,
-//! whoever asks. Of packages that were tried before it says nothing but that they must not go before a listed one.
+//! Owns a model of what waits and was never tried: for such packages nothing but `priority.txt`, the size and the name
+//! counts, whoever asks; unless one was missed by another, whose chain it then heads, or two boards built the same
+//! package, so that one is known to be faster. Of packages that were tried before it says nothing but that they must
+//! not go before a listed one.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 use moji_proto::FileName;
+use moji_proto::message::Exit;
 use moji_server::core::queue;
+use moji_server::core::types::BuilderId;
 
 /// The model, of one run of the hub.
 #[derive(Debug, Default)]
@@ -15,6 +20,14 @@ pub(super) struct OrderModel {
     pub(super) listed: Vec<String>,
     /// What waits and was never tried.
     pub(super) fresh: BTreeSet<FileName>,
+    /// Lengths of files.
+    sizes: BTreeMap<FileName, u64>,
+    /// Names that logs missed.
+    missed: BTreeSet<String>,
+    /// Who built what.
+    built: BTreeMap<FileName, BuilderId>,
+    /// Whether speeds may be known.
+    has_speeds: bool,
 }
 
 impl OrderModel {
@@ -30,12 +43,23 @@ impl OrderModel {
         touched: impl Fn(&str) -> bool,
         tried: impl Fn(&FileName) -> bool,
     ) {
+        if let queue::Msg::Appeared { srpm, facts } = msg {
+            self.sizes.insert(srpm.clone(), facts.size);
+        }
         match msg {
             queue::Msg::Priority(names) => {
                 self.listed = names.iter().map(|name| name.trim_end_matches(".src.rpm").to_owned()).collect();
             }
             queue::Msg::Appeared { srpm, .. } if !touched(srpm.as_str()) && !tried(srpm) => {
                 self.fresh.insert(srpm.clone());
+            }
+            queue::Msg::Judge { srpm, builder, report, .. } => {
+                let names = report.evidence.iter().filter_map(|(_, line)| line.as_str().split('\'').nth(1));
+                self.missed.extend(names.map(str::to_owned));
+                if report.exit == Exit::Code(0) {
+                    let before = self.built.insert(srpm.clone(), *builder);
+                    self.has_speeds |= before.is_some_and(|before| before != *builder);
+                }
             }
             queue::Msg::Vanished { srpm } | queue::Msg::FinishedChanged { srpm, present: true } => {
                 self.fresh.remove(srpm);
@@ -54,7 +78,11 @@ impl OrderModel {
         if let Some(first) = above.find(|name| self.fresh.contains(name)) {
             return Some(first);
         }
-        let first = self.fresh.first().filter(|first| mine.is_none() && was_fresh && *first < srpm);
-        first.cloned()
+        let name = stem.split('-').next().unwrap_or(stem);
+        if mine.is_some() || !was_fresh || self.has_speeds || self.missed.contains(name) {
+            return None;
+        }
+        let place = |name: &FileName| (Reverse(self.sizes.get(name).copied()), name.clone());
+        self.fresh.iter().find(|first| place(first) < place(srpm)).cloned()
     }
 }
