@@ -102,7 +102,7 @@ fn what_others_wait_for_comes_before_them_with_all_their_time() {
     assert_eq!(place(&chain, "app"), (40, 40, 0));
     // What a log missed blocks too.
     chain.missed(&file("app"), &["chick(api) = 2".to_owned()], &owners);
-    chain.look(Time(1), &times);
+    chain.look(Time(3), &times);
     assert_eq!([place(&chain, "app"), place(&chain, "chick")], [(40, 40, 1), (80, unknown, 1)]);
     assert_eq!(chain.look(Time(1_000), &times), [] as [FileName; 0], "nothing changed");
 }
@@ -115,8 +115,8 @@ fn many_packages_are_not_looked_at_all_the_time() {
     }
     assert_eq!(chain.look(Time(5), &times).len(), 1_000);
     chain.enter(&file("late"), &facts("late", &[]), &Owners::default());
-    assert_eq!(chain.look(Time(104), &times).len(), 0);
-    assert_eq!(chain.look(Time(105), &times), [file("late")]);
+    assert_eq!(chain.look(Time(404), &times).len(), 0);
+    assert_eq!(chain.look(Time(405), &times), [file("late")]);
 }
 
 #[test]
@@ -174,4 +174,50 @@ fn chains_are_those_that_a_look_along_every_way_finds() {
             );
         }
     }
+}
+
+/// `cargo test --release -p moji-server --lib queue::chain::tests::figures -- --ignored --nocapture`
+#[test]
+#[ignore = "prints figures"]
+#[allow(clippy::disallowed_methods, reason = "it measures")]
+fn figures() {
+    use std::time::Instant;
+    let (mut chain, mut times) = (Chain::default(), Times::default());
+    let timed = |what: &str, times: u32, run: &mut dyn FnMut()| {
+        let start = Instant::now();
+        run();
+        println!("{what}: {:?} each", start.elapsed() / times);
+    };
+    let names: Vec<String> = (0..25_000).map(|n| format!("package-{n}")).collect();
+    // Fifteen BuildRequires each, the half of them on what comes before, some of them in two words more.
+    let requires = |n: usize| -> Vec<String> {
+        let need = |i: usize| match i % 3 {
+            0 => format!("package-{}-libs-devel", n.saturating_sub(1 + i * i * 7)),
+            1 => format!("pkgconfig(package-{})", (n / (i + 1)).saturating_sub(1)),
+            _ => format!("mainline-{i}-devel"),
+        };
+        (0..15).map(need).collect()
+    };
+    let all: Vec<Facts> = (0..names.len())
+        .map(|n| {
+            let requires = requires(n);
+            facts(&names[n], &requires.iter().map(String::as_str).collect::<Vec<_>>())
+        })
+        .collect();
+    timed("a package enters", 25_000, &mut || {
+        for (name, facts) in names.iter().zip(&all) {
+            chain.enter(&file(name), facts, &Owners::default());
+        }
+    });
+    names.iter().for_each(|name| times.built(name, PublicKey([1; 32]), 300));
+    timed("a look at 25,000", 1, &mut || drop(chain.look(Time(0), &times)));
+    println!(
+        "  {} packages are behind another, longest chain {} s",
+        chain.nodes.iter().filter(|n| n.place.blocked > 0).count(),
+        chain.nodes.iter().map(|n| n.place.chain_s).max().unwrap()
+    );
+    timed("a package leaves", 1_000, &mut || {
+        names[..1_000].iter().for_each(|name| drop(chain.leave(&file(name))));
+    });
+    timed("the next look", 1, &mut || drop(chain.look(Time(10_000), &times)));
 }
