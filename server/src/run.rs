@@ -495,7 +495,6 @@ fn start_queue(
         retry_pause_ms: millis(options.retry_pause),
         target: options.target.clone(),
         started: clock.now(),
-        capabilities: false,
     };
     let repo = folders.repo.clone();
     let min_free = options.min_free;

@@ -78,8 +78,7 @@ impl Shell {
             match effect {
                 Effect::Leases(msg) => tell(&self.peers.leases, msg),
                 Effect::Transfers(msg) => tell(&self.peers.transfers, msg),
-                // Not before repo takes them: see `Config::capabilities`.
-                Effect::Await { .. } | Effect::Forget { .. } => {}
+                Effect::Repo(msg) => tell(&self.peers.repo, msg),
                 Effect::Send(session, msg) => self.peers.net.send(session, msg),
                 Effect::Desk(msg) => tell(&self.peers.desk, msg),
                 Effect::History(note) => tell(&self.peers.history, note),
@@ -109,8 +108,7 @@ mod tests {
         let (net, _commands) = net::Handle::new(Arc::new(waker));
         let (peers, inboxes) = channels(net);
         let (stop, stopped) = bounded(0);
-        let config =
-            Config { attempts: 5, retry_pause_ms: 1, target: None, started: Time(0), capabilities: false };
+        let config = Config { attempts: 5, retry_pause_ms: 1, target: None, started: Time(0) };
         let core = Queue::new(config);
         let queue = peers.queue.clone();
         let thread =

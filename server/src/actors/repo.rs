@@ -124,7 +124,7 @@ mod tests {
         let to_repo = peers.repo.clone();
         let actor = start(core, Workers { fast, slow, reader }, clock, peers, inboxes.repo, stopped);
         let told = inboxes.queue.recv_timeout(Duration::from_secs(60)).unwrap();
-        assert!(matches!(told, queue::Msg::Published), "{told:?}");
+        assert!(matches!(told, queue::Msg::Published(_)), "{told:?}");
         assert!(folders.state.join("index/recent/repodata/repomd.xml").exists());
         tell(&to_repo, Msg::AllSeen);
         drop((stop, to_repo));

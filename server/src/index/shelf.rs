@@ -5,7 +5,6 @@
 //! copies them.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -19,7 +18,7 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::disk::{Disk, File};
-use crate::repodata::{Class, Group, Listed, PARTS, Part, Provided, decode_provided};
+use crate::repodata::{Class, DamagedMember, Finder, Group, Listed, PARTS, Part, Provided, decode_provided};
 
 /// Both shelves.
 pub(super) const CLASSES: [Class; 2] = [Class::Main, Class::Extra];
@@ -141,27 +140,50 @@ impl Shelves {
         })
     }
 
-    /// Tells what each package on the shelves provides, one group after another.
+    /// Tells what each package that builders see provides, one group after another.
     ///
     /// # Errors
     /// What cannot be read.
     pub fn provided(&self, each: &mut dyn FnMut(&Listed, Provided)) -> Result<(), IndexError> {
-        for class in CLASSES {
-            let Some(body) = self.open_body(class, Part::Provides)? else { continue };
-            for (group, start) in body.groups() {
-                let member = body.read(start, group.member_bytes[Part::Provides as usize])?;
-                let bytes = usize::try_from(group.open_bytes(Part::Provides)).expect("texts fit into memory");
-                let text = self.catalog.compression.expand(&member, bytes);
-                let text = text.map_err(|damage| at(&body.path)(damaged(damage)))?;
-                let mut rest = &text[..];
-                for package in &group.packages {
-                    let (one, others) = rest.split_at(package.text_bytes[Part::Provides as usize] as usize);
-                    rest = others;
-                    let provided = decode_provided(one).map_err(|damage| {
-                        at(&body.path)(io::Error::new(io::ErrorKind::InvalidData, damage))
-                    })?;
-                    each(package, provided);
-                }
+        self.each_text(Part::Provides, &mut |listed, text| {
+            each(listed, decode_provided(text).map_err(|_| DamagedMember)?);
+            Ok(())
+        })
+    }
+
+    /// Which packages that builders see have which of these files.
+    ///
+    /// # Errors
+    /// What cannot be read.
+    pub fn which_have(&self, files: &Finder) -> Result<Vec<(Box<str>, Vec<String>)>, IndexError> {
+        let mut all = Vec::new();
+        self.each_text(Part::Filelists, &mut |listed, text| {
+            let found = files.find(text);
+            if !found.is_empty() {
+                all.push((listed.path.clone(), found));
+            }
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    /// Calls `each` with the text of each package that builders see; never more than a group's texts are in memory.
+    fn each_text(
+        &self,
+        part: Part,
+        each: &mut dyn FnMut(&Listed, &[u8]) -> Result<(), DamagedMember>,
+    ) -> Result<(), IndexError> {
+        let Some(body) = self.open_body(Class::Main, part)? else { return Ok(()) };
+        let fails = |damage| at(&body.path)(damaged(damage));
+        for (group, start) in body.groups() {
+            let member = body.read(start, group.member_bytes[part as usize])?;
+            let bytes = usize::try_from(group.open_bytes(part)).expect("texts fit into memory");
+            let text = self.catalog.compression.expand(&member, bytes).map_err(fails)?;
+            let mut rest = &text[..];
+            for package in &group.packages {
+                let (one, others) = rest.split_at(package.text_bytes[part as usize] as usize);
+                rest = others;
+                each(package, one).map_err(fails)?;
             }
         }
         Ok(())

@@ -9,11 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::reading::{Reader, Tally, sha256};
 use super::shelf::CATALOG;
-use super::{Config, IndexError, Layout, Recent, RecentChange, Shelves, at, remove_if_there};
+use super::{Config, IndexError, Layout, Recent, RecentChange, Shelves, at, damaged, remove_if_there};
 use crate::clock::Clock;
+use crate::core::capabilities::Capabilities;
 use crate::core::repo::{Effect, Live, Merged, Msg, Opened, Path, Source, Stamp};
 use crate::disk::Disk;
-use crate::repodata::Group;
+use crate::repodata::{Class, Finder, Group, Provided};
 
 /// What the fast thread is asked for.
 #[derive(Clone, Debug)]
@@ -45,6 +46,13 @@ pub enum SlowOrder {
     },
     /// See [`crate::core::repo::Effect::Complete`].
     Complete(Vec<Arc<Group>>),
+    /// See [`crate::core::repo::Effect::Find`].
+    Find {
+        /// Which.
+        files: Finder,
+        /// What is on recent.
+        recent: Vec<Arc<Group>>,
+    },
     /// Delete old files.
     Sweep,
 }
@@ -72,6 +80,7 @@ impl Order {
             Effect::Open => Order::Slow(SlowOrder::Open),
             Effect::Merge { add, gone } => Order::Slow(SlowOrder::Merge { add, gone }),
             Effect::Complete { recent } => Order::Slow(SlowOrder::Complete(recent)),
+            Effect::Find { files, recent } => Order::Slow(SlowOrder::Find { files, recent }),
             Effect::SweepIndex => Order::Slow(SlowOrder::Sweep),
             Effect::Read(paths) => Order::Read(paths),
             Effect::Queue(_) | Effect::Desk(_) | Effect::Log(..) => return Err(Box::new(effect)),
@@ -166,7 +175,10 @@ impl Slow {
     pub fn run(&mut self, order: SlowOrder) -> Msg {
         let words = |error: IndexError| error.to_string();
         match order {
-            SlowOrder::Open => Msg::Opened(self.open().map_err(words)),
+            SlowOrder::Open => match self.open() {
+                Err(error) if error.is_damage() => Msg::Opened(self.start_over(&error).map_err(words)),
+                opened => Msg::Opened(opened.map_err(words)),
+            },
             SlowOrder::Merge { add, gone } => match self.merge(add, &gone) {
                 Err(error) if error.is_damage() => Msg::Opened(self.start_over(&error).map_err(words)),
                 merged => Msg::Merged(merged.map_err(words)),
@@ -176,6 +188,7 @@ impl Slow {
                 let live = shelves.complete(&recent).map_err(words);
                 Msg::CompleteLive(live.map(|()| shelves.next_sweep()))
             }
+            SlowOrder::Find { files, recent } => Msg::Found(self.find(&files, &recent).map_err(words)),
             SlowOrder::Sweep => {
                 let shelves = self.shelves();
                 let swept = shelves.sweep().map_err(words);
@@ -193,8 +206,22 @@ impl Slow {
         let shelves = Shelves::open(disk, clock, self.layout.clone(), self.config.clone())?;
         let on_shelf = shelves.listed().map(|(listed, _)| (listed.path.clone(), Stamp::of(listed))).collect();
         let sweep_at = shelves.next_sweep();
+        let stock = stock(&shelves)?;
         self.shelves = Some(shelves);
-        Ok(Opened { on_shelf, sweep_at })
+        Ok(Opened { on_shelf, stock, sweep_at })
+    }
+
+    fn find(
+        &mut self,
+        files: &Finder,
+        recent: &[Arc<Group>],
+    ) -> Result<Vec<(Path, Vec<String>)>, IndexError> {
+        let recent_folder = self.layout.index.join("recent");
+        let mut found = self.shelves().which_have(files)?;
+        for group in recent.iter().filter(|group| group.class == Class::Main) {
+            found.extend(group.which_have(files).map_err(|damage| at(&recent_folder)(damaged(damage)))?);
+        }
+        Ok(found)
     }
 
     /// Forgets what is on the shelves: trying again would only meet the same damage. What readers see stays until
@@ -231,6 +258,21 @@ impl Slow {
         let shelves = self.shelves();
         reader.stream(add, &tally, |groups| shelves.merge(groups, gone))?;
         let Tally { added, skipped } = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Ok(Merged { added, skipped, sweep_at: self.shelves().next_sweep() })
+        // It is live whatever comes of this: the next start finds out.
+        let stock = if added.is_empty() { None } else { stock(shelves).map_err(complain).ok() };
+        Ok(Merged { added, stock, skipped, sweep_at: self.shelves().next_sweep() })
     }
+}
+
+fn complain(error: IndexError) {
+    log::error!("{error}: what waits for something in it is tried once a day only");
+}
+
+/// What the packages on the shelves provide.
+fn stock(shelves: &Shelves) -> Result<Box<Capabilities>, IndexError> {
+    let mut stock = Box::<Capabilities>::default();
+    shelves.provided(&mut |listed, Provided { nevra, provides, files, .. }| {
+        stock.add(&listed.path, &nevra, &provides, &files);
+    })?;
+    Ok(stock)
 }

@@ -8,6 +8,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::compress::{Compression, DamagedMember};
+use super::find::Finder;
 
 /// Most packages in a group: more make the files hardly smaller, and taking one out means compressing the others again.
 pub const GROUP_PACKAGES_MAX: usize = 32;
@@ -145,6 +146,19 @@ impl Group {
         Ok((all, self.packages.iter().map(range).collect()))
     }
 
+    /// Which packages have which of these files.
+    ///
+    /// # Errors
+    /// If a member is damaged.
+    pub fn which_have(&self, files: &Finder) -> Result<Vec<(Box<str>, Vec<String>)>, DamagedMember> {
+        let (text, ranges) = self.texts(Part::Filelists)?;
+        let found = self.packages.iter().zip(ranges).filter_map(|(listed, range)| {
+            let found = files.find(&text[range]);
+            (!found.is_empty()).then(|| (listed.path.clone(), found))
+        });
+        Ok(found.collect())
+    }
+
     /// Takes the packages out again.
     ///
     /// # Errors
@@ -182,10 +196,16 @@ impl Group {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::repodata::{Provided, encode_provided};
+    use crate::rpmfile::Nevra;
 
     /// A package whose texts tell whose they are.
     pub(crate) fn described(path: &str, class: Class) -> Described {
-        let texts = Part::ALL.map(|part| format!("<{} {path}/>", part.name()).into_bytes());
+        let mut texts = Part::ALL.map(|part| format!("<{} {path}/>", part.name()).into_bytes());
+        let [version, release, arch] = ["1", "1", "noarch"].map(str::to_owned);
+        let nevra = Nevra { name: path.to_owned(), epoch: 0, version, release, arch };
+        let provided = Provided { nevra, provides: Vec::new(), files: Vec::new(), source: None };
+        texts[Part::Provides as usize] = encode_provided(&provided);
         let text_bytes = [0, 1, 2, 3].map(|part: usize| texts[part].len() as u32);
         let listed = Listed { path: path.into(), size: 7, modified_unix_s: 9, text_bytes };
         Described { listed, class, texts }

@@ -1,13 +1,8 @@
 //! What is published, by capability: what waits for something learns here whether it is there.
 //!
 //! Owns names, `name(thing)`s with their versions and the files that `primary` lists, of every published binary
-//! package, packed so that 25,000 packages take some 8 MB; and [`Waits`], who waits for what. Pure: the repo actor
-//! feeds it, and adds a package only when builders can see it, so that who is woken finds what it waited for.
-//!
-//! What the repo actor does with it: on the queue's `Await`, [`Waits::wait`], and if that says that all is there,
-//! `Provided` at once; on `Forget`, [`Waits::forget`]; once a publication is live, [`Capabilities::add`] for each of its
-//! binary packages, then [`Waits::arrived`] for each, and `Provided` for whomever that names; for a path that is no
-//! longer published, [`Capabilities::remove`].
+//! package, packed so that 25,000 packages take some 8 MB; and [`Waits`], who waits for what. Pure: the queue holds
+//! them, and repo tells it of a package only when builders can see it, so that who is woken finds what it waited for.
 //!
 //! | file | owns |
 //! |---|---|
@@ -17,7 +12,8 @@
 //!
 //! Most files of a package stand in `filelists` alone, and are not held: a question about one of those is answered
 //! with [`Answer::AskFilelists`]. Whoever adds a package hands over, beside the files of `primary`, those of its other
-//! files that [`Waits::files`] names; then waiting for one works as for anything else.
+//! files that [`Waits::files`] names, and [`Capabilities::add_files`] those of what was there before; then waiting for
+//! one works as for anything else.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -140,6 +136,17 @@ impl Capabilities {
         }
         for file in files {
             self.files.insert(Key::of(file), package);
+        }
+    }
+
+    /// What is published at `path`, if something is, has these files, too.
+    pub fn add_files(&mut self, path: &str, files: &[String]) {
+        let Some(package) = self.package_at(path) else { return };
+        for file in files {
+            let key = Key::of(file);
+            if !self.files.all(key).any(|one| *one == package) {
+                self.files.insert(key, package);
+            }
         }
     }
 

@@ -114,10 +114,30 @@ impl Waits {
         over
     }
 
+    /// The packages whose condition is true, by name, after more changed than arrivals; they are forgotten.
+    pub fn look(&mut self, there: &Capabilities) -> Vec<FileName> {
+        let over = self.waiting.iter().filter(|(_, wait)| wait.is_over(there));
+        let over: Vec<FileName> = over.map(|(srpm, _)| srpm.clone()).collect();
+        over.iter().for_each(|srpm| self.forget(srpm));
+        over
+    }
+
     /// Files that somebody waits for and that `primary` would not list.
     pub fn files(&self) -> impl Iterator<Item = &str> {
-        let is_file = |name: &&str| name.starts_with('/') && could_be_file(&named(name));
-        self.by_name.keys().map(String::as_str).filter(is_file)
+        // All paths stand together: behind '/' comes '0'.
+        let paths = self.by_name.range("/".to_owned().."0".to_owned());
+        paths.map(|(name, _)| name.as_str()).filter(|name| could_be_file(&named(name)))
+    }
+
+    /// Who waits for a capability of this name, versions aside, by name.
+    pub fn who(&self, name: &str) -> impl Iterator<Item = &FileName> {
+        self.by_name.get(name).into_iter().flatten()
+    }
+
+    /// What a package waits for: all of the first and one of the second, if there are any. None if it does not wait.
+    #[must_use]
+    pub fn of(&self, srpm: &FileName) -> Option<(&[Requirement], &[Requirement])> {
+        self.waiting.get(srpm).map(|wait| (&wait.all[..], &wait.any[..]))
     }
 
     /// How many packages wait.

@@ -5,10 +5,22 @@
 use moji_proto::message::{EventRow, Health, PackageState, ToBuilder, Verdict};
 use moji_proto::{FileName, LeaseId, Line};
 
-use crate::core::capabilities::Requirement;
+use crate::core::capabilities::Capabilities;
 use crate::core::types::{BuilderId, BuilderInfo, End, Report, SessionId, Srpm};
 use crate::core::view::{Change, Decision, Told};
-use crate::core::{desk, leases, transfers};
+use crate::core::{desk, leases, repo, transfers};
+use crate::repodata::Provided;
+
+/// What builders can see since they were told of last. Of one path at most one thing is said.
+#[derive(Clone, Debug, Default)]
+pub struct News {
+    /// All there was before the rest, in place of what was told: at the start, and where much came at once.
+    pub stock: Option<Box<Capabilities>>,
+    /// Binary packages that came, or are others now.
+    pub came: Vec<(repo::Path, Provided)>,
+    /// What is there no longer.
+    pub gone: Vec<repo::Path>,
+}
 
 /// What the queue is told.
 #[derive(Clone, Debug)]
@@ -131,12 +143,9 @@ pub enum Msg {
         moved: bool,
     },
     /// Builders can see something new in the repository. (repo)
-    Published,
-    /// Builders can see all that a package waits for, as an `Await` said. (repo)
-    Provided {
-        /// The package.
-        srpm: FileName,
-    },
+    Published(News),
+    /// Answer to [`repo::Msg::FindFiles`]: what is published has these files. (repo)
+    FilesFound(Vec<(repo::Path, Vec<String>)>),
     /// What a source package has published, from `repo/` at the start, in the order in which it was. (recovery)
     Known {
         /// The result's folder in `repo/`.
@@ -271,21 +280,8 @@ pub enum Effect {
     Leases(leases::Msg),
     /// Tell transfers (`Ruling`).
     Transfers(transfers::Msg),
-    /// Have repo say `Provided` once builders can see all of `all` and one of `any`, or now if they can; what the
-    /// package waited for before no longer counts. Only with [`super::Config::capabilities`].
-    Await {
-        /// The package.
-        srpm: FileName,
-        /// All of these.
-        all: Vec<Requirement>,
-        /// One of these, if there are any.
-        any: Vec<Requirement>,
-    },
-    /// The package waits no longer; repo may have said so itself.
-    Forget {
-        /// The package.
-        srpm: FileName,
-    },
+    /// Tell repo (`FindFiles`).
+    Repo(repo::Msg),
     /// Say this to a builder (`Drain`, `Undrain`, `Exit`).
     Send(SessionId, ToBuilder),
     /// Tell the desk: a view, an event, an answer.

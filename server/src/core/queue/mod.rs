@@ -12,6 +12,7 @@
 //! | `standing.rs` | builders: idle, quarantined, vanished together; the canary |
 //! | `arrivals.rs` | what the folders say |
 //! | `chain.rs` | what waits for what, as headers hint, and the longest chains of build time |
+//! | `stock.rs` | what builders can install, and who waits for it |
 //! | `deps.rs` | what waits for BuildRequires, and what ends the wait |
 //! | `grants.rs` | answers to claims, and grants unasked |
 //! | `verdict.rs`, `evidence.rs` | what a result means |
@@ -40,6 +41,7 @@ use self::orders::Asked;
 use self::owners::Owners;
 use self::package::{Ending, Hold, Package, State};
 use self::standing::{Link, Standing};
+use self::stock::Stock;
 use self::times::Times;
 use super::types::{BuilderId, BuilderInfo, SessionId};
 use super::view::Event;
@@ -63,13 +65,14 @@ mod policy;
 mod settle;
 mod standing;
 mod status;
+mod stock;
 #[cfg(test)]
 mod tests;
 mod times;
 pub mod verdict;
 
 pub use self::deps::Wants;
-pub use self::messages::{ClaimFailure, Effect, Msg, Note, OptionRule, PastResult};
+pub use self::messages::{ClaimFailure, Effect, Msg, News, Note, OptionRule, PastResult};
 pub use self::settle::space_floor;
 pub use self::status::Snapshot;
 
@@ -88,8 +91,6 @@ pub struct Config {
     pub target: Option<String>,
     /// When the hub started.
     pub started: Time,
-    /// Whether repo answers [`Effect::Await`]. Without that, every publication ends all waits for BuildRequires.
-    pub capabilities: bool,
 }
 
 /// The queue.
@@ -104,6 +105,8 @@ pub struct Queue {
     chain: Chain,
     /// Build times and speeds.
     times: Times,
+    /// What is published, and who waits for it.
+    stock: Stock,
     /// What idle builders do not get since a faster one is done with it sooner.
     kept: BTreeMap<FileName, BuilderId>,
     /// `options.txt`, each rule with the length of what stands before the first sign of its pattern that is not
@@ -128,7 +131,7 @@ pub struct Queue {
     wakes: std::collections::BTreeSet<Time>,
     /// Packages that may be leased since another file of theirs is done.
     promoted: Vec<FileName>,
-    /// What repo is to be told: what a package waits for, or that it no longer does.
+    /// What the stock is to be told: what a package waits for, or that it no longer does.
     awaits: BTreeMap<FileName, Option<Wants>>,
     /// What was last said about why nothing is leased.
     said: Said,
@@ -178,6 +181,7 @@ impl Queue {
             order: Order::default(),
             chain: Chain::default(),
             times: Times::default(),
+            stock: Stock::default(),
             kept: BTreeMap::new(),
             options: Vec::new(),
             standing: Standing::default(),
@@ -242,8 +246,11 @@ impl Queue {
             Msg::ClaimFailed { srpm, builder, why } => self.on_claim_failed(now, &srpm, builder, why, out),
             Msg::Judge { srpm, lease, builder, report } => self.on_judge(&srpm, lease, builder, &report, out),
             Msg::Ended { srpm, lease, builder, end } => self.on_ended(now, &srpm, lease, builder, end, out),
-            Msg::Published => self.on_published(now, out),
-            Msg::Provided { srpm } => self.on_provided(now, &srpm, out),
+            Msg::Published(news) => self.on_published(now, &news, out),
+            Msg::FilesFound(found) => {
+                let over = self.stock_files(&found);
+                self.all_provided(now, over, out);
+            }
             Msg::Placed { srpm, to, moved } => self.on_placed(&srpm, to, moved, out),
             Msg::Known { folder, source, binaries } => self.owners.add(&folder, &source, binaries),
             Msg::Took { source, builder, seconds } => {

@@ -249,7 +249,7 @@ impl Queue {
         }
         if verdict == Verdict::Deps {
             let wants = ruled.map(|ruled| ruled.wants).unwrap_or_default();
-            self.hold_for_deps(now, name, leased, wants, out);
+            self.hold_for_deps(now, name, leased, wants);
         } else {
             self.enqueue(name, out);
         }

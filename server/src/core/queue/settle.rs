@@ -53,7 +53,7 @@ impl Queue {
     pub(super) fn settle(&mut self, now: Time, out: &mut Vec<Effect>) {
         debug_assert!(self.standing.is_consistent(), "what is derived follows every change");
         self.wake(now, out);
-        self.say_awaits(out);
+        self.heed_waits(now, out);
         while let Some(name) = self.promoted.pop() {
             let held = |p: &Package| matches!(p.state, State::Held(Hold::Duplicate { .. }));
             if self.packages.get(&name).is_some_and(held) {

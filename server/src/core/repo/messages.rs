@@ -3,7 +3,8 @@
 //! Owns plain data only.
 
 use super::*;
-use crate::repodata::Listed;
+use crate::core::capabilities::Capabilities;
+use crate::repodata::{Finder, Listed};
 
 /// Path of an RPM, relative to the repository.
 pub type Path = Box<str>;
@@ -55,10 +56,12 @@ pub struct Seen {
 }
 
 /// The shelves are open.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Opened {
     /// What is on them.
     pub on_shelf: Vec<(Path, Stamp)>,
+    /// What that provides.
+    pub stock: Box<Capabilities>,
     /// When there is something to sweep.
     pub sweep_at: Option<Time>,
 }
@@ -95,10 +98,12 @@ pub struct Live {
 }
 
 /// A merge is live.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Merged {
     /// What was added from sources.
     pub added: Vec<(Path, Stamp)>,
+    /// If something was: what the shelves provide now.
+    pub stock: Option<Box<Capabilities>>,
     /// What of them is no sound RPM.
     pub skipped: Vec<Skipped>,
     /// When there is something to sweep.
@@ -137,6 +142,11 @@ pub enum Msg {
     AllSeen,
     /// What could not be read is tried again. (hands)
     LookAgain,
+    /// These files of `filelists` are waited for, and no others: the queue is to hear which packages have them, those
+    /// that are published and those that will be. (queue)
+    FindFiles(BTreeSet<String>),
+    /// Answer to `Find`. (shell)
+    Found(Result<Vec<(Path, Vec<String>)>, String>),
     /// Answer to `Open`; and to `Merge`, if the shelves were damaged and start over. (shell)
     Opened(Result<Opened, String>),
     /// Answer to `Read`. (shell)
@@ -183,6 +193,13 @@ pub enum Effect {
     /// Publish the complete index over the shelves and these groups. (slow)
     Complete {
         /// What is on recent only.
+        recent: Vec<Arc<Group>>,
+    },
+    /// Find out which packages on the shelves and in these groups have these files. (slow)
+    Find {
+        /// Which.
+        files: Finder,
+        /// What is on recent.
         recent: Vec<Arc<Group>>,
     },
     /// Delete old files of base and of the complete index. (slow)

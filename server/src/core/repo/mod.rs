@@ -21,11 +21,13 @@ use std::sync::Arc;
 use moji_proto::message::EventKind;
 use moji_proto::{FileName, Time};
 
+use super::capabilities::Capabilities;
 use super::view::Event;
 use super::{desk, queue};
-use crate::repodata::Group;
+use crate::repodata::{DamagedMember, Finder, Group, Provided};
 
 mod messages;
+mod news;
 mod orders;
 mod pace;
 mod places;
@@ -36,6 +38,7 @@ mod wanted;
 pub use messages::{
     Effect, Found, Live, Merged, Msg, Opened, Path, Published, Read, Seen, Skipped, Source, Stamp,
 };
+use news::News;
 use pace::{Bucket, Retry};
 use places::{Places, packages};
 use wanted::{Want, Wanted};
@@ -82,8 +85,11 @@ enum Slow {
     Opening,
     Idle,
     Merging(Merging),
-    /// Makes the complete index, without anything of these folders.
-    Completing(Vec<String>),
+    /// Makes the complete index, without anything of these folders. Where builders read that one, the queue hears this
+    /// when it is live.
+    Completing(Vec<String>, News),
+    /// Looks for files.
+    Finding,
     Sweeping,
 }
 
@@ -123,10 +129,17 @@ pub struct Repo {
     completed: bool,
     /// Withdrawn results that an index may name still, with their RPMs.
     leaving: BTreeMap<String, Vec<Path>>,
+    /// What the queue is to be told.
+    news: News,
+    /// Files that somebody waits for.
+    files: BTreeSet<String>,
+    /// Which of them are to be looked for in what is published already.
+    to_find: BTreeSet<String>,
     fast_retry: Retry,
     read_retry: Retry,
     merge_retry: Retry,
     slow_retry: Retry,
+    find_retry: Retry,
     completes: Bucket,
     removals: Bucket,
     sweep_recent_at: Option<Time>,
@@ -172,6 +185,10 @@ impl Repo {
             incomplete: true,
             completed: false,
             leaving: BTreeMap::new(),
+            news: News::default(),
+            files: BTreeSet::new(),
+            to_find: BTreeSet::new(),
+            find_retry: Retry::default(),
             fast_retry: Retry::default(),
             read_retry: Retry::default(),
             merge_retry: Retry::default(),
@@ -215,6 +232,12 @@ impl Repo {
                 let changed = self.wanted.forgive();
                 self.reconsider(&changed);
             }
+            Msg::FindFiles(files) => {
+                self.to_find =
+                    files.difference(&self.files).chain(files.intersection(&self.to_find)).cloned().collect();
+                self.files = files;
+            }
+            Msg::Found(found) => self.found(now, found, out),
             Msg::Opened(opened) => self.opened(now, opened, out),
             Msg::Read(read) => self.read(now, read, out),
             Msg::RecentLive(live) => self.recent_live(now, live, out),
@@ -258,9 +281,10 @@ impl Repo {
 
     fn opened(&mut self, now: Time, opened: Result<Opened, String>, out: &mut Vec<Effect>) {
         match opened {
-            Ok(Opened { on_shelf, sweep_at }) => {
+            Ok(Opened { on_shelf, stock, sweep_at }) => {
                 self.slow_retry.succeeded();
                 self.slow = Slow::Idle;
+                self.restock(stock, out);
                 self.sweep_index_at = sweep_at;
                 let before = std::mem::replace(&mut self.places.shelf, on_shelf.into_iter().collect());
                 if !before.is_empty() {
@@ -316,6 +340,10 @@ impl Repo {
         self.sweep_recent_at = sweep_at;
         let mut changed = self.places.set_recent(&groups);
         self.groups = groups;
+        let came: BTreeSet<&Path> =
+            changed.iter().filter(|at| !self.places.shelf.contains_key(*at)).collect();
+        let provided = news::provided(&self.groups, &self.files, |at| came.contains(at));
+        self.note(provided, out);
         self.pieceless.extend(unread);
         for at in &batch.gone {
             self.places.lingers.remove(at);
@@ -326,19 +354,63 @@ impl Repo {
         let news = !(batch.add.is_empty() && batch.gone.is_empty() && self.published);
         self.published = true;
         changed.extend(batch.add.into_iter().chain(batch.gone).chain(batch.merged));
+        self.note_gone(&changed);
         self.reconsider(&changed);
         if news {
             self.incomplete = true;
             if self.config.tiers {
-                self.tell_live(out);
+                let news = std::mem::take(&mut self.news);
+                self.tell_live(news, out);
+            }
+        }
+    }
+
+    /// The shelves hold this, and recent what it holds.
+    fn restock(&mut self, stock: Box<Capabilities>, out: &mut Vec<Effect>) {
+        self.news.start_over(stock);
+        let provided = news::provided(&self.groups, &self.files, |_| true);
+        self.note(provided, out);
+        // It is looked at anew.
+        self.to_find.clone_from(&self.files);
+    }
+
+    fn note(&mut self, provided: Result<Vec<(Path, Provided)>, DamagedMember>, out: &mut Vec<Effect>) {
+        match provided {
+            Ok(provided) => self.news.came(provided),
+            Err(damage) => {
+                let text =
+                    format!("recent: {damage}: what waits for something in it is tried once a day only");
+                out.push(Effect::Log(log::Level::Error, text));
+            }
+        }
+    }
+
+    /// Notes which of these paths are nowhere any more.
+    fn note_gone(&mut self, paths: &[Path]) {
+        let gone = paths.iter().filter(|at| self.places.is_nowhere(at));
+        gone.for_each(|at| self.news.went(at));
+    }
+
+    fn found(&mut self, now: Time, found: Result<Vec<(Path, Vec<String>)>, String>, out: &mut Vec<Effect>) {
+        self.slow = Slow::Idle;
+        match found {
+            Ok(found) => {
+                self.find_retry.succeeded();
+                if !found.is_empty() {
+                    out.push(Effect::Queue(queue::Msg::FilesFound(found)));
+                }
+            }
+            Err(why) => {
+                self.to_find.clone_from(&self.files);
+                complain(&mut self.find_retry, now, "look for files in the index", &why, out);
             }
         }
     }
 
     /// Builders see something new.
-    fn tell_live(&self, out: &mut Vec<Effect>) {
+    fn tell_live(&self, news: News, out: &mut Vec<Effect>) {
         let rpms = self.places.live();
-        out.push(Effect::Queue(queue::Msg::Published));
+        out.push(Effect::Queue(queue::Msg::Published(news.tell())));
         out.push(Effect::Desk(desk::Msg::Indexed { rpms: u32::try_from(rpms).unwrap_or(u32::MAX) }));
         let text = format!("a new index is live: {rpms} RPMs");
         out.push(Effect::Desk(desk::Msg::Event(Event::new(EventKind::Published, text))));
@@ -346,7 +418,7 @@ impl Repo {
 
     fn merged(&mut self, now: Time, merged: Result<Merged, String>, out: &mut Vec<Effect>) {
         let Slow::Merging(order) = std::mem::replace(&mut self.slow, Slow::Idle) else { return };
-        let Merged { added, skipped, sweep_at } = match merged {
+        let Merged { added, stock, skipped, sweep_at } = match merged {
             Ok(merged) => merged,
             Err(why) => return complain(&mut self.merge_retry, now, "merge the index", &why, out),
         };
@@ -358,25 +430,31 @@ impl Repo {
         shelf.extend(added);
         self.bulk.retain(|at| !order.bulk.contains(at));
         self.set_aside(&skipped);
+        if let Some(stock) = stock {
+            self.restock(stock, out);
+        }
+        let gone: Vec<Path> = order.gone.iter().cloned().collect();
+        self.note_gone(&gone);
         let moved: Vec<Path> = packages(&order.groups).map(|(at, _)| at.clone()).collect();
         self.reconsider(order.gone.iter().chain(&order.bulk).chain(&moved));
         if !(order.gone.is_empty() && order.bulk.is_empty()) {
             self.incomplete = true;
             if self.config.tiers {
-                self.tell_live(out);
+                let news = std::mem::take(&mut self.news);
+                self.tell_live(news, out);
             }
         }
     }
 
     fn complete_live(&mut self, now: Time, live: Result<Option<Time>, String>, out: &mut Vec<Effect>) {
-        let Slow::Completing(without) = std::mem::replace(&mut self.slow, Slow::Idle) else { return };
+        let Slow::Completing(without, news) = std::mem::replace(&mut self.slow, Slow::Idle) else { return };
         match live {
             Ok(sweep_at) => {
                 self.slow_retry.succeeded();
                 self.sweep_index_at = sweep_at;
                 self.completed = true;
                 if !self.config.tiers {
-                    self.tell_live(out);
+                    self.tell_live(news, out);
                 }
                 for folder in without {
                     if self.leaving.remove(&folder).is_some() {
@@ -386,6 +464,7 @@ impl Repo {
             }
             Err(why) => {
                 self.incomplete = true;
+                self.news.put_back(news);
                 complain(&mut self.slow_retry, now, "publish the complete index", &why, out);
             }
         }

@@ -156,7 +156,8 @@ impl Repo {
             }
             Slow::Idle if self.published && self.seen_all => {
                 let removes = self.removes();
-                let _ = removes && self.order_merge(now, out)
+                let _ = self.order_find(now, out)
+                    || removes && self.order_merge(now, out)
                     || self.order_complete(now, removes, out)
                     || !removes && self.is_full() && self.order_merge(now, out)
                     || self.order_sweep(now, out);
@@ -259,7 +260,8 @@ impl Repo {
             self.completes.take(now);
         }
         self.incomplete = false;
-        self.slow = Slow::Completing(self.left());
+        let news = if self.config.tiers { News::default() } else { std::mem::take(&mut self.news) };
+        self.slow = Slow::Completing(self.left(), news);
         out.push(Effect::Complete { recent: self.unmerged() });
         true
     }
@@ -271,6 +273,17 @@ impl Repo {
         let is_gone = |at: &Path| self.places.is_nowhere(at) && !is_on_the_way(at);
         let left = self.leaving.iter().filter(|(_, rpms)| rpms.iter().all(is_gone));
         left.map(|(folder, _)| folder.clone()).collect()
+    }
+
+    /// True if it was ordered: somebody waits for the answer, and it takes a second or two.
+    fn order_find(&mut self, now: Time, out: &mut Vec<Effect>) -> bool {
+        if self.to_find.is_empty() || self.pauses(self.find_retry.until(now)) {
+            return false;
+        }
+        let files = Finder::new(&std::mem::take(&mut self.to_find));
+        self.slow = Slow::Finding;
+        out.push(Effect::Find { files, recent: self.groups.clone() });
+        true
     }
 
     fn order_sweep(&mut self, now: Time, out: &mut Vec<Effect>) -> bool {

@@ -1,7 +1,9 @@
 //! The core with threads that are played: each order is answered when the test says so.
 
 use super::*;
-use crate::repodata::{Class, Compression, Listed};
+use crate::core::capabilities::Requirement;
+use crate::repodata::{Class, Compression, Described, Listed, encode_provided};
+use crate::rpmfile::{Capability, Nevra};
 
 const MINUTE_MS: u64 = 60_000;
 
@@ -15,20 +17,41 @@ fn one(folder: &str) -> Published {
     published(folder, &[&format!("{folder}.rpm")])
 }
 
+/// What every package provides: where it is, with its length as the version.
+fn provided(path: &Path, stamp: Stamp) -> Provided {
+    let [name, arch] = ["n", "noarch"].map(str::to_owned);
+    let (version, release) = ("1".to_owned(), "1".to_owned());
+    let at = Capability { name: format!("at({path})"), flags: 8, evr: stamp.size.to_string() };
+    let nevra = Nevra { name, epoch: 0, version, release, arch };
+    Provided { nevra, provides: vec![at], files: Vec::new(), source: None }
+}
+
+/// A file of a package that `primary` does not list.
+fn file_of(path: &str) -> String {
+    format!("/usr/share/{path}")
+}
+
 fn group(paths: &[Path], stamp: Stamp) -> Arc<Group> {
-    let listed = |path: &Path| Listed {
-        path: path.clone(),
-        size: stamp.size,
-        modified_unix_s: stamp.modified_unix_s,
-        text_bytes: [0; 4],
+    let described = |path: &Path| {
+        let filelists = format!("<file>{}</file>", file_of(path));
+        let texts = [Vec::new(), filelists.into_bytes(), Vec::new(), encode_provided(&provided(path, stamp))];
+        let text_bytes = texts.each_ref().map(|text| u32::try_from(text.len()).unwrap());
+        let Stamp { size, modified_unix_s } = stamp;
+        let listed = Listed { path: path.clone(), size, modified_unix_s, text_bytes };
+        Described { listed, class: Class::Main, texts }
     };
-    let packages = paths.iter().map(listed).collect();
-    Arc::new(Group {
-        class: Class::Main,
-        compression: Compression::Gzip,
-        packages,
-        members: Default::default(),
-    })
+    let described: Vec<Described> = paths.iter().map(described).collect();
+    Arc::new(Group::seal(Class::Main, Compression::Gzip, &described))
+}
+
+/// What a shelf provides.
+fn stock(shelf: &BTreeMap<Path, Stamp>) -> Box<Capabilities> {
+    let mut stock = Box::<Capabilities>::default();
+    for (path, stamp) in shelf {
+        let Provided { nevra, provides, .. } = provided(path, *stamp);
+        stock.add(path, &nevra, &provides, &[]);
+    }
+    stock
 }
 
 fn stamp(size: u64) -> Stamp {
@@ -45,6 +68,8 @@ struct Bench {
     recent: BTreeMap<Path, Arc<Group>>,
     shelf: BTreeMap<Path, Stamp>,
     complete: BTreeSet<Path>,
+    /// What the queue knows.
+    stock: Capabilities,
     /// Results without a piece.
     unread: Vec<String>,
     /// What the files are that the reader finds.
@@ -60,6 +85,7 @@ impl Bench {
             recent: BTreeMap::new(),
             shelf: BTreeMap::new(),
             complete: BTreeSet::new(),
+            stock: Capabilities::default(),
             unread: Vec::new(),
             files: BTreeMap::new(),
         }
@@ -77,7 +103,30 @@ impl Bench {
     fn tell(&mut self, msg: Msg) {
         let mut out = Vec::new();
         self.core.handle(self.now, msg, &mut out);
+        // The queue hears all in order, whatever becomes of orders.
+        for effect in &out {
+            match effect {
+                Effect::Queue(queue::Msg::Published(queue::News { stock, came, gone })) => {
+                    if let Some(stock) = stock {
+                        self.stock = (**stock).clone();
+                    }
+                    gone.iter().for_each(|path| _ = self.stock.remove(path));
+                    for (path, Provided { nevra, provides, files, .. }) in came {
+                        self.stock.add(path, nevra, provides, files);
+                    }
+                }
+                Effect::Queue(queue::Msg::FilesFound(found)) => {
+                    found.iter().for_each(|(path, files)| self.stock.add_files(path, files));
+                }
+                _ => {}
+            }
+        }
         self.told.extend(out);
+    }
+
+    /// Whether the queue knows where this is.
+    fn knows(&self, capability: &str, path: &str) -> bool {
+        self.stock.who_provides(&Requirement::parse(capability)) == [path]
     }
 
     /// The first order that waits and fits.
@@ -105,7 +154,7 @@ impl Bench {
         match effect {
             Effect::Open => {
                 let on_shelf = self.shelf.iter().map(|(path, stamp)| (path.clone(), *stamp)).collect();
-                self.tell(Msg::Opened(Ok(Opened { on_shelf, sweep_at: None })));
+                self.tell(Msg::Opened(Ok(Opened { on_shelf, stock: stock(&self.shelf), sweep_at: None })));
             }
             Effect::Read(paths) => {
                 let (good, bad): (Vec<Path>, Vec<Path>) =
@@ -143,7 +192,8 @@ impl Bench {
                 }
                 self.shelf.extend(stamps(self.groups_of(from_recent).0));
                 self.shelf.extend(added.iter().cloned());
-                self.tell(Msg::Merged(Ok(Merged { added, skipped: Vec::new(), sweep_at: None })));
+                let stock = (!added.is_empty()).then(|| stock(&self.shelf));
+                self.tell(Msg::Merged(Ok(Merged { added, stock, skipped: Vec::new(), sweep_at: None })));
             }
             Effect::Complete { recent } => {
                 self.complete = packages(&recent).map(|(path, _)| path.clone()).collect();
@@ -151,6 +201,15 @@ impl Bench {
                 self.complete.extend(self.shelf.keys().cloned());
                 assert_eq!(self.complete.len(), recent + self.shelf.len(), "something is listed twice");
                 self.tell(Msg::CompleteLive(Ok(None)));
+            }
+            Effect::Find { files, recent } => {
+                let on_recent = recent.iter().flat_map(|group| group.which_have(&files).unwrap());
+                let mut found: Vec<(Path, Vec<String>)> = on_recent.collect();
+                for path in self.shelf.keys() {
+                    let files = files.find(format!("<file>{}</file>", file_of(path)).as_bytes());
+                    found.extend((!files.is_empty()).then(|| (path.clone(), files)));
+                }
+                self.tell(Msg::Found(Ok(found)));
             }
             Effect::SweepRecent => self.tell(Msg::RecentSwept(Ok(None))),
             Effect::SweepIndex => self.tell(Msg::IndexSwept(Ok(None))),
@@ -206,7 +265,7 @@ fn is_complete(effect: &Effect) -> bool {
 }
 
 fn is_published(effect: &Effect) -> bool {
-    matches!(effect, Effect::Queue(queue::Msg::Published))
+    matches!(effect, Effect::Queue(queue::Msg::Published(_)))
 }
 
 #[test]
@@ -321,7 +380,7 @@ fn damaged_shelves_are_filled_again_before_the_next_complete_index() {
     bench.tell(Msg::Withdraw { folder: "a-1-1".into() });
     bench.take(is_merge).unwrap();
     bench.shelf.clear();
-    bench.tell(Msg::Opened(Ok(Opened { on_shelf: Vec::new(), sweep_at: None })));
+    bench.tell(Msg::Opened(Ok(Opened { on_shelf: Vec::new(), stock: Box::default(), sweep_at: None })));
     assert!(bench.take(is_complete).is_none(), "it would hold less than the last one");
     bench.run();
     assert_eq!((bench.recent(), bench.complete()), (vec!["b-1-1/b-1-1.rpm"], vec!["b-1-1/b-1-1.rpm"]));
@@ -606,8 +665,15 @@ fn whatever_happens_in_whatever_order_everything_ends_where_it_belongs() {
         bench.tell(Msg::AllSeen);
         let (mut number, mut hands) = (0, BTreeMap::new());
         let mut live = vec!["a-0-0".to_owned()];
+        let mut files = BTreeSet::new();
         for _ in 0..200 {
-            match below(12) {
+            match below(13) {
+                12 => {
+                    let folders = ["mine".to_owned(), format!("r-{number}"), format!("r-{}", number / 2)];
+                    let file = |folder: &String| file_of(&path(folder, "b.rpm"));
+                    files = folders.iter().filter(|_| below(2) == 0).map(file).collect();
+                    bench.tell(Msg::FindFiles(files.clone()));
+                }
                 0..=2 => {
                     number += 1;
                     let folder = format!("r-{number}");
@@ -640,6 +706,8 @@ fn whatever_happens_in_whatever_order_everything_ends_where_it_belongs() {
                         bench.tell(Msg::Merged(Err("no".into())));
                     } else if bench.take(is_complete).is_some() {
                         bench.tell(Msg::CompleteLive(Err("no".into())));
+                    } else if bench.take(|effect| matches!(effect, Effect::Find { .. })).is_some() {
+                        bench.tell(Msg::Found(Err("no".into())));
                     }
                 }
                 _ => {
@@ -660,6 +728,12 @@ fn whatever_happens_in_whatever_order_everything_ends_where_it_belongs() {
         assert_eq!(both, want, "seed {seed}");
         assert_eq!(bench.complete, want, "seed {seed}");
         assert!(bench.core.leaving.is_empty(), "seed {seed}");
+        assert_eq!(bench.stock.len(), want.len(), "seed {seed}");
+        for (path, stamp) in bench.core.places.recent.iter().chain(&bench.shelf) {
+            assert!(bench.knows(&format!("at({path}) = {}", stamp.size), path), "seed {seed}: {path}");
+            let file = file_of(path);
+            assert!(!files.contains(&file) || bench.knows(&file, path), "seed {seed}: {file}");
+        }
         let exact = |path: &Path, stamp: Stamp| bench.files.get(path).is_none_or(|want| *want == stamp);
         assert!(bench.core.places.recent.iter().all(|(path, stamp)| exact(path, *stamp)), "seed {seed}");
         assert!(bench.shelf.iter().all(|(path, stamp)| exact(path, *stamp)), "seed {seed}");

@@ -11,7 +11,8 @@ use sha2::{Digest as _, Sha256};
 use super::*;
 use crate::clock::Clock;
 use crate::disk::memory::Memory;
-use crate::repodata::{Class, Described, Group, Listed, Part};
+use crate::repodata::{Class, Described, Group, Listed, Part, Provided, encode_provided};
+use crate::rpmfile::Nevra;
 use std::collections::BTreeSet;
 
 mod faults;
@@ -40,10 +41,17 @@ impl Clock for Hand {
 /// A package whose texts tell whose they are, and are not all of a length.
 pub(super) fn package(path: &str) -> Described {
     let class = if path.ends_with(".src.rpm") { Class::Extra } else { Class::Main };
-    let texts = Part::ALL.map(|part| {
+    let mut texts = Part::ALL.map(|part| {
         let lines = "  <line/>\n".repeat(path.bytes().map(usize::from).sum::<usize>() % 40);
         format!("<package part=\"{}\" path=\"{path}\">\n{lines}</package>\n", part.name()).into_bytes()
     });
+    let [version, release, arch] = ["1", "1", "noarch"].map(str::to_owned);
+    let nevra = Nevra { name: path.to_owned(), epoch: 0, version, release, arch };
+    let provided = Provided { nevra, provides: Vec::new(), files: Vec::new(), source: None };
+    texts[Part::Provides as usize] = encode_provided(&provided);
+    let end = texts[Part::Filelists as usize].len() - "</package>\n".len();
+    let file = format!("  <file>/usr/share/{path}</file>\n");
+    texts[Part::Filelists as usize].splice(end..end, file.into_bytes());
     let text_bytes = texts.each_ref().map(|text| text.len() as u32);
     Described { listed: Listed { path: path.into(), size: 7, modified_unix_s: 9, text_bytes }, class, texts }
 }

@@ -1,10 +1,12 @@
 //! What is in which index, and for how long.
 
 use super::*;
+use crate::core::capabilities::Requirement;
 use crate::core::repo::{Msg, Source};
 use crate::disk::Disk;
 use crate::index::reading::{ReadConfig, Reader};
 use crate::index::work::{Slow, SlowOrder};
+use crate::repodata::Finder;
 
 fn merged(paths: BTreeSet<Box<str>>) -> RecentChange {
     RecentChange { merged: paths, ..RecentChange::default() }
@@ -338,6 +340,14 @@ fn damaged_catalog_or_shelf_gives_empty_shelves_and_the_old_base_serves_on() {
     }
 }
 
+/// The slow thread over this hub's files.
+fn slow(hub: &Hub) -> Slow {
+    let (disk, clock): (Arc<dyn Disk>, _) = (Arc::new(hub.disk.clone()), hub.clock.clone());
+    let read = ReadConfig { compression: Compression::Gzip, threads: 1 };
+    let reader = Arc::new(Reader::new(disk.clone(), clock.clone(), layout(), read));
+    Slow::new(disk, clock, layout(), hub.config.clone(), reader)
+}
+
 #[test]
 fn damage_that_a_merge_meets_starts_the_shelves_over() {
     let mut hub = Hub::new(Config::default());
@@ -349,10 +359,7 @@ fn damage_that_a_merge_meets_starts_the_shelves_over() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     hub.disk.put(&body, &bytes);
-    let (disk, clock): (Arc<dyn Disk>, _) = (Arc::new(hub.disk.clone()), hub.clock.clone());
-    let read = ReadConfig { compression: Compression::Gzip, threads: 1 };
-    let reader = Arc::new(Reader::new(disk.clone(), clock.clone(), layout(), read));
-    let mut slow = Slow::new(disk, clock, layout(), hub.config.clone(), reader);
+    let mut slow = slow(&hub);
     let on_shelf = |msg| match msg {
         Msg::Opened(opened) => opened.unwrap().on_shelf.len(),
         other => panic!("{other:?}"),
@@ -365,6 +372,32 @@ fn damage_that_a_merge_meets_starts_the_shelves_over() {
     let merged = slow.run(SlowOrder::Merge { add: all, gone: set(&[]) });
     assert!(matches!(&merged, Msg::Merged(Ok(_))), "{merged:?}");
     assert_eq!(hub.seen().base, main_paths(&[a, b].concat()));
+}
+
+#[test]
+fn what_builders_see_is_known_by_what_it_provides_and_by_files_that_are_asked_for() {
+    let mut hub = Hub::new(Config::default());
+    let (a, b) = (result("a", 40), result("b", 3));
+    hub.merge(a.clone(), &set(&[])).unwrap();
+    let mut slow = slow(&hub);
+    let Msg::Opened(Ok(opened)) = slow.run(SlowOrder::Open) else { panic!("it does not open") };
+    // Not the source package.
+    assert_eq!(opened.stock.len(), 39);
+    assert_eq!(opened.stock.who_provides(&Requirement::parse("a/a-7.rpm = 1-1")), ["a/a-7.rpm"]);
+    let paths = ["a/a.src.rpm", "a/a-7.rpm", "b/b-1.rpm", "b/b.src.rpm", "c/c-1.rpm"];
+    let files = Finder::new(&paths.map(|path| format!("/usr/share/{path}")).into());
+    let recent = b.iter().cloned().map(Arc::new).collect();
+    let Msg::Found(Ok(found)) = slow.run(SlowOrder::Find { files, recent }) else {
+        panic!("it finds nothing")
+    };
+    let want = ["a/a-7.rpm", "b/b-1.rpm"].map(|path| (path.into(), vec![format!("/usr/share/{path}")]));
+    assert_eq!(found, want);
+    // What is read and comes onto a shelf at once.
+    let read = Source::Groups(b.into_iter().map(Arc::new).collect());
+    let Msg::Merged(Ok(merged)) = slow.run(SlowOrder::Merge { add: vec![read], gone: set(&[]) }) else {
+        panic!("it does not merge")
+    };
+    assert!(merged.stock.is_none(), "those were on recent");
 }
 
 #[test]

@@ -139,7 +139,7 @@ impl Hub {
                 }
                 queue::Effect::Transfers(msg) => self.tell_transfers(msg),
                 queue::Effect::Send(session, msg) => self.command(Command::Send(session, msg)),
-                queue::Effect::Await { .. } | queue::Effect::Forget { .. } => {}
+                queue::Effect::Repo(msg) => self.tell_repo(msg),
                 queue::Effect::Desk(_) => {}
                 queue::Effect::History(note) => {
                     if let Note::Ended { srpm, lease, verdict, charged, .. } = &note {

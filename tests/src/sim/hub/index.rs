@@ -43,7 +43,7 @@ impl Hub {
 
     /// What repo would have told, had it made an index.
     pub(in crate::sim) fn no_index(&mut self) {
-        self.tell_queue(queue::Msg::Published);
+        self.tell_queue(queue::Msg::Published(queue::News::default()));
     }
 
     /// One of repo's threads carries out an order.
@@ -55,6 +55,7 @@ impl Hub {
             (Order::Fast(FastOrder::Publish { .. }), Some(why)) => Msg::RecentLive(Err(why)),
             (Order::Slow(SlowOrder::Open), Some(why)) => Msg::Opened(Err(why)),
             (Order::Slow(SlowOrder::Merge { .. }), Some(why)) => Msg::Merged(Err(why)),
+            (Order::Slow(SlowOrder::Find { .. }), Some(why)) => Msg::Found(Err(why)),
             (Order::Slow(SlowOrder::Complete(_)), Some(why)) => Msg::CompleteLive(Err(why)),
             (Order::Read(_), failed @ Some(_)) => Msg::Read(Read { failed, ..Read::default() }),
             (Order::Fast(order), _) => self.fast.run(order),
@@ -107,6 +108,7 @@ fn name_of(order: &Order) -> String {
         Order::Slow(SlowOrder::Open) => "open".to_owned(),
         Order::Slow(SlowOrder::Merge { add, gone }) => format!("merge: {} sources, gone {gone:?}", add.len()),
         Order::Slow(SlowOrder::Complete(groups)) => format!("complete: {} groups of recent", groups.len()),
+        Order::Slow(SlowOrder::Find { .. }) => "find files".to_owned(),
         Order::Slow(SlowOrder::Sweep) => "sweep".to_owned(),
         Order::Read(read) => format!("read {}", paths(read)),
     }

@@ -45,7 +45,6 @@ impl Hub {
             retry_pause_ms: world.opt.retry_pause_ms,
             target: None,
             started: Time(0),
-            capabilities: false,
         };
         let mut first = Vec::new();
         let config = leases::Config { grace_ms: world.opt.grace_ms };

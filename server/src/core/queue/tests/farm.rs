@@ -87,7 +87,7 @@ impl Plan {
 /// What the queue has to go by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Knows {
-    /// File names; every publication ends all waits: what was before there was an order.
+    /// File names; every publication ends all waits.
     Nothing,
     /// Headers, sizes and what is published.
     Headers,
@@ -104,7 +104,6 @@ struct Farm<'a> {
     rig: Rig,
     knows: Knows,
     published: BTreeSet<usize>,
-    waits: BTreeMap<FileName, BTreeSet<usize>>,
     /// Builds that will end, the next first.
     ends: BinaryHeap<Reverse<Build>>,
     vain: usize,
@@ -120,11 +119,12 @@ fn id(board: usize) -> BuilderId {
 
 impl<'a> Farm<'a> {
     fn new(plan: &'a Plan, knows: Knows) -> Farm<'a> {
-        let capabilities = knows != Knows::Nothing;
-        let config = Config { capabilities, attempts: 5, ..Rig::new().queue.config };
-        let (published, waits, ends) = Default::default();
+        // What waits for nobody knows what goes on at once with the next publication.
+        let retry_pause_ms = if knows == Knows::Nothing { 0 } else { PAUSE_MS };
+        let config = Config { retry_pause_ms, attempts: 5, ..Rig::new().queue.config };
+        let (published, ends) = Default::default();
         let longest = std::time::Duration::ZERO;
-        Farm { plan, rig: Rig::with(config), knows, published, waits, ends, vain: 0, longest }
+        Farm { plan, rig: Rig::with(config), knows, published, ends, vain: 0, longest }
     }
 
     #[allow(clippy::disallowed_methods, reason = "it measures")]
@@ -135,12 +135,6 @@ impl<'a> Farm<'a> {
         for effect in self.rig.effects() {
             match effect {
                 Effect::Leases(leases::Msg::Claim { srpm, builder, .. }) => self.lease(&srpm, builder),
-                Effect::Await { srpm, all, .. } => {
-                    let lacks = |one: &crate::core::capabilities::Requirement| self.number(&one.to_string());
-                    let lacks: BTreeSet<usize> = all.iter().map(lacks).collect();
-                    self.waits.insert(srpm, lacks);
-                }
-                Effect::Forget { srpm } => drop(self.waits.remove(&srpm)),
                 _ => {}
             }
         }
@@ -169,7 +163,10 @@ impl<'a> Farm<'a> {
         let (srpm, builder) = (file(&self.plan.names[package]), id(board));
         let verdict = if lacks.is_empty() { Verdict::Success } else { Verdict::Deps };
         let lack = |need: &usize| {
-            let text = format!("No matching package to install: '{}-devel'", self.plan.names[*need]);
+            let text = match self.knows {
+                Knows::Nothing => "none of the providers can be installed".to_owned(),
+                _ => format!("No matching package to install: '{}-devel'", self.plan.names[*need]),
+            };
             (Which::Root, Line::lossy(&text))
         };
         let mut report = report(&self.plan.names[package], verdict);
@@ -180,15 +177,9 @@ impl<'a> Farm<'a> {
         self.tell(Msg::Ended { srpm, lease, builder, end });
         if lacks.is_empty() {
             self.published.insert(package);
-            self.tell(Msg::Published);
+            self.tell(news(&format!("{}-devel", self.plan.names[package])));
         } else {
             self.vain += 1;
-        }
-        for srpm in self.waits.keys().cloned().collect::<Vec<_>>() {
-            if self.waits[&srpm].is_subset(&self.published) {
-                self.waits.remove(&srpm);
-                self.tell(Msg::Provided { srpm });
-            }
         }
         self.tell(Msg::Ready { builder });
     }

@@ -14,10 +14,14 @@ use moji_proto::message::{Backend, Exit, Phase, Which};
 use moji_proto::{Digest, LeaseId, Line, PublicKey};
 
 use super::*;
+use crate::core::capabilities::Requirement;
 use crate::core::types::{End, Report, Ruling, Srpm, StagedFile};
 use crate::core::{leases, transfers};
-use crate::rpmfile::{Facts, Kind};
+use crate::repodata::Provided;
+use crate::rpmfile::{Capability, Facts, Kind};
 
+/// RPMSENSE_EQUAL.
+const EQUAL: u32 = 8;
 /// `--retry-pause` of these tests, milliseconds.
 const PAUSE_MS: u64 = 600_000;
 
@@ -101,6 +105,26 @@ fn report(name: &str, verdict: Verdict) -> Report {
     }
 }
 
+/// A package is published that provides this.
+fn news(capability: &str) -> Msg {
+    let Requirement::One(Capability { name, evr, .. }) = Requirement::parse(capability) else {
+        panic!("{capability} is rich")
+    };
+    let flags = if evr.is_empty() { 0 } else { EQUAL };
+    let provided = Provided {
+        nevra: facts("of", Kind::Binary, "noarch").nevra,
+        provides: vec![Capability { name, flags, evr }],
+        files: Vec::new(),
+        source: None,
+    };
+    Msg::Published(News { came: vec![(format!("{capability}/it.rpm").into(), provided)], ..News::default() })
+}
+
+/// It is published no longer.
+fn old_news(capability: &str) -> Msg {
+    Msg::Published(News { gone: vec![format!("{capability}/it.rpm").into()], ..News::default() })
+}
+
 /// A queue whose effects are looked at after each message.
 struct Rig {
     queue: Queue,
@@ -111,13 +135,7 @@ struct Rig {
 
 impl Rig {
     fn new() -> Rig {
-        Rig::with(Config {
-            attempts: 5,
-            retry_pause_ms: PAUSE_MS,
-            target: None,
-            started: Time(0),
-            capabilities: false,
-        })
+        Rig::with(Config { attempts: 5, retry_pause_ms: PAUSE_MS, target: None, started: Time(0) })
     }
 
     /// The clock stands an hour after the start.

@@ -422,7 +422,7 @@ fn what_was_there_at_the_start_is_no_news_and_what_comes_later_is() {
     rig.up(1);
     rig.build("a", 1, Verdict::Deps);
     assert_eq!(rig.events(), ["builder-up", "leased building", "ended deps"]);
-    rig.tell(Msg::Published);
+    rig.tell(news("x"));
     assert_eq!(rig.events(), ["waiting waiting"]);
     rig.build("a", 1, Verdict::Success);
     assert_eq!(rig.events(), ["leased building", "ended success"]);
@@ -445,7 +445,7 @@ fn a_publication_that_wakes_many_is_one_event() {
         rig.build(name, 1, Verdict::Deps);
     }
     rig.effects();
-    rig.tell(Msg::Published);
+    rig.tell(news("x"));
     let events: Vec<Event> = rig
         .effects()
         .into_iter()

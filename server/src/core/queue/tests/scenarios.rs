@@ -220,7 +220,7 @@ fn soon_after_a_start_nothing_lost_is_charged() {
 }
 
 #[test]
-fn what_waits_for_dependencies_goes_on_at_the_next_publication_behind_what_is_new() {
+fn what_waits_for_dependencies_goes_on_when_they_are_published_beside_what_is_new() {
     let mut rig = Rig::new();
     rig.up(1);
     rig.drop_in(&["b"]);
@@ -238,13 +238,15 @@ fn what_waits_for_dependencies_goes_on_at_the_next_publication_behind_what_is_ne
     assert_eq!(rig.logged(stuck), 1);
     rig.drop_in(&["z"]);
     assert_eq!(rig.claims(), ["z→1"]);
-    rig.tell(Msg::Published);
+    // It is there once builders can see it, not for whatever else is published.
+    rig.tell(news("w"));
+    rig.tell(news("x"));
     rig.grant("z", 1);
     rig.drop_in(&["y"]);
     rig.ready(1);
-    assert_eq!(rig.claims(), ["y→1"]);
+    assert_eq!(rig.claims(), ["b→1"]);
     rig.up(2);
-    assert_eq!(rig.claims(), ["b→2"]);
+    assert_eq!(rig.claims(), ["y→2"]);
 }
 
 #[test]
@@ -253,7 +255,7 @@ fn what_was_published_during_the_build_may_be_what_it_missed() {
     rig.up(1);
     rig.drop_in(&["b"]);
     let lease = rig.grant("b", 1);
-    rig.tell(Msg::Published);
+    rig.tell(news("x"));
     rig.judge("b", lease, 1, report("b", Verdict::Deps));
     rig.end("b", lease, 1, End::Returned(Verdict::Deps));
     rig.effects();
@@ -269,6 +271,7 @@ fn what_was_published_before_a_restart_may_be_what_a_build_from_before_it_missed
     rig.tell(Msg::Granted { srpm: file("b"), lease: lease(90), builder: key(7) });
     rig.judge("b", lease(90), 7, report("b", Verdict::Deps));
     rig.end("b", lease(90), 7, End::Returned(Verdict::Deps));
+    rig.tell(news("x"));
     rig.up(1);
     assert_eq!(rig.claims(), ["b→1"]);
 }

@@ -68,8 +68,9 @@ fn messages() -> Vec<Msg> {
         Msg::BuilderUp { session: SessionId(1), info: info(1) },
         Msg::Ready { builder },
         Msg::BuilderDown { builder },
-        Msg::Published,
-        Msg::Provided { srpm: srpm_name.clone() },
+        Msg::Published(News::default()),
+        news("x"),
+        Msg::FilesFound(Vec::new()),
         Msg::Tick,
     ];
     for verdict in [Verdict::Infra, Verdict::Memory, Verdict::Deps, Verdict::Lost, Verdict::Released] {
