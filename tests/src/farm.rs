@@ -363,6 +363,14 @@ impl Farm {
         name
     }
 
+    /// Writes `priority.txt` with these names, and waits until the hub has read it.
+    pub fn prioritise(&self, names: &[&str]) {
+        let hidden = self.source().join(".priority.dropping");
+        fs::write(&hidden, names.join("\n") + "\n").expect("a list");
+        fs::rename(hidden, self.source().join("priority.txt")).expect("a file can be renamed in source/");
+        self.wait_hub_says(&format!("priority.txt: {} lines", names.len()));
+    }
+
     /// Plans what every builder's mock does with a package: a name of `tests/mini/specs`, or an
     /// SRPM's whole file name.
     pub fn outcome(&self, name: &str, outcome: Outcome) {

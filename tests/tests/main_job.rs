@@ -193,6 +193,7 @@ fn a_builder_without_a_chroot_builds_on_the_host_and_the_result_says_so() {
 #[test]
 fn a_builder_that_builds_once_builds_one_package_and_ends() {
     let farm = Farm::plan().builders(0).start();
+    farm.prioritise(&["hello-1.0-1"]);
     farm.drop_srpm("hello");
     farm.drop_srpm("pkga");
     let mut command = farm.builder_command(0);
