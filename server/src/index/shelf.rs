@@ -18,13 +18,18 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::disk::{Disk, File};
-use crate::repodata::{Class, DamagedMember, Finder, Group, Listed, PARTS, Part, Provided, decode_provided};
+use crate::repodata::{
+    Class, DamagedMember, Finder, Group, Holder, Listed, PARTS, Part, Provided, decode_provided,
+};
 
 /// Both shelves.
 pub(super) const CLASSES: [Class; 2] = [Class::Main, Class::Extra];
 
 /// The catalog's file in `STATE/index/`.
 pub(super) const CATALOG: &str = "catalog";
+
+/// Takes a package and its text of a part.
+type EachText<'a> = dyn FnMut(&Listed, &[u8]) -> Result<(), DamagedMember> + 'a;
 
 /// What is on the shelves. For the slow thread.
 pub struct Shelves {
@@ -155,7 +160,7 @@ impl Shelves {
     ///
     /// # Errors
     /// What cannot be read.
-    pub fn which_have(&self, files: &Finder) -> Result<Vec<(Box<str>, Vec<String>)>, IndexError> {
+    pub fn which_have(&self, files: &Finder) -> Result<Vec<Holder>, IndexError> {
         let mut all = Vec::new();
         self.each_text(Part::Filelists, &mut |listed, text| {
             let found = files.find(text);
@@ -168,11 +173,7 @@ impl Shelves {
     }
 
     /// Calls `each` with the text of each package that builders see; never more than a group's texts are in memory.
-    fn each_text(
-        &self,
-        part: Part,
-        each: &mut dyn FnMut(&Listed, &[u8]) -> Result<(), DamagedMember>,
-    ) -> Result<(), IndexError> {
+    fn each_text(&self, part: Part, each: &mut EachText<'_>) -> Result<(), IndexError> {
         let Some(body) = self.open_body(Class::Main, part)? else { return Ok(()) };
         let fails = |damage| at(&body.path)(damaged(damage));
         for (group, start) in body.groups() {

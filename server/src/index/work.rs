@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::core::capabilities::Capabilities;
 use crate::core::repo::{Effect, Live, Merged, Msg, Opened, Path, Source, Stamp};
 use crate::disk::Disk;
-use crate::repodata::{Class, Finder, Group, Provided};
+use crate::repodata::{Class, Finder, Group, Holder, Provided};
 
 /// What the fast thread is asked for.
 #[derive(Clone, Debug)]
@@ -211,11 +211,7 @@ impl Slow {
         Ok(Opened { on_shelf, stock, sweep_at })
     }
 
-    fn find(
-        &mut self,
-        files: &Finder,
-        recent: &[Arc<Group>],
-    ) -> Result<Vec<(Path, Vec<String>)>, IndexError> {
+    fn find(&mut self, files: &Finder, recent: &[Arc<Group>]) -> Result<Vec<Holder>, IndexError> {
         let recent_folder = self.layout.index.join("recent");
         let mut found = self.shelves().which_have(files)?;
         for group in recent.iter().filter(|group| group.class == Class::Main) {

@@ -6,6 +6,9 @@ use std::collections::BTreeSet;
 
 use super::xml::Xml;
 
+/// Path of a package, and which of the files that are looked for it has.
+pub type Holder = (Box<str>, Vec<String>);
+
 /// Files that are looked for.
 #[derive(Clone, Debug)]
 pub struct Finder {

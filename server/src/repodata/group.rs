@@ -8,7 +8,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::compress::{Compression, DamagedMember};
-use super::find::Finder;
+use super::find::{Finder, Holder};
 
 /// Most packages in a group: more make the files hardly smaller, and taking one out means compressing the others again.
 pub const GROUP_PACKAGES_MAX: usize = 32;
@@ -150,7 +150,7 @@ impl Group {
     ///
     /// # Errors
     /// If a member is damaged.
-    pub fn which_have(&self, files: &Finder) -> Result<Vec<(Box<str>, Vec<String>)>, DamagedMember> {
+    pub fn which_have(&self, files: &Finder) -> Result<Vec<Holder>, DamagedMember> {
         let (text, ranges) = self.texts(Part::Filelists)?;
         let found = self.packages.iter().zip(ranges).filter_map(|(listed, range)| {
             let found = files.find(&text[range]);

@@ -32,7 +32,7 @@ pub use describe::{
     About, DamagedProvided, DescribeError, Provided, decode_provided, describe, encode_provided,
 };
 pub use document::{footer, header};
-pub use find::Finder;
+pub use find::{Finder, Holder};
 pub use group::{Class, Described, GROUP_PACKAGES_MAX, Group, Listed, PARTS, Part};
 pub use piece::{DamagedPiece, PIECE_NAME, decode_piece, encode_piece};
 pub use repomd::{DataFile, foreign_data, named_files, repomd};

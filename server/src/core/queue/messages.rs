@@ -9,7 +9,7 @@ use crate::core::capabilities::Capabilities;
 use crate::core::types::{BuilderId, BuilderInfo, End, Report, SessionId, Srpm};
 use crate::core::view::{Change, Decision, Told};
 use crate::core::{desk, leases, repo, transfers};
-use crate::repodata::Provided;
+use crate::repodata::{Holder, Provided};
 
 /// What builders can see since they were told of last. Of one path at most one thing is said.
 #[derive(Clone, Debug, Default)]
@@ -145,7 +145,7 @@ pub enum Msg {
     /// Builders can see something new in the repository. (repo)
     Published(News),
     /// Answer to [`repo::Msg::FindFiles`]: what is published has these files. (repo)
-    FilesFound(Vec<(repo::Path, Vec<String>)>),
+    FilesFound(Vec<Holder>),
     /// What a source package has published, from `repo/` at the start, in the order in which it was. (recovery)
     Known {
         /// The result's folder in `repo/`.

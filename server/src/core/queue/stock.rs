@@ -14,7 +14,7 @@ use super::Queue;
 use super::messages::{Effect, News};
 use crate::core::capabilities::{Capabilities, Requirement, Waits};
 use crate::core::repo;
-use crate::repodata::Provided;
+use crate::repodata::{Holder, Provided};
 
 /// What is there, and who waits.
 #[derive(Debug, Default)]
@@ -49,7 +49,7 @@ impl Stock {
     }
 
     /// Packages that are there have these files.
-    fn take_files(&mut self, found: &[(repo::Path, Vec<String>)]) -> Vec<FileName> {
+    fn take_files(&mut self, found: &[Holder]) -> Vec<FileName> {
         found.iter().for_each(|(path, files)| self.there.add_files(path, files));
         self.waits.look(&self.there)
     }
@@ -74,7 +74,7 @@ impl Queue {
     }
 
     /// Gives who is through with waiting since these files were found.
-    pub(super) fn stock_files(&mut self, found: &[(repo::Path, Vec<String>)]) -> Vec<FileName> {
+    pub(super) fn stock_files(&mut self, found: &[Holder]) -> Vec<FileName> {
         self.stock.take_files(found)
     }
 

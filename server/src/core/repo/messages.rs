@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::core::capabilities::Capabilities;
-use crate::repodata::{Finder, Listed};
+use crate::repodata::{Finder, Holder, Listed};
 
 /// Path of an RPM, relative to the repository.
 pub type Path = Box<str>;
@@ -146,7 +146,7 @@ pub enum Msg {
     /// that are published and those that will be. (queue)
     FindFiles(BTreeSet<String>),
     /// Answer to `Find`. (shell)
-    Found(Result<Vec<(Path, Vec<String>)>, String>),
+    Found(Result<Vec<Holder>, String>),
     /// Answer to `Open`; and to `Merge`, if the shelves were damaged and start over. (shell)
     Opened(Result<Opened, String>),
     /// Answer to `Read`. (shell)

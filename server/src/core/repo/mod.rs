@@ -24,7 +24,7 @@ use moji_proto::{FileName, Time};
 use super::capabilities::Capabilities;
 use super::view::Event;
 use super::{desk, queue};
-use crate::repodata::{DamagedMember, Finder, Group, Provided};
+use crate::repodata::{DamagedMember, Finder, Group, Holder, Provided};
 
 mod messages;
 mod news;
@@ -391,7 +391,7 @@ impl Repo {
         gone.for_each(|at| self.news.went(at));
     }
 
-    fn found(&mut self, now: Time, found: Result<Vec<(Path, Vec<String>)>, String>, out: &mut Vec<Effect>) {
+    fn found(&mut self, now: Time, found: Result<Vec<Holder>, String>, out: &mut Vec<Effect>) {
         self.slow = Slow::Idle;
         match found {
             Ok(found) => {

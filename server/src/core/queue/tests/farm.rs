@@ -133,9 +133,8 @@ impl<'a> Farm<'a> {
         self.rig.tell(msg);
         self.longest = self.longest.max(began.elapsed());
         for effect in self.rig.effects() {
-            match effect {
-                Effect::Leases(leases::Msg::Claim { srpm, builder, .. }) => self.lease(&srpm, builder),
-                _ => {}
+            if let Effect::Leases(leases::Msg::Claim { srpm, builder, .. }) = effect {
+                self.lease(&srpm, builder);
             }
         }
     }
