@@ -13,6 +13,7 @@
 //! | [`watch`], [`lists`] | what people do in the source folders |
 //! | [`hands`] | what people do in `repo/` |
 //! | [`history`] | attempts and builders in SQLite: memory, never on the path of a grant or a commit |
+//! | [`mainline`] | what repositories of other people have |
 //! | [`decision`] | what operators decided about results |
 //! | [`rpmfile`] | reading RPM files that nobody vouches for |
 //! | [`signing`] | signatures over what is published |
@@ -35,6 +36,7 @@ pub mod journal;
 pub mod keys;
 pub mod lists;
 pub mod logging;
+pub mod mainline;
 pub mod net;
 pub mod recovery;
 pub mod repodata;

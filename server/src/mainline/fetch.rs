@@ -1,0 +1,165 @@
+//! Getting the files of a repository, over HTTP or from a folder.
+//!
+//! Owns time-outs, redirects and conditional requests. What comes is a stream that nobody vouches for: whoever reads it
+//! has the limits.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use ureq::http::header::{ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
+use ureq::http::{HeaderMap, HeaderName, StatusCode};
+use ureq::tls::{RootCerts, TlsConfig};
+use ureq::{Agent, Proxy, ResponseExt};
+
+use super::place::Place;
+use crate::disk::{Disk, File};
+
+/// Time for a connection, seconds: one that takes longer is not there.
+const CONNECT_S: u64 = 15;
+/// Time in which something must come, seconds.
+const SILENCE_S: u64 = 60;
+/// Time for a whole file, seconds: 20 MB at 6 KB/s.
+const FILE_S: u64 = 3_600;
+/// Redirects that are followed: from a redirector to a mirror and within it.
+const REDIRECTS_MAX: u32 = 5;
+/// Longest value of a header that is kept, bytes.
+const HEADER_BYTES_MAX: usize = 512;
+
+/// What a server said of a file, so that it can be asked whether it changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Seal {
+    etag: Option<String>,
+    modified: Option<String>,
+}
+
+/// A file.
+pub(super) struct Fetched {
+    /// Its bytes.
+    pub(super) body: Box<dyn Read>,
+    /// Where it was found, if the server sent the reader elsewhere.
+    pub(super) moved: Option<String>,
+    /// To ask again with.
+    pub(super) seal: Seal,
+}
+
+/// Why a file did not come.
+#[derive(Debug)]
+pub(super) enum FetchError {
+    /// The server has another answer.
+    Status(StatusCode),
+    /// There is no answer.
+    Http(Box<ureq::Error>),
+    /// The folder cannot be read.
+    Io(io::Error),
+}
+
+impl fmt::Display for FetchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FetchError::Status(status) => write!(f, "the server says {status}"),
+            FetchError::Http(error) => error.fmt(f),
+            FetchError::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+/// Gets files.
+pub(super) struct Fetcher {
+    agent: Agent,
+    disk: Arc<dyn Disk>,
+}
+
+impl Fetcher {
+    /// `proxy` stands between the hub and servers: as a rule what the environment says.
+    pub(super) fn new(disk: Arc<dyn Disk>, proxy: Option<Proxy>) -> Fetcher {
+        let tls = TlsConfig::builder()
+            // What the administrator trusts: a mirror of one's own has a certificate of one's own.
+            .root_certs(RootCerts::PlatformVerifier)
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .build();
+        let agent = Agent::config_builder()
+            .tls_config(tls)
+            .proxy(proxy)
+            .http_status_as_error(false)
+            .max_redirects(REDIRECTS_MAX)
+            .save_redirect_history(true)
+            .user_agent(concat!("moji-server/", env!("CARGO_PKG_VERSION")))
+            .timeout_connect(Some(Duration::from_secs(CONNECT_S)))
+            .timeout_recv_response(Some(Duration::from_secs(SILENCE_S)))
+            .timeout_per_read(Some(Duration::from_secs(SILENCE_S)))
+            .timeout_global(Some(Duration::from_secs(FILE_S)))
+            // An hour lies between two looks.
+            .max_idle_connections(0)
+            .build()
+            .new_agent();
+        Fetcher { agent, disk }
+    }
+
+    /// Gets a file; None if it is the same as when `seal` was got.
+    ///
+    /// # Errors
+    /// Why it does not come.
+    pub(super) fn fetch(&self, place: &Place, seal: Option<&Seal>) -> Result<Option<Fetched>, FetchError> {
+        match place {
+            Place::Url(url) => self.http(url, seal),
+            Place::Folder(path) => {
+                let body = open(&*self.disk, path).map_err(FetchError::Io)?;
+                Ok(Some(Fetched { body: Box::new(body), moved: None, seal: Seal::default() }))
+            }
+        }
+    }
+
+    fn http(&self, url: &str, seal: Option<&Seal>) -> Result<Option<Fetched>, FetchError> {
+        let mut request = self.agent.get(url);
+        if let Some(Seal { etag, modified }) = seal {
+            for (name, value) in [(IF_NONE_MATCH, etag), (IF_MODIFIED_SINCE, modified)] {
+                if let Some(value) = value {
+                    request = request.header(name, value);
+                }
+            }
+        }
+        let response = request.call().map_err(|error| FetchError::Http(Box::new(error)))?;
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::NOT_MODIFIED if seal.is_some() => return Ok(None),
+            status => return Err(FetchError::Status(status)),
+        }
+        let seal = Seal {
+            etag: header(response.headers(), ETAG),
+            modified: header(response.headers(), LAST_MODIFIED),
+        };
+        let moved = response.get_uri().to_string();
+        let moved = (moved != url).then_some(moved);
+        Ok(Some(Fetched { body: Box::new(response.into_body().into_reader()), moved, seal }))
+    }
+}
+
+fn header(headers: &HeaderMap, name: HeaderName) -> Option<String> {
+    let value = headers.get(name)?.to_str().ok()?;
+    (value.len() <= HEADER_BYTES_MAX).then(|| value.to_owned())
+}
+
+/// A file of a disk, from its start.
+///
+/// # Errors
+/// Those of open(2).
+pub(super) fn open(disk: &dyn Disk, path: &Path) -> io::Result<impl Read + use<>> {
+    Ok(FromStart { file: disk.open(path)?, at: 0 })
+}
+
+struct FromStart {
+    file: Box<dyn File>,
+    at: u64,
+}
+
+impl Read for FromStart {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read_at(buf, self.at)?;
+        self.at += n as u64;
+        Ok(n)
+    }
+}
