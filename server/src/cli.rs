@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use moji_proto::limits::{HTTP_PORT, PORT};
 
+use crate::mainline::Place;
 use crate::repodata::Compression;
 
 /// Exit codes, for init scripts and people.
@@ -173,6 +174,10 @@ pub struct Run {
     /// The one architecture of this repository [default: that of the first result].
     #[arg(long, value_name = "ARCH")]
     pub target: Option<String>,
+    /// Hold packages whose BuildRequires neither this yum repository nor moji's own can provide. May be given several
+    /// times: everything that builders install from. URL of one mirror, or a folder; the one with repodata/ in it.
+    #[arg(long, value_name = "URL_OR_FOLDER")]
+    pub mainline: Vec<Place>,
     /// Serve only builders listed in this file: `name key [arch…]` a line.
     #[arg(long, value_name = "FILE")]
     pub builders: Option<PathBuf>,
@@ -318,6 +323,18 @@ mod tests {
         assert!(Cli::try_parse_from(["moji-server", "s", "w", "f"]).is_err());
         assert!(Cli::try_parse_from(["moji-server", "token"]).is_err());
         assert!(Cli::try_parse_from(["moji-server", "token", "--state", "x"]).is_ok());
+    }
+
+    #[test]
+    fn mainline_is_read_from_many_places_and_a_wrong_one_is_a_usage_error() {
+        let parse =
+            |rest: &[&str]| Cli::try_parse_from([&["moji-server", "s", "w", "f", "r"], rest].concat());
+        let cli = parse(&["--mainline", "http://m/os", "--mainline=/srv/os"]).unwrap();
+        let places: Vec<String> = cli.run.mainline.iter().map(ToString::to_string).collect();
+        assert_eq!(places, ["http://m/os/", "/srv/os"]);
+        let error = parse(&["--mainline", "http://m/$basearch/"]).unwrap_err();
+        assert_eq!(error.exit_code(), i32::from(exit::USAGE));
+        assert!(error.to_string().contains("write out what they stand for"), "{error}");
     }
 
     #[test]

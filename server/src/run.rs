@@ -30,7 +30,7 @@ use crate::index::{self, Layout, Recent};
 use crate::keys::{self, KeyError, Listed};
 use crate::recovery::{self, Recovered, RepoResult};
 use crate::signing::{self, SignKeyError, Signer};
-use crate::{daemon, desk, hands, hooks, net, stage, watch, web, whereabouts};
+use crate::{daemon, desk, hands, hooks, mainline, net, stage, watch, web, whereabouts};
 
 /// Why the hub cannot start or go on.
 #[derive(Debug)]
@@ -313,6 +313,7 @@ struct Hub {
     peers: Peers,
     watch: watch::Handle,
     hands: hands::Handle,
+    mainline: Option<mainline::Handle>,
     web: Option<web::Web>,
     /// Dropping it stops all actors.
     stop: Sender<()>,
@@ -377,7 +378,7 @@ impl Hub {
             stopped.clone(),
         ));
         threads.push(start_queue(options, queue_in, &stopped, &clock, &peers, &folders, disk.clone()));
-        let desk_disk = disk.clone();
+        let (desk_disk, mainline_disk) = (disk.clone(), disk.clone());
         threads.push(start_leases(
             options, past, journal, welcome, leases_in, &stopped, &clock, &peers, &folders, disk,
         ));
@@ -398,6 +399,7 @@ impl Hub {
         let (hands, hands_thread) = hands::start(folders.repo.clone(), peers.repo.clone())
             .map_err(fatal(exit::MISSING, "failed to watch the repository with inotify"))?;
         threads.push(hands_thread);
+        let mainline = start_mainline(options, &folders, mainline_disk, &clock, &stopped);
         let config = net::Config {
             secrets: secrets(&keys),
             key: keys.hub,
@@ -416,7 +418,7 @@ impl Hub {
             })
             .transpose()
             .map_err(fatal(exit::LISTEN, "failed to serve HTTP"))?;
-        Ok(Hub { peers, watch, hands, web, stop, reactor, threads, state: folders.state })
+        Ok(Hub { peers, watch, hands, mainline, web, stop, reactor, threads, state: folders.state })
     }
 
     /// Reads again what can be read again. What is wrong now leaves what was right before.
@@ -424,6 +426,7 @@ impl Hub {
         log::info!("reading the folders, the secrets and the list of builders again");
         self.watch.rescan();
         self.hands.look_again();
+        self.mainline.iter().for_each(mainline::Handle::look_again);
         match load_keys(options, &self.state) {
             Ok(keys) => self.peers.net.command(net::Command::Secrets(secrets(&keys))),
             Err(error) => log::error!("the secrets stay as they were: {}", error.text),
@@ -509,6 +512,31 @@ fn start_queue(
             Ok((free, min_free.unwrap_or_else(|| queue::space_floor(total))))
         },
     )
+}
+
+/// Starts reading the repositories of `--mainline`, if there are any.
+fn start_mainline(
+    options: &Run,
+    folders: &Folders,
+    disk: Arc<dyn Disk>,
+    clock: &Arc<dyn Clock>,
+    stopped: &crossbeam_channel::Receiver<()>,
+) -> Option<mainline::Handle> {
+    if options.mainline.is_empty() {
+        return None;
+    }
+    let setup = mainline::Setup {
+        places: options.mainline.clone(),
+        state: folders.state.clone(),
+        target: options.target.clone(),
+        disk,
+        clock: clock.clone(),
+    };
+    // MAINLINE: the one place where what is read is handed on; called again whenever any of the repositories changed.
+    let deliver = |there: core::capabilities::Capabilities| {
+        log::debug!("mainline: {} packages are known", there.len());
+    };
+    Some(mainline::start(setup, stopped.clone(), deliver))
 }
 
 fn start_desk(
