@@ -399,7 +399,7 @@ impl Hub {
         let (hands, hands_thread) = hands::start(folders.repo.clone(), peers.repo.clone())
             .map_err(fatal(exit::MISSING, "failed to watch the repository with inotify"))?;
         threads.push(hands_thread);
-        let mainline = start_mainline(options, &folders, mainline_disk, &clock, &stopped);
+        let mainline = start_mainline(options, &folders, mainline_disk, &clock, &peers, &stopped);
         let config = net::Config {
             secrets: secrets(&keys),
             key: keys.hub,
@@ -520,6 +520,7 @@ fn start_mainline(
     folders: &Folders,
     disk: Arc<dyn Disk>,
     clock: &Arc<dyn Clock>,
+    peers: &Peers,
     stopped: &crossbeam_channel::Receiver<()>,
 ) -> Option<mainline::Handle> {
     if options.mainline.is_empty() {
@@ -532,9 +533,9 @@ fn start_mainline(
         disk,
         clock: clock.clone(),
     };
-    // MAINLINE: the one place where what is read is handed on; called again whenever any of the repositories changed.
-    let deliver = |there: core::capabilities::Capabilities| {
-        log::debug!("mainline: {} packages are known", there.len());
+    let queue = peers.queue.clone();
+    let deliver = move |there: core::capabilities::Capabilities| {
+        let _ = queue.send(core::queue::Msg::Mainline(Arc::new(there)));
     };
     Some(mainline::start(setup, stopped.clone(), deliver))
 }

@@ -106,6 +106,25 @@ impl Versions {
     }
 }
 
+/// As [`Capabilities::answer`], where several repositories are there.
+#[must_use]
+pub fn answer_among(there: &[&Capabilities], requirement: &Requirement) -> Answer {
+    let answers =
+        |of: &'_ [Requirement]| -> Vec<Answer> { of.iter().map(|one| answer_among(there, one)).collect() };
+    match requirement {
+        Requirement::And(of) => answers(of).into_iter().min().unwrap_or(Answer::No),
+        Requirement::Or(of) => answers(of).into_iter().max().unwrap_or(Answer::No),
+        Requirement::If(a, _, c) | Requirement::Unless(a, _, c) => {
+            let c = c.as_ref().map_or(Answer::Yes, |c| answer_among(there, c));
+            answer_among(there, a).min(c)
+        }
+        // One package must have it all.
+        Requirement::One(_) | Requirement::With(_) | Requirement::Without(..) => {
+            there.iter().map(|one| one.answer(requirement)).max().unwrap_or(Answer::No)
+        }
+    }
+}
+
 /// What is published.
 #[derive(Clone, Debug, Default)]
 pub struct Capabilities {

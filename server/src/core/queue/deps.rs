@@ -17,7 +17,7 @@ use super::{Effect, Queue};
 
 /// What waits for a BuildRequires is tried again after this although nothing it waits for was published,
 /// milliseconds: a day.
-const AGAIN_MS: u64 = 24 * 3600 * 1000;
+pub(super) const AGAIN_MS: u64 = 24 * 3600 * 1000;
 
 /// Capabilities that a build missed, as its log names them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,13 +58,17 @@ impl Queue {
             self.awaits.insert(name.clone(), Some(wants.clone()));
         }
         self.wakes.insert(until);
-        self.go(name, State::Held(Hold::Deps { wants, until }));
+        self.go(name, State::Held(Hold::Deps { wants, until, is_guess: false }));
     }
 
     /// Builders can see all that the package waits for. Says whether it may be leased.
     fn on_provided(&mut self, now: Time, name: &FileName, out: &mut Vec<Effect>) -> bool {
         let Some(package) = self.packages.get_mut(name) else { return false };
-        let State::Held(Hold::Deps { wants, until }) = &package.state else { return false };
+        let State::Held(Hold::Deps { wants, until, is_guess }) = &package.state else { return false };
+        if *is_guess {
+            self.enqueue(name, out);
+            return true;
+        }
         if wants.is_empty() {
             return false;
         }
@@ -74,7 +78,7 @@ impl Queue {
             let pause_ms = self.config.retry_pause_ms.max(1).saturating_mul(1 << doublings.min(32));
             let until = until.min(now.plus_ms(pause_ms));
             self.wakes.insert(until);
-            self.go(name, State::Held(Hold::Deps { wants, until }));
+            self.go(name, State::Held(Hold::Deps { wants, until, is_guess: false }));
             return false;
         }
         // It is no worse a guess than what was never tried.
@@ -99,14 +103,15 @@ impl Queue {
         self.all_provided(now, over, out);
         let soon = now.plus_ms(self.config.retry_pause_ms);
         let later = |p: &Package| match &p.state {
-            State::Held(Hold::Deps { wants, until }) => wants.is_empty() && *until > soon,
+            State::Held(Hold::Deps { wants, until, .. }) => wants.is_empty() && *until > soon,
             _ => false,
         };
         let names: Vec<FileName> =
             self.packages.iter().filter(|(_, p)| later(p)).map(|(name, _)| name.clone()).collect();
         for name in names {
             self.wakes.insert(soon);
-            self.go(&name, State::Held(Hold::Deps { wants: Wants::default(), until: soon }));
+            let wants = Wants::default();
+            self.go(&name, State::Held(Hold::Deps { wants, until: soon, is_guess: false }));
         }
     }
 

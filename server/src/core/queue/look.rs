@@ -106,7 +106,14 @@ impl Queue {
             State::Gone => String::new(),
             State::Unusable { why } => why.clone(),
             State::Held(Hold::Duplicate { of }) => format!("{of} is the same package"),
-            State::Held(Hold::Deps { wants, until }) => {
+            State::Held(Hold::Deps { wants, until, is_guess: true }) => {
+                let when = duration(until.since_ms(now));
+                let what = wants.names().join(", ");
+                format!(
+                    "nobody provides {what}, which its header names; tried when a builder idles, or in {when}"
+                )
+            }
+            State::Held(Hold::Deps { wants, until, .. }) => {
                 let what = match &wants.names()[..] {
                     [] => "something to be published".to_owned(),
                     names => names.join(", "),

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use moji_proto::{FileName, Time};
 
+use super::headers::LOOKS_MAX;
 use super::order::Rank;
 use super::package::Package;
 use super::settle::fits_wishes;
@@ -37,6 +38,8 @@ struct Busy {
 #[derive(Debug, Default)]
 struct Matched {
     claims: Vec<(FileName, BuilderId)>,
+    /// What nobody provides all of that their headers name, and that.
+    lacking: Vec<(FileName, Vec<String>)>,
     kept: BTreeMap<FileName, BuilderId>,
 }
 
@@ -48,7 +51,19 @@ impl Queue {
         }
         let moved = self.chain.look(now, &self.times);
         self.put_in_order(moved);
-        let Matched { claims, kept } = self.matches(now);
+        let Matched { mut claims, lacking, mut kept } = self.matches(now);
+        if lacking.len() >= LOOKS_MAX {
+            self.wakes.insert(now.plus_ms(1));
+        }
+        let is_all = lacking.len() < LOOKS_MAX;
+        self.hold_for_headers(now, lacking, out);
+        self.heed_waits(now, out);
+        // Whoever would idle tries what is held.
+        let idle = self.standing.idle(now).filter(|id| self.is_for_target(*id)).count();
+        let is_free = is_all && kept.is_empty() && !self.standing.is_canary();
+        if is_free && idle > claims.len() && self.try_held(idle - claims.len(), out) {
+            Matched { claims, kept, .. } = self.matches(now);
+        }
         if !kept.is_empty() {
             let again = now.plus_ms(KEPT_AGAIN_MS);
             if self.wakes.first().is_none_or(|first| *first > again) {
@@ -85,7 +100,8 @@ impl Queue {
         let mut bird_is_out = self.standing.bird_is_out();
         for (rank, name) in self.order.ranked() {
             passed.extend(if passed.is_empty() { idle.next() } else { None });
-            if passed.is_empty() || bird_is_out || matched.kept.len() >= KEPT_MAX {
+            let is_enough = matched.kept.len() >= KEPT_MAX || matched.lacking.len() >= LOOKS_MAX;
+            if passed.is_empty() || bird_is_out || is_enough {
                 break;
             }
             let Some(package) = self.packages.get(name) else { continue };
@@ -103,6 +119,11 @@ impl Queue {
                 fitting.map(|_| passed.len() - 1)
             });
             let Some(at) = at else { continue };
+            let lacks = self.lacks(package);
+            if !lacks.is_empty() {
+                matched.lacking.push((name.clone(), lacks));
+                continue;
+            }
             let is_free = matches!(rank, Rank::Plain(_) | Rank::Behind(_)) && !self.standing.is_canary();
             if is_free && let Some(keeper) = self.keeper(now, name, package, passed[at], &mut busy) {
                 matched.kept.insert(name.clone(), keeper);

@@ -2,6 +2,8 @@
 //!
 //! Owns the messages' shape only; what follows from them is decided beside it.
 
+use std::sync::Arc;
+
 use moji_proto::message::{EventRow, Health, PackageState, ToBuilder, Verdict};
 use moji_proto::{FileName, LeaseId, Line};
 
@@ -144,6 +146,8 @@ pub enum Msg {
     },
     /// Builders can see something new in the repository. (repo)
     Published(News),
+    /// What the distribution's own repositories provide, all of them together. (mainline)
+    Mainline(Arc<Capabilities>),
     /// Answer to [`repo::Msg::FindFiles`]: what is published has these files. (repo)
     FilesFound(Vec<Holder>),
     /// What a source package has published, from `repo/` at the start, in the order in which it was. (recovery)

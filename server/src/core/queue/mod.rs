@@ -14,6 +14,7 @@
 //! | `chain.rs` | what waits for what, as headers hint, and the longest chains of build time |
 //! | `stock.rs` | what builders can install, and who waits for it |
 //! | `deps.rs` | what waits for BuildRequires, and what ends the wait |
+//! | `headers.rs` | what headers name and nobody provides |
 //! | `grants.rs` | answers to claims, and grants unasked |
 //! | `verdict.rs`, `evidence.rs` | what a result means |
 //! | `policy.rs` | what follows from it: attempts, holds, another builder |
@@ -36,6 +37,7 @@ use moji_proto::message::{EventKind, Health, PackageState, Trouble, Verdict};
 use moji_proto::{FileName, Time};
 
 use self::chain::Chain;
+use self::headers::Headers;
 use self::order::Order;
 use self::orders::Asked;
 use self::owners::Owners;
@@ -54,6 +56,7 @@ mod events;
 mod evidence;
 pub mod glob;
 mod grants;
+mod headers;
 mod look;
 mod matching;
 mod messages;
@@ -107,6 +110,8 @@ pub struct Queue {
     times: Times,
     /// What is published, and who waits for it.
     stock: Stock,
+    /// What mainline provides, and who waits for what nobody does.
+    headers: Headers,
     /// What idle builders do not get since a faster one is done with it sooner.
     kept: BTreeMap<FileName, BuilderId>,
     /// `options.txt`, each rule with the length of what stands before the first sign of its pattern that is not
@@ -182,6 +187,7 @@ impl Queue {
             chain: Chain::default(),
             times: Times::default(),
             stock: Stock::default(),
+            headers: Headers::default(),
             kept: BTreeMap::new(),
             options: Vec::new(),
             standing: Standing::default(),
@@ -247,6 +253,7 @@ impl Queue {
             Msg::Judge { srpm, lease, builder, report } => self.on_judge(&srpm, lease, builder, &report, out),
             Msg::Ended { srpm, lease, builder, end } => self.on_ended(now, &srpm, lease, builder, end, out),
             Msg::Published(news) => self.on_published(now, &news, out),
+            Msg::Mainline(there) => self.on_mainline(there, out),
             Msg::FilesFound(found) => {
                 let over = self.stock_files(&found);
                 self.all_provided(now, over, out);
@@ -308,6 +315,8 @@ impl Queue {
         if package.state.awaits() && !next.awaits() {
             self.awaits.insert(name.clone(), None);
         }
+        self.headers.note(name, &next);
+        package.past.tried |= matches!(next, State::Leased(_));
         package.state = next;
         if before != (package.shown(), package.state == State::Gone) {
             package.since = match (&package.state, &package.ending) {

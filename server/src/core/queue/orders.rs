@@ -214,6 +214,7 @@ impl Queue {
             State::Retiring => no(NoCode::Later, name, "it is on its way to finished/: try again"),
             State::Waiting | State::Held(Hold::Deps { .. }) => {
                 self.forgive(name, out);
+                self.package(name).past.tried = true;
                 self.enqueue(name, out);
                 self.ordered(name, who, "retried", out);
                 changed(name, "holds and attempts are forgotten: it may be leased at once")

@@ -117,6 +117,8 @@ pub(super) enum Hold {
         wants: Wants,
         /// When it is tried again all the same.
         until: Time,
+        /// Whether its header says so, not a log.
+        is_guess: bool,
     },
     /// Another file holds the same package.
     Duplicate {
@@ -216,6 +218,8 @@ pub(super) struct Past {
     pub(super) vain: u32,
     /// Why it was tried in vain the last time.
     pub(super) last: Option<Verdict>,
+    /// It was leased, or may be whatever its header names.
+    pub(super) tried: bool,
 }
 
 impl Package {

@@ -75,6 +75,7 @@ impl Queue {
         }
         self.wakes = self.wakes.split_off(&now.plus_ms(1));
         let over = |p: &Package| matches!(&p.state, State::Held(Hold::Deps { until, .. }) if *until <= now);
+        self.packages.values_mut().filter(|p| over(p)).for_each(|p| p.past.tried = true);
         self.unhold(over, "tried again after a pause", out);
         let lost = |p: &Package| matches!(p.state, State::Returning { until } if until <= now);
         let lost: Vec<FileName> =

@@ -21,6 +21,8 @@ use crate::repodata::{Holder, Provided};
 pub(super) struct Stock {
     /// What builders can see in the hub's repository.
     pub(super) there: Capabilities,
+    /// Whether it was told what is there.
+    pub(super) is_known: bool,
     pub(super) waits: Waits,
     /// Files that repo was asked for.
     asked: BTreeSet<String>,
@@ -31,6 +33,7 @@ impl Stock {
     fn take(&mut self, news: &News) -> Vec<FileName> {
         if let Some(stock) = &news.stock {
             self.there = (**stock).clone();
+            self.is_known = true;
         }
         for path in &news.gone {
             self.there.remove(path);

@@ -2,6 +2,7 @@
 
 mod deps;
 mod farm;
+mod headers;
 mod model;
 mod operators;
 mod order;

@@ -71,6 +71,7 @@ fn messages() -> Vec<Msg> {
         Msg::Published(News::default()),
         news("x"),
         Msg::FilesFound(Vec::new()),
+        Msg::Mainline(std::sync::Arc::default()),
         Msg::Tick,
     ];
     for verdict in [Verdict::Infra, Verdict::Memory, Verdict::Deps, Verdict::Lost, Verdict::Released] {
