@@ -131,7 +131,7 @@ struct Args {
     mock: Option<String>,
     mock_user: Option<String>,
     backend: Backend,
-    rpmbuild_timeout: Option<u64>,
+    rpmbuild_timeout: Option<u32>,
     min_free: u32,
     once: bool,
     daemon: bool,

@@ -67,7 +67,7 @@ pub struct Launch {
     /// mock's `--uniqueext`, which ends the name of the chroot's folder.
     pub ext: String,
     /// Seconds after which the shim ends the build itself, where the backend has no such option.
-    pub timeout_s: Option<u64>,
+    pub timeout_s: Option<u32>,
 }
 
 /// How builds are run on this machine: the same for all jobs of a process.
@@ -86,7 +86,7 @@ pub struct Tools {
     /// Home folder of that user.
     pub home: String,
     /// `--rpmbuild_timeout` for every job, seconds.
-    pub timeout_s: Option<u64>,
+    pub timeout_s: Option<u32>,
     /// Where mock keeps its chroots, if it said so.
     pub chroots: Option<PathBuf>,
     /// Whether mock knows `--addrepo`. An old one relies on its configuration.
@@ -167,7 +167,7 @@ impl Tools {
     }
 
     /// The options that the hub allows are rpmbuild's own, but for the time-out.
-    fn rpmbuild(&self, folder: &JobFolder, record: &JobRecord) -> (Vec<String>, Option<u64>) {
+    fn rpmbuild(&self, folder: &JobFolder, record: &JobRecord) -> (Vec<String>, Option<u32>) {
         let mut timeout_s = self.timeout_s;
         let mut words = vec![self.program.clone(), "-ra".to_owned()];
         let result = folder.result().display().to_string();
@@ -271,8 +271,8 @@ impl JobFolder {
     /// As [`JobFolder::record`].
     pub fn read<T: DeserializeOwned>(&self, name: &str) -> io::Result<T> {
         let mut bytes = fs::read(self.entry(name))?;
-        // Stands for the last number of a shim's manifest that had none yet. What is left over is ignored.
-        bytes.push(0);
+        // Stands for the last two numbers of what was written when there were none yet. What is left over is ignored.
+        bytes.extend([0; 2]);
         postcard::from_bytes(&bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "damaged"))
     }
 
@@ -345,6 +345,7 @@ mod tests {
             size: 1,
             digest: Digest::of(b""),
             options: options.iter().map(|word| Line::new(*word).unwrap()).collect(),
+            limits: Default::default(),
         }
     }
 
@@ -404,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_shim_from_before_the_peak_of_memory_wrote_is_read_as_unknown() {
+    fn what_a_shim_from_before_there_were_all_numbers_wrote_is_read_as_unknown() {
         let dir = tempfile::tempdir().unwrap();
         let folder = JobFolder(dir.path().to_owned());
         let summary = Summary {
@@ -416,14 +417,18 @@ mod tests {
             files: Vec::new(),
             evidence: Vec::new(),
             peak_memory_mib: 100,
+            silence_s: 7,
         };
         folder.write("status", &0).unwrap();
         folder.write("manifest", &summary).unwrap();
         assert_eq!(folder.summary().unwrap(), summary);
         let bytes = fs::read(folder.entry("manifest")).unwrap();
-        fs::write(folder.entry("manifest"), &bytes[..bytes.len() - 1]).unwrap();
-        assert_eq!(folder.summary().unwrap(), Summary { peak_memory_mib: 0, ..summary });
-        fs::write(folder.entry("manifest"), &bytes[..bytes.len() - 2]).unwrap();
+        let cut = |by| fs::write(folder.entry("manifest"), &bytes[..bytes.len() - by]).unwrap();
+        cut(1);
+        assert_eq!(folder.summary().unwrap(), Summary { silence_s: 0, ..summary.clone() });
+        cut(2);
+        assert_eq!(folder.summary().unwrap(), Summary { peak_memory_mib: 0, silence_s: 0, ..summary });
+        cut(3);
         assert!(folder.summary().is_err());
     }
 }

@@ -405,8 +405,14 @@ mod tests {
             let folder = state.job(lease(counter));
             fs::create_dir_all(&folder.0).unwrap();
             let srpm = FileName::new("a.src.rpm").unwrap();
-            let record =
-                JobRecord { lease: lease(counter), srpm, size: 0, digest: Digest::of(b""), options: vec![] };
+            let record = JobRecord {
+                lease: lease(counter),
+                srpm,
+                size: 0,
+                digest: Digest::of(b""),
+                options: vec![],
+                limits: Default::default(),
+            };
             folder.write("job", &record).unwrap();
             for entry in entries {
                 fs::write(folder.entry(entry), "").unwrap();

@@ -61,7 +61,7 @@ pub struct Versions {
 
 impl Versions {
     /// What this program speaks.
-    pub const OURS: Versions = Versions { low: 1, high: 1 };
+    pub const OURS: Versions = Versions { low: 2, high: 2 };
 }
 
 impl fmt::Display for Versions {
@@ -203,7 +203,7 @@ mod tests {
         let bytes = *b"moji\0\x02\x01\x02\x03\x04\0\0\0\0\0\0";
         assert_eq!(hello.to_bytes(), bytes);
         assert_eq!(Hello::from_bytes(&bytes), Ok(hello));
-        let builder = Hello { role: Role::Builder, versions: Versions::OURS };
+        let builder = Hello { role: Role::Builder, versions: v(1, 1) };
         assert_eq!(&builder.to_bytes(), b"moji\0\x01\0\x01\0\x01\0\0\0\0\0\0");
     }
 

@@ -6,6 +6,7 @@
 //! | version | what changed |
 //! |---|---|
 //! | 1 | the first |
+//! | 2 | `Job` says when to end the build, `Results` how long it was silent and whether it was ended |
 
 pub mod bytes;
 pub mod channel;

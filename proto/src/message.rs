@@ -72,7 +72,7 @@ impl Which {
     }
 }
 
-/// How mock ended.
+/// How mock ended, or was ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Exit {
     /// It exited with this status.
@@ -81,6 +81,41 @@ pub enum Exit {
     Signal(u8),
     /// It could not be started at all; `mock.log` says why.
     NotStarted,
+    /// It was ended since no log had grown for this long, its limit, seconds.
+    Silent(u32),
+    /// It was ended since it had taken this long, its limit, seconds.
+    TooLong(u32),
+}
+
+impl Exit {
+    /// Whether the builder ended it at a limit of [`Limits`].
+    #[must_use]
+    pub fn is_limit(self) -> bool {
+        matches!(self, Exit::Silent(_) | Exit::TooLong(_))
+    }
+}
+
+/// As `result.json`, reasons and logs say it.
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (text, number, unit) = match *self {
+            Exit::Code(code) => ("exit", code.into(), ""),
+            Exit::Signal(signal) => ("signal", signal.into(), ""),
+            Exit::NotStarted => return f.write_str("not started"),
+            Exit::Silent(seconds) => ("silent for", seconds, " s"),
+            Exit::TooLong(seconds) => ("longer than", seconds, " s"),
+        };
+        write!(f, "{text} {number}{unit}")
+    }
+}
+
+/// When the builder ends a build by itself. 0 is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Once none of its logs has grown for so long, seconds.
+    pub silence_s: u32,
+    /// Once it has taken so long, seconds.
+    pub build_s: u32,
 }
 
 /// What builds.
@@ -111,6 +146,8 @@ pub enum Verdict {
     Lost,
     /// The builder gave it back.
     Released,
+    /// The builder ended it: silent, or at work, for too long.
+    Timeout,
 }
 
 impl Verdict {
@@ -126,6 +163,7 @@ impl Verdict {
             Verdict::Failed => "failed",
             Verdict::Lost => "lost",
             Verdict::Released => "released",
+            Verdict::Timeout => "timeout",
         }
     }
 }
@@ -279,6 +317,8 @@ pub enum FromBuilder {
         oom_kills: u32,
         /// Most memory that one process of the build had, MiB; 0 if unknown.
         peak_memory_mib: u32,
+        /// For how long at most none of its logs grew, seconds, begun ones counted whole; 0 if unknown.
+        silence_s: u32,
         /// How many `File` follow.
         files: u32,
         /// How many `Evidence` follow after them.
@@ -373,6 +413,8 @@ pub enum ToBuilder {
         size: u64,
         /// Its digest.
         digest: Digest,
+        /// When to end it.
+        limits: Limits,
         /// How many `JobOption` follow.
         options: u8,
     },

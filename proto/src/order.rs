@@ -202,6 +202,7 @@ mod tests {
             seconds: 9,
             oom_kills: 0,
             peak_memory_mib: 0,
+            silence_s: 0,
             files,
             evidence,
         }

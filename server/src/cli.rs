@@ -165,12 +165,20 @@ pub struct Run {
     /// How long a lease outlives its builder's connection; 0 gives the package back at once.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
     pub lease_grace: Duration,
-    /// How often a package may run out of memory or be lost before it counts as failed.
+    /// How often a package may run out of memory, be lost or take too long before it counts as failed.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub attempts: u32,
     /// How long a builder that failed a package by its own fault is not given it again.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
     pub retry_pause: Duration,
+    /// How long a build's logs may stand still before its builder ends it; 0: for ever. What earlier builds of the
+    /// package showed makes it shorter (at least 2h) or longer.
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = duration)]
+    pub max_silence: Duration,
+    /// How long a build may take before its builder ends it; 0: for ever. What hangs is silent, so this is only for what
+    /// goes round in circles, and leaves time for a giant on a small board. Learned likewise (at least 12h).
+    #[arg(long, value_name = "TIME", default_value = "14d", value_parser = duration)]
+    pub max_build: Duration,
     /// The one architecture of this repository [default: that of the first result].
     #[arg(long, value_name = "ARCH")]
     pub target: Option<String>,

@@ -168,16 +168,17 @@ impl History {
 
     fn recall_times(&self, msgs: &mut Vec<Msg>) -> rusqlite::Result<()> {
         let mut query = self.db.prepare(
-            "SELECT srpm, builder, seconds FROM attempts WHERE verdict = 'success' AND seconds > 0
+            "SELECT srpm, builder, seconds, coalesce(silent_s, 0) FROM attempts WHERE verdict = 'success' AND seconds > 0
                 ORDER BY ended_unix_s, rowid",
         )?;
         let mut rows = query.query([])?;
         while let Some(row) = rows.next()? {
             let (srpm, key, seconds): (String, String, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let silent_s = u32::try_from(row.get::<_, i64>(3)?).unwrap_or(0);
             // `NAME-VERSION-RELEASE.src.rpm`; one whose file was called otherwise is built as if for the first time.
             let source = srpm.rsplitn(3, '-').nth(2);
             if let (Some(source), Ok(builder), Ok(seconds)) = (source, key.parse(), u32::try_from(seconds)) {
-                msgs.push(Msg::Took { source: source.to_owned(), builder, seconds });
+                msgs.push(Msg::Took { source: source.to_owned(), builder, seconds, silent_s });
             }
         }
         Ok(())
@@ -256,14 +257,14 @@ fn write_one(db: &Connection, note: &Note, unix_s: i64) -> rusqlite::Result<()> 
                 params![lease.to_string(), srpm.as_str(), builder.to_string(), unix_s],
             )
         }
-        Note::Ended { srpm, lease, verdict, reason, charged, seconds, folder } => {
+        Note::Ended { srpm, lease, verdict, reason, charged, seconds, silent_s, folder } => {
             let folder = folder.as_deref().unwrap_or_default();
             db.execute(
                 "INSERT INTO attempts
-                    (lease, srpm, builder, ended_unix_s, verdict, reason, charged, seconds, folder)
-                    VALUES (?1, ?2, '', ?3, ?4, ?5, ?6, ?7, ?8)
+                    (lease, srpm, builder, ended_unix_s, verdict, reason, charged, seconds, folder, silent_s)
+                    VALUES (?1, ?2, '', ?3, ?4, ?5, ?6, ?7, ?8, ?9)
                     ON CONFLICT (lease) DO UPDATE SET ended_unix_s = ?3, verdict = ?4, reason = ?5,
-                        charged = ?6, seconds = ?7, folder = ?8",
+                        charged = ?6, seconds = ?7, folder = ?8, silent_s = ?9",
                 params![
                     lease.to_string(),
                     srpm.as_str(),
@@ -272,12 +273,18 @@ fn write_one(db: &Connection, note: &Note, unix_s: i64) -> rusqlite::Result<()> 
                     reason,
                     charged,
                     seconds,
-                    folder
+                    folder,
+                    silent_s
                 ],
             )?;
             match verdict {
                 Verdict::Success | Verdict::Failed | Verdict::Excluded => close(db, srpm),
-                Verdict::Infra | Verdict::Memory | Verdict::Deps | Verdict::Lost | Verdict::Released => Ok(0),
+                Verdict::Infra
+                | Verdict::Memory
+                | Verdict::Deps
+                | Verdict::Lost
+                | Verdict::Released
+                | Verdict::Timeout => Ok(0),
             }
         }
         Note::EndedAs { srpm, state, text } => db.execute(
@@ -378,7 +385,9 @@ fn set_aside(path: &Path) {
 #[must_use]
 pub fn verdict_of(word: &str) -> Option<Verdict> {
     use Verdict::*;
-    [Success, Excluded, Infra, Memory, Deps, Failed, Lost, Released].into_iter().find(|v| v.as_str() == word)
+    [Success, Excluded, Infra, Memory, Deps, Failed, Lost, Released, Timeout]
+        .into_iter()
+        .find(|v| v.as_str() == word)
 }
 
 /// SQLite's integers have a sign.

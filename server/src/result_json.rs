@@ -62,13 +62,16 @@ pub struct ResultJson {
     pub cfg_digest: String,
     /// mock options of this package.
     pub options: Vec<String>,
-    /// How mock ended: `exit 1`, `signal 9`, `not started`.
+    /// How mock ended: `exit 1`, `signal 9`, `not started`, `silent for 86400 s`, `longer than 86400 s`.
     pub exit: String,
     /// Build time, seconds.
     pub seconds: u32,
     /// Most memory of the build's largest process, MiB; none if the builder cannot tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_memory_mib: Option<u32>,
+    /// For how long at most none of its logs grew, seconds; none if the builder cannot tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence_s: Option<u32>,
     /// When it was leased, unix seconds; none if the hub does not know since a restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leased_unix_s: Option<u64>,

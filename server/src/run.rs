@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Sender, bounded};
 use moji_proto::Line;
 use moji_proto::limits::PING_EVERY_MS;
+use moji_proto::message::Limits;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -496,6 +497,7 @@ fn start_queue(
     let config = queue::Config {
         attempts: options.attempts as usize,
         retry_pause_ms: millis(options.retry_pause),
+        limits: build_limits(options),
         target: options.target.clone(),
         started: clock.now(),
     };
@@ -606,6 +608,12 @@ fn start_leases(
     actors::spawn("leases", move || {
         actors::leases::run(core, first, store, &welcome, &peers, &inbox, &stopped, &*clock);
     })
+}
+
+/// The options, whole seconds.
+fn build_limits(options: &Run) -> Limits {
+    let seconds = |time: std::time::Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+    Limits { silence_s: seconds(options.max_silence), build_s: seconds(options.max_build) }
 }
 
 fn millis(time: std::time::Duration) -> u64 {

@@ -497,7 +497,7 @@ fn two_hundred_strangers_do_not_keep_a_build_from_its_end() {
     farm.drop_file(&package.srpm);
     farm.wait_until("the build to run", SOON, |farm| farm.is_in("working", &package.file));
     let before = descriptors(pid);
-    let hello = b"moji\0\x01\0\x01\0\x01\0\0\0\0\0\0";
+    let hello = b"moji\0\x01\0\x02\0\x02\0\0\0\0\0\0";
     let strangers: Vec<TcpStream> = (0..200u32)
         .map(|number| {
             let mut stream = TcpStream::connect(farm.hub_addr()).expect("the hub accepts");

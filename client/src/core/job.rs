@@ -4,7 +4,7 @@
 //! build can go on without it.
 
 use moji_proto::limits::{CHUNK_BYTES_MAX, FETCH_BYTES_MAX};
-use moji_proto::message::{Exit, FromBuilder, Phase, ReleaseWhy, ToBuilder, Verdict, Which};
+use moji_proto::message::{FromBuilder, Phase, ReleaseWhy, ToBuilder, Verdict, Which};
 use moji_proto::{Bytes, Hasher, LeaseId, Time};
 
 use super::upload::Upload;
@@ -151,8 +151,8 @@ impl Builder {
     #[inline(never)]
     pub(super) fn job_message(&mut self, now: Time, message: ToBuilder, out: &mut Vec<Effect>) {
         let fine = match message {
-            ToBuilder::Job { lease, srpm, size, digest, options } => {
-                let record = JobRecord { lease, srpm, size, digest, options: Vec::new() };
+            ToBuilder::Job { lease, srpm, size, digest, limits, options } => {
+                let record = JobRecord { lease, srpm, size, digest, options: Vec::new(), limits };
                 self.job_offered(now, record, options, out);
                 true
             }
@@ -336,7 +336,7 @@ impl Builder {
             "pkg={} lease={lease} ended after {} s: {}, files left: {}",
             job.record.srpm,
             summary.seconds,
-            words(summary.exit),
+            summary.exit,
             summary.files.len()
         );
         out.push(Effect::Log(Level::Info, text));
@@ -356,6 +356,7 @@ impl Builder {
             seconds: summary.seconds,
             oom_kills: summary.oom_kills,
             peak_memory_mib: summary.peak_memory_mib,
+            silence_s: summary.silence_s,
             files: summary.files.len() as u32,
             evidence: summary.evidence.len() as u16,
         }));
@@ -465,18 +466,14 @@ impl Builder {
         }
     }
 
-    /// Deletes a job of which nothing runs.
+    /// Deletes a job of which nothing runs. Where mock was ended, it had no time to clean up.
     pub(super) fn forget(&mut self, lease: LeaseId, out: &mut Vec<Effect>) {
+        if let Some(Job { stage: Stage::Finished { summary, .. }, .. }) = self.jobs.get(lease)
+            && summary.exit.is_limit()
+        {
+            return self.end(lease, true, out);
+        }
         self.jobs.remove(lease);
         out.push(Effect::Forget { lease });
-    }
-}
-
-/// How mock ended, as the hub's log says it.
-fn words(exit: Exit) -> String {
-    match exit {
-        Exit::Code(code) => format!("exit {code}"),
-        Exit::Signal(signal) => format!("signal {signal}"),
-        Exit::NotStarted => "not started".to_owned(),
     }
 }

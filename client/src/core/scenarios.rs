@@ -1,6 +1,6 @@
 //! Scripted runs of the core: events in, effects out, on a clock of their own.
 
-use moji_proto::message::{Backend, Exit, Phase, ToBuilder, Verdict, Which};
+use moji_proto::message::{Backend, Exit, Limits, Phase, ToBuilder, Verdict, Which};
 use moji_proto::refusal::RejectCode;
 use moji_proto::{Bytes, Digest, FileName, Hasher, LeaseId, Line};
 
@@ -46,6 +46,7 @@ fn record(counter: u32) -> JobRecord {
         size: srpm().len() as u64,
         digest: Digest::of(&srpm()),
         options: Vec::new(),
+        limits: Limits { silence_s: 7, build_s: 0 },
     }
 }
 
@@ -64,6 +65,7 @@ fn summary() -> Summary {
         files: vec![file("a.rpm", 1_000_000), file("build.log", 10)],
         evidence: vec![(Which::Build, Line::lossy("x"))],
         peak_memory_mib: 120,
+        silence_s: 3,
     }
 }
 
@@ -161,8 +163,8 @@ impl Script {
     }
 
     fn offer(&mut self, counter: u32) -> &mut Script {
-        let JobRecord { lease, srpm, size, digest, .. } = record(counter);
-        self.hear(ToBuilder::Job { lease, srpm, size, digest, options: 0 })
+        let JobRecord { lease, srpm, size, digest, limits, .. } = record(counter);
+        self.hear(ToBuilder::Job { lease, srpm, size, digest, limits, options: 0 })
     }
 
     fn data(&mut self, counter: u32, offset: u64, bytes: &[u8]) -> &mut Script {
@@ -270,10 +272,46 @@ fn a_whole_job_goes_from_offer_to_ready_again() {
 }
 
 #[test]
+fn what_is_left_of_a_build_that_was_ended_is_cleaned_once_the_hub_has_its_result() {
+    let ended = |exit| Summary { exit, ..summary() };
+    let (accepted, gone) = (
+        ToBuilder::Returned { lease: lease(1), verdict: Verdict::Timeout },
+        ToBuilder::Rejected { lease: lease(1), why: moji_proto::message::RejectedWhy::Damaged },
+    );
+    for (exit, over) in [(Exit::Silent(7), accepted), (Exit::TooLong(9), gone)] {
+        let mut script = Script::in_stage("building");
+        script.on(Event::Ended { lease: lease(1), summary: ended(exit) });
+        let said = script.said();
+        let told =
+            |m: &FromBuilder| matches!(m, FromBuilder::Results { exit: e, silence_s: 3, .. } if *e == exit);
+        assert!(said.iter().any(told), "{said:?}");
+        // The spool waits for the hub, whoever comes back.
+        script.reconnect();
+        script.hear(ToBuilder::Adopted { lease: lease(1), logs: [0; 4] });
+        assert!(script.said().iter().any(told));
+        script.hear(over);
+        assert_eq!(script.did(), [Effect::Kill { lease: lease(1), clean: true }]);
+        script.on(Event::Killed { lease: lease(1) });
+        assert_eq!(script.said(), [FromBuilder::Ready]);
+    }
+}
+
+#[test]
+fn limits_go_with_the_job_into_its_record_and_its_build() {
+    let mut script = Script::ready();
+    script.offer(1).fetch(1);
+    let did = script.did();
+    let limits = record(1).limits;
+    assert_eq!((limits.silence_s, limits.build_s), (7, 0));
+    assert!(did.iter().any(|e| matches!(e, Effect::StoreJob(stored) if stored.limits == limits)));
+    assert!(did.iter().any(|e| matches!(e, Effect::Start { record, .. } if record.limits == limits)));
+}
+
+#[test]
 fn options_are_awaited_before_the_job_begins() {
     let mut script = Script::ready();
-    let JobRecord { lease, srpm, size, digest, .. } = record(1);
-    script.hear(ToBuilder::Job { lease, srpm, size, digest, options: 2 });
+    let JobRecord { lease, srpm, size, digest, limits, .. } = record(1);
+    script.hear(ToBuilder::Job { lease, srpm, size, digest, limits, options: 2 });
     script.hear(ToBuilder::JobOption { lease, word: Line::lossy("--with") });
     assert_eq!(script.did(), []);
     script.hear(ToBuilder::JobOption { lease, word: Line::lossy("x") });

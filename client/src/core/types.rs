@@ -2,7 +2,7 @@
 //!
 //! Owns shapes only.
 
-use moji_proto::message::{Backend, Exit, FromBuilder, Phase, ToBuilder, Which};
+use moji_proto::message::{Backend, Exit, FromBuilder, Limits, Phase, ToBuilder, Which};
 use moji_proto::{Digest, FileName, LeaseId, Line};
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +52,8 @@ pub struct JobRecord {
     pub digest: Digest,
     /// Arguments for mock that the hub asked for.
     pub options: Vec<Line>,
+    /// When to end the build. The last, for records from before there were any ([`crate::launch::JobFolder::read`]).
+    pub limits: Limits,
 }
 
 /// One file of a result.
@@ -82,9 +84,11 @@ pub struct Summary {
     pub files: Vec<ResultFile>,
     /// Lines that tell what went wrong.
     pub evidence: Vec<(Which, Line)>,
-    /// Most memory that one process of the build had, MiB; 0 if unknown. The last, so that a client that was
-    /// upgraded meanwhile still reads what a shim from before wrote ([`crate::launch::JobFolder::read`]).
+    /// Most memory that one process of the build had, MiB; 0 if unknown. This and what follows comes last, so that a
+    /// client that was upgraded meanwhile still reads what a shim from before wrote ([`crate::launch::JobFolder::read`]).
     pub peak_memory_mib: u32,
+    /// For how long at most no log grew, seconds, begun ones counted whole; 0 if unknown.
+    pub silence_s: u32,
 }
 
 /// A look at the machine.

@@ -18,7 +18,7 @@ use super::{change, code, complete, events, help, idle, log, look, print, submit
 use crate::exit::Failure;
 
 /// All verdicts, for `--verdict`.
-pub(super) const VERDICTS: [Verdict; 8] = [
+pub(super) const VERDICTS: [Verdict; 9] = [
     Verdict::Success,
     Verdict::Excluded,
     Verdict::Infra,
@@ -27,6 +27,7 @@ pub(super) const VERDICTS: [Verdict; 8] = [
     Verdict::Failed,
     Verdict::Lost,
     Verdict::Released,
+    Verdict::Timeout,
 ];
 
 #[derive(Parser, Debug)]

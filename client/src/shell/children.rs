@@ -349,7 +349,7 @@ pub(super) fn forget(folder: &JobFolder) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use moji_proto::message::Backend;
+    use moji_proto::message::{Backend, Limits};
     use moji_proto::{Digest, FileName};
 
     #[test]
@@ -374,6 +374,7 @@ mod tests {
             size: 9,
             digest: Digest::of(b"123456789"),
             options: Vec::new(),
+            limits: Limits::default(),
         };
         let folder = state.job(record.lease);
         fs::create_dir_all(folder.entry("srpm")).unwrap();

@@ -88,7 +88,8 @@ pub(super) fn gather(result: &Path, exit: Exit) -> Vec<(Which, Line)> {
         last.push((which, tail));
     }
     let mut evidence: Vec<(Which, Line)> = ranks.into_iter().flatten().collect();
-    if evidence.is_empty() && exit != Exit::Code(0) {
+    // What stood still, or went on and on, is told by where it was.
+    if exit.is_limit() || (evidence.is_empty() && exit != Exit::Code(0)) {
         evidence = last_lines(last);
     }
     evidence.truncate(usize::from(EVIDENCE_MAX));
@@ -195,6 +196,14 @@ mod tests {
         assert_eq!(lines.len(), LAST_LINES);
         assert_eq!(lines.last(), Some(&(Which::Build, "line 29".to_owned())));
         assert_eq!(gathered(&[("build.log", &build)], Exit::Code(0)), []);
+    }
+
+    #[test]
+    fn of_a_build_that_was_ended_the_last_lines_are_sent_whatever_it_said_before() {
+        let build = "configure: error: no foo, never mind\nlinking giant\n";
+        let lines = gathered(&[("build.log", build)], Exit::Silent(9));
+        assert_eq!(lines.last(), Some(&(Which::Build, "linking giant".to_owned())));
+        assert_eq!(gathered(&[("build.log", build)], Exit::Code(1)).len(), 1);
     }
 
     #[test]

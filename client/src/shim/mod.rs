@@ -10,6 +10,7 @@ mod evidence;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -17,9 +18,11 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use moji_proto::Line;
-use moji_proto::message::{Backend, Exit, Phase, Which};
+use moji_proto::message::{Backend, Exit, Limits, Phase, Which};
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, chown, initgroups, setgid, setsid, setuid};
 
@@ -40,10 +43,12 @@ const RESERVE_BYTES: usize = 256 * 1024;
 const LEFTOVERS_MAX: Duration = Duration::from_secs(5);
 /// How often the shim looks when it cannot simply wait.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How long mock may take to end after SIGTERM: measured 0.5 to 1.6 s. As where the client kills it.
+const TERM_MAX: Duration = Duration::from_secs(10);
+/// How often logs are looked at, milliseconds: limits are hours, and it costs a few stat(2).
+const LOOK_AT_LOGS_EVERY_MS: u16 = 1_000;
 /// Exit code of `--run` when the program could not be started.
 const NOT_STARTED: i32 = 127;
-/// What mock exits with after `--rpmbuild_timeout`.
-const TIMEOUT_CODE: u8 = 11;
 
 /// Sets this process's OOM score; without the right to lower it, it stays.
 pub fn set_oom_score(score: i32) {
@@ -71,7 +76,7 @@ pub fn main(folder: &Path) -> io::Result<()> {
     fs::write(folder.entry("reserve"), vec![0; RESERVE_BYTES])?;
 
     let (began, oom_before) = (Instant::now(), proc::oom_kills());
-    let exit = build(&folder, &launch)?;
+    let Ended { exit, silence_s, evidence } = build(&folder, &launch)?;
     let seconds = began.elapsed().as_secs().try_into().unwrap_or(u32::MAX);
     kill_leftovers(&launch);
     let oom_kills = proc::oom_kills().saturating_sub(oom_before).try_into().unwrap_or(u32::MAX);
@@ -81,7 +86,7 @@ pub fn main(folder: &Path) -> io::Result<()> {
     // Here and not in the client's loop: a build tree may hold 100,000 files.
     files::remove_folder(&folder.work())?;
 
-    let mut evidence = evidence::gather(&folder.result(), exit);
+    let mut evidence = evidence.unwrap_or_else(|| evidence::gather(&folder.result(), exit));
     let collected = collect::collect(&folder.result(), &folder.entry("cut"));
     let line = |text: &str| (Which::Mock, Line::lossy(text));
     let result_files = match collected {
@@ -98,10 +103,19 @@ pub fn main(folder: &Path) -> io::Result<()> {
     evidence.truncate(usize::from(moji_proto::limits::EVIDENCE_MAX));
     let backend = launch.backend;
     let peak_memory_mib = proc::peak_memory_mib();
-    let summary =
-        Summary { exit, phase, backend, seconds, oom_kills, files: result_files, evidence, peak_memory_mib };
+    let summary = Summary {
+        exit,
+        phase,
+        backend,
+        seconds,
+        oom_kills,
+        files: result_files,
+        evidence,
+        peak_memory_mib,
+        silence_s,
+    };
     folder.write("manifest", &summary)?;
-    files::replace(&folder.entry("status"), format!("{exit:?}\n").as_bytes(), 0o644)
+    files::replace(&folder.entry("status"), format!("{exit}\n").as_bytes(), 0o644)
 }
 
 /// Closes what the client inherited from whoever started it, down to the three standard ones.
@@ -136,8 +150,21 @@ fn give(launch: &Launch, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// How mock ended.
+struct Ended {
+    exit: Exit,
+    /// For how long at most no log grew, seconds, begun ones counted whole.
+    silence_s: u32,
+    /// Where the shim ended it: telling lines from before what dies says its last words.
+    evidence: Option<Vec<(Which, Line)>>,
+}
+
 /// Starts mock and waits for its end.
-fn build(folder: &JobFolder, launch: &Launch) -> io::Result<Exit> {
+fn build(folder: &JobFolder, launch: &Launch) -> io::Result<Ended> {
+    let mut limits = folder.record()?.limits;
+    if let Some(timeout_s) = launch.timeout_s {
+        limits.build_s = if limits.build_s == 0 { timeout_s } else { limits.build_s.min(timeout_s) };
+    }
     let log = match launch.backend {
         Backend::Mock => Which::Mock,
         Backend::Rpmbuild => Which::Build,
@@ -147,6 +174,10 @@ fn build(folder: &JobFolder, launch: &Launch) -> io::Result<Exit> {
     give(launch, &path)?;
     say_state(folder, launch, "Start: rpmbuild")?;
     files::remove(&folder.entry("not-started"))?;
+    let mut children = SigSet::empty();
+    children.add(Signal::SIGCHLD);
+    children.thread_block()?;
+    let children = SignalFd::with_flags(&children, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
     // The child is waited for together with the orphans that this process, as a subreaper, inherits.
     let child = Command::new("/proc/self/exe")
         .arg0("moji-client")
@@ -160,43 +191,77 @@ fn build(folder: &JobFolder, launch: &Launch) -> io::Result<Exit> {
     if let Some(process) = Process::of(pid.as_raw()) {
         folder.write("mock", &process)?;
     }
-    let exit = wait(pid, launch, &path)?;
+    let mut ended = wait(pid, &children, folder, launch, limits)?;
     say_state(folder, launch, "Finish: rpmbuild")?;
-    let not_started = fs::metadata(folder.entry("not-started")).is_ok_and(|meta| meta.len() > 0);
-    Ok(if not_started { Exit::NotStarted } else { exit })
+    if fs::metadata(folder.entry("not-started")).is_ok_and(|meta| meta.len() > 0) {
+        ended.exit = Exit::NotStarted;
+    }
+    Ok(ended)
 }
 
-/// Waits for `pid`; reaps every other child on the way.
-fn wait(pid: Pid, launch: &Launch, log: &Path) -> io::Result<Exit> {
-    let end = launch.timeout_s.map(|seconds| Instant::now() + Duration::from_secs(seconds));
-    let flags = end.map(|_| WaitPidFlag::WNOHANG);
-    let mut timed_out = false;
+/// Waits for `pid`, and ends it at its limits; reaps every other child on the way. Time is counted here, by a clock
+/// that nobody sets: a client may come and go meanwhile.
+fn wait(
+    pid: Pid,
+    children: &SignalFd,
+    folder: &JobFolder,
+    launch: &Launch,
+    limits: Limits,
+) -> io::Result<Ended> {
+    let began = Instant::now();
+    let (mut grown, mut size, mut silence_s) = (began, 0, 0);
+    // How the shim ends it, and until when SIGTERM may be enough.
+    let (mut over, mut until) = (None::<Ended>, began);
     loop {
-        match waitpid(None, flags) {
-            Ok(WaitStatus::Exited(ended, code)) if ended == pid => {
-                return Ok(Exit::Code(if timed_out { TIMEOUT_CODE } else { code as u8 }));
-            }
+        let exit = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(ended, code)) if ended == pid => Some(Exit::Code(code as u8)),
             Ok(WaitStatus::Signaled(ended, signal, _)) if ended == pid => {
-                return Ok(if timed_out {
-                    Exit::Code(TIMEOUT_CODE)
-                } else {
-                    Exit::Signal(signal as i32 as u8)
-                });
+                Some(Exit::Signal(signal as i32 as u8))
             }
-            Ok(WaitStatus::StillAlive) => {
-                if !timed_out && end.is_some_and(|end| Instant::now() >= end) {
-                    timed_out = true;
-                    let seconds = launch.timeout_s.unwrap_or(0);
-                    let mut log = OpenOptions::new().append(true).open(log)?;
-                    writeln!(log, "Timeout({seconds}) expired for command: {}", launch.build.join(" "))?;
-                    kill_leftovers(launch);
-                }
-                std::thread::sleep(LOOK_EVERY);
-            }
-            Ok(_) | Err(Errno::EINTR) => {}
+            Ok(WaitStatus::StillAlive) => None,
+            Ok(_) | Err(Errno::EINTR) => continue,
             Err(error) => return Err(error.into()),
+        };
+        silence_s = silence_s.max(grown.elapsed().as_secs() as u32 + 1);
+        if let Some(exit) = exit {
+            return Ok(over.unwrap_or(Ended { exit, silence_s, evidence: None }));
         }
+        let now_size = logs_bytes(&folder.result());
+        if now_size != size {
+            (size, grown) = (now_size, Instant::now());
+        }
+        if over.is_some() {
+            if Instant::now() >= until {
+                kill_leftovers(launch);
+            }
+        } else if let Some(exit) = limit(limits, began, grown) {
+            let evidence = Some(evidence::gather(&folder.result(), exit));
+            over = Some(Ended { exit, silence_s, evidence });
+            until = Instant::now() + TERM_MAX;
+            let _ = kill(pid, Signal::SIGTERM);
+        }
+        let mut polled = [PollFd::new(children.as_fd(), PollFlags::POLLIN)];
+        let _ = poll(&mut polled, LOOK_AT_LOGS_EVERY_MS);
+        while let Ok(Some(_)) = children.read_signal() {}
     }
+}
+
+/// How the build is to be ended, if its time is up.
+fn limit(limits: Limits, began: Instant, grown: Instant) -> Option<Exit> {
+    let over = |since: Instant, limit_s: u32| limit_s > 0 && since.elapsed().as_secs() >= limit_s.into();
+    if over(grown, limits.silence_s) {
+        Some(Exit::Silent(limits.silence_s))
+    } else {
+        over(began, limits.build_s).then_some(Exit::TooLong(limits.build_s))
+    }
+}
+
+/// How much is in all logs, bytes. What the build's user put in their place is not followed.
+fn logs_bytes(result: &Path) -> u64 {
+    Which::ALL
+        .into_iter()
+        .filter_map(|which| fs::symlink_metadata(result.join(which.file_name())).ok())
+        .fold(0, |sum, meta| sum.wrapping_add(meta.len()))
 }
 
 /// rpmbuild keeps no state.log: the shim does, so that phases look the same.

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use moji_proto::channel::{Accept, Channel, Event};
 use moji_proto::hello::Versions;
-use moji_proto::message::{FromBuilder, Message, ToBuilder, Which};
+use moji_proto::message::{FromBuilder, Limits, Message, ToBuilder, Which};
 use moji_proto::secret::{Psk, SecretKey};
 use moji_proto::{Bytes, Digest, FileName, LeaseId, Line};
 
@@ -184,6 +184,11 @@ impl Session {
 
     /// Offers a job and serves its SRPM until the build begins.
     pub fn give(&mut self, lease: LeaseId, srpm: &[u8], options: &[&str]) {
+        self.give_within(lease, srpm, options, Limits::default());
+    }
+
+    /// The same, with limits of the build.
+    pub fn give_within(&mut self, lease: LeaseId, srpm: &[u8], options: &[&str], limits: Limits) {
         assert_eq!(self.recv(), FromBuilder::Ready);
         self.logs = Default::default();
         self.send(&ToBuilder::Job {
@@ -191,6 +196,7 @@ impl Session {
             srpm: FileName::new("a-1-1.src.rpm").unwrap(),
             size: srpm.len() as u64,
             digest: Digest::of(srpm),
+            limits,
             options: options.len() as u8,
         });
         for option in options {
@@ -211,7 +217,8 @@ impl Session {
 
     /// Reads a result up to its last `Evidence`.
     pub fn results(&mut self) -> Results {
-        let FromBuilder::Results { exit, files, evidence, peak_memory_mib, .. } = self.recv() else {
+        let FromBuilder::Results { exit, files, evidence, peak_memory_mib, silence_s, .. } = self.recv()
+        else {
             panic!("no Results")
         };
         let files = (0..files)
@@ -226,7 +233,7 @@ impl Session {
                 other => panic!("{other:?} instead of Evidence"),
             })
             .collect();
-        Results { exit, files, evidence, peak_memory_mib }
+        Results { exit, files, evidence, peak_memory_mib, silence_s }
     }
 }
 
@@ -237,6 +244,7 @@ pub struct Results {
     pub files: Vec<(String, u64, Digest)>,
     pub evidence: Vec<String>,
     pub peak_memory_mib: u32,
+    pub silence_s: u32,
 }
 
 /// A lease for tests: the same for the same number within this process.

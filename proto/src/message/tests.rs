@@ -113,7 +113,7 @@ fn numbers<T: Serialize + for<'de> Deserialize<'de> + Debug + PartialEq>(all: &[
 fn the_numbers_inside_messages_do_not_change() {
     numbers(&[Phase::Fetch, Phase::Init, Phase::Setup, Phase::Build, Phase::Collect, Phase::Upload]);
     numbers(&Which::ALL);
-    numbers(&[Exit::Code(0), Exit::Signal(9), Exit::NotStarted]);
+    numbers(&[Exit::Code(0), Exit::Signal(9), Exit::NotStarted, Exit::Silent(1), Exit::TooLong(2)]);
     numbers(&[Backend::Mock, Backend::Rpmbuild]);
     numbers(&[
         Verdict::Success,
@@ -124,6 +124,7 @@ fn the_numbers_inside_messages_do_not_change() {
         Verdict::Failed,
         Verdict::Lost,
         Verdict::Released,
+        Verdict::Timeout,
     ]);
     numbers(&PackageState::ALL);
     numbers(&BuilderState::ALL);

@@ -108,7 +108,13 @@ mod tests {
         let (net, _commands) = net::Handle::new(Arc::new(waker));
         let (peers, inboxes) = channels(net);
         let (stop, stopped) = bounded(0);
-        let config = Config { attempts: 5, retry_pause_ms: 1, target: None, started: Time(0) };
+        let config = Config {
+            attempts: 5,
+            retry_pause_ms: 1,
+            limits: Default::default(),
+            target: None,
+            started: Time(0),
+        };
         let core = Queue::new(config);
         let queue = peers.queue.clone();
         let thread =

@@ -94,7 +94,10 @@ mod tests {
         let lease = LeaseId { incarnation: 1, counter: 1 };
         let session = SessionId(1);
         let (srpm, builder) = (FileName::new("a.src.rpm").unwrap(), crate::stage::testdisk::info());
-        tell(&peers.transfers, Msg::Open { lease, session, builder, srpm, options: Vec::new() });
+        tell(
+            &peers.transfers,
+            Msg::Open { lease, session, builder, srpm, options: Vec::new(), limits: Default::default() },
+        );
         let told = inboxes.leases.recv_timeout(Duration::from_secs(60)).unwrap();
         assert!(matches!(told, leases::Msg::Unfit { .. }), "{told:?}");
         drop(stop);

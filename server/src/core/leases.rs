@@ -4,7 +4,7 @@
 //! only with a live lease of the builder that holds it. Owns which of the three source folders an
 //! SRPM is in, as far as the hub moves it. Never chooses packages.
 
-use moji_proto::message::{Health, ReleaseWhy, ToBuilder};
+use moji_proto::message::{Health, Limits, ReleaseWhy, ToBuilder};
 use moji_proto::refusal::RejectCode;
 use moji_proto::{FileName, LeaseId, Line};
 
@@ -100,6 +100,8 @@ pub enum Msg {
         builder: BuilderId,
         /// mock options for it.
         options: Vec<Line>,
+        /// When the builder ends the build.
+        limits: Limits,
     },
     /// The operator wants this package's lease ended. (queue)
     Cancel {

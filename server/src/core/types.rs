@@ -124,6 +124,8 @@ pub struct Report {
     pub seconds: u32,
     /// By how much the builder's oom_kill counter grew.
     pub oom_kills: u32,
+    /// For how long at most its logs did not grow, seconds; 0 if unknown.
+    pub silence_s: u32,
     /// Telling lines of its logs.
     pub evidence: Vec<(Which, Line)>,
     /// All files.
@@ -149,7 +151,7 @@ pub enum Ruling {
     },
     /// Logs into `attempts/<lease>/`, SRPM back to `source/`.
     Return {
-        /// Infra, memory or deps.
+        /// Infra, memory, deps or timeout.
         verdict: Verdict,
         /// In words.
         reason: String,

@@ -5,7 +5,7 @@
 use rusqlite::Connection;
 
 /// Number of the tables' layout.
-pub(super) const LAYOUT: i64 = 2;
+pub(super) const LAYOUT: i64 = 3;
 
 /// The first layout. `open` is 1 while the attempt may count against `--attempts`.
 const FIRST: &str = "
@@ -68,12 +68,16 @@ const SECOND: &str = "
     CREATE INDEX events_builder ON events (builder, seq) WHERE builder IS NOT NULL;
 ";
 
+/// What the third has besides: for how long at most an attempt was silent, seconds.
+const THIRD: &str = "ALTER TABLE attempts ADD COLUMN silent_s INTEGER;";
+
 /// Brings the file to this layout, in one transaction. False if it is of a later one.
 pub(super) fn bring_up(db: &mut Connection) -> rusqlite::Result<bool> {
     let layout: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let steps: &[&str] = match layout {
-        0 => &[FIRST, SECOND],
-        1 => &[SECOND],
+        0 => &[FIRST, SECOND, THIRD],
+        1 => &[SECOND, THIRD],
+        2 => &[THIRD],
         LAYOUT => return Ok(true),
         _ => return Ok(false),
     };

@@ -27,8 +27,8 @@ impl History {
                 .prepare_cached(
                     "INSERT INTO attempts
                         (lease, srpm, builder, name, began_unix_s, ended_unix_s, verdict, reason, open, seconds,
-                            folder)
-                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, ?10)
+                            folder, silent_s)
+                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, ?10, ?11)
                         ON CONFLICT (lease) DO UPDATE SET folder = ?10, began_unix_s = coalesce(began_unix_s, ?5),
                             ended_unix_s = coalesce(ended_unix_s, ?6),
                             reason = iif(verdict IS NULL, ?8, reason), verdict = coalesce(verdict, ?7), open = 0
@@ -44,7 +44,8 @@ impl History {
                     result.verdict,
                     reason(result),
                     result.seconds,
-                    found.folder
+                    found.folder,
+                    result.silence_s
                 ])?;
             if let Some(arch) = target_of(found) {
                 change
@@ -67,8 +68,8 @@ impl History {
                 .prepare_cached(
                     "INSERT OR IGNORE INTO attempts
                         (lease, srpm, builder, name, began_unix_s, ended_unix_s, verdict, reason, charged, open,
-                            seconds)
-                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, nullif(?10, 0))",
+                            seconds, silent_s)
+                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, nullif(?10, 0), ?11)",
                 )?
                 .execute(params![
                     attempt.lease,
@@ -80,8 +81,9 @@ impl History {
                     verdict.map(Verdict::as_str),
                     attempt.reason,
                     // Of what was reported, that is what is charged. Of what was lost it depends on more than is known.
-                    verdict == Some(Verdict::Memory),
-                    attempt.seconds
+                    matches!(verdict, Some(Verdict::Memory | Verdict::Timeout)),
+                    attempt.seconds,
+                    attempt.silence_s
                 ])?;
         }
         let all = || results.iter().map(|found| &found.result).chain(attempts);

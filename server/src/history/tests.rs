@@ -34,6 +34,7 @@ fn ended(name: &str, counter: u32, verdict: Verdict, charged: bool) -> Note {
         reason,
         charged,
         seconds: Some(9),
+        silent_s: Some(4),
         folder: None,
     }
 }
@@ -46,7 +47,9 @@ fn recalled(history: &History) -> Vec<String> {
             let attempts: Vec<String> = attempts.iter().map(|(v, why)| format!("{v} {why}")).collect();
             format!("{srpm}: {}", attempts.join(", "))
         }
-        Msg::Took { source, builder, seconds } => format!("{source} {seconds} s on {}", builder.0[0]),
+        Msg::Took { source, builder, seconds, silent_s } => {
+            format!("{source} {seconds} s on {}, silent {silent_s} s", builder.0[0])
+        }
         other => panic!("{other:?}"),
     };
     history.recall(1_764_000_100).unwrap().into_iter().map(word).collect()
@@ -104,7 +107,7 @@ fn how_long_successes_took_is_recalled_by_source_package_and_builder_oldest_firs
     ];
     write(state.path(), notes.concat());
     let history = History::open(state.path()).unwrap();
-    assert_eq!(recalled(&history), ["b-c 9 s on 1", "a 9 s on 1"]);
+    assert_eq!(recalled(&history), ["b-c 9 s on 1, silent 4 s", "a 9 s on 1, silent 4 s"]);
 }
 
 #[test]
@@ -180,6 +183,7 @@ fn attempts_and_builders_come_back_as_their_results_tell_them() {
         lease: lease.to_string(),
         builder_key: PublicKey([2; 32]).to_string(),
         builder_version: version.to_owned(),
+        silence_s: Some(2),
         leased_unix_s: Some(committed_unix_s - 100),
         committed_unix_s,
         ..result_json(Verdict::Success, &[])
@@ -232,8 +236,8 @@ fn attempts_and_builders_come_back_as_their_results_tell_them() {
     ];
     assert_eq!(events.iter().map(event).collect::<Vec<_>>(), want);
     assert!(events.is_sorted_by(|a, b| a.seq < b.seq));
-    // None of it counts against --attempts, and it is known how long they took.
-    assert_eq!(recalled(&history), ["a 3 s on 2", "a 3 s on 2"]);
+    // None of it counts against --attempts.
+    assert_eq!(recalled(&history), ["a 3 s on 2, silent 2 s"; 2]);
 }
 
 #[test]
@@ -407,6 +411,7 @@ fn attempts_are_numbered_from_the_oldest_and_say_where_their_logs_are() {
         reason: "why".to_owned(),
         charged: verdict == Verdict::Lost,
         seconds: Some(9),
+        silent_s: None,
         folder: folder.map(str::to_owned),
     };
     write(

@@ -3,7 +3,7 @@
 use moji_proto::channel::Connect;
 use moji_proto::hello::Versions;
 use moji_proto::limits::{CHUNK_BYTES_MAX, RECORD_BYTES_MAX};
-use moji_proto::message::{Backend, Exit, Health, Phase, ReleaseWhy, Which};
+use moji_proto::message::{Backend, Exit, Health, Limits, Phase, ReleaseWhy, Which};
 use moji_proto::secret::{Psk, SecretKey};
 use moji_proto::{Bytes, Digest, FileName, LeaseId, Line};
 
@@ -156,6 +156,7 @@ fn results() -> FromBuilder {
         backend: Backend::Mock,
         seconds: 1,
         oom_kills: 0,
+        silence_s: 0,
         peak_memory_mib: 0,
         files: 0,
         evidence: 0,
@@ -289,7 +290,14 @@ fn between_register_and_the_last_held_only_held_and_ping_may_come() {
 fn a_job_lets_the_builder_say_ready_again() {
     let mut pair = Pair::serving();
     let srpm = FileName::new("a-1-1.src.rpm").unwrap();
-    let job = ToBuilder::Job { lease: LEASE, srpm, size: 1, digest: Digest::of(b""), options: 0 };
+    let job = ToBuilder::Job {
+        lease: LEASE,
+        srpm,
+        size: 1,
+        digest: Digest::of(b""),
+        limits: Limits::default(),
+        options: 0,
+    };
     assert_eq!(pair.say(&FromBuilder::Ready).len(), 1);
     assert!(pair.session.send(pair.now, job).is_none());
     assert_eq!(routed(&pair.say(&FromBuilder::Ready)[0]), "leases");

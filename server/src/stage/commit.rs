@@ -7,7 +7,7 @@
 use std::io;
 use std::path::Path;
 
-use moji_proto::message::{Backend, Exit, Verdict, Which};
+use moji_proto::message::{Backend, Verdict, Which};
 use moji_proto::{Digest, FileName, LeaseId};
 
 use super::{Trouble, Worker, Written, digest, synced, wrote};
@@ -207,11 +207,7 @@ pub(super) fn result_json(
 ) -> ResultJson {
     let builder = about.builder.as_ref();
     let exit = match (manifest, about.phase) {
-        (Some(manifest), _) => match manifest.exit {
-            Exit::Code(code) => format!("exit {code}"),
-            Exit::Signal(signal) => format!("signal {signal}"),
-            Exit::NotStarted => "not started".to_owned(),
-        },
+        (Some(manifest), _) => manifest.exit.to_string(),
         (None, Some(phase)) => format!("no result, last heard of in phase {phase:?}").to_lowercase(),
         (None, None) => "no result".to_owned(),
     };
@@ -248,6 +244,7 @@ pub(super) fn result_json(
         exit,
         seconds: manifest.map_or(0, |manifest| manifest.seconds),
         peak_memory_mib: manifest.map(|manifest| manifest.peak_memory_mib).filter(|mib| *mib > 0),
+        silence_s: manifest.map(|manifest| manifest.silence_s).filter(|seconds| *seconds > 0),
         leased_unix_s: None,
         committed_unix_s: 0,
         files: Vec::new(),

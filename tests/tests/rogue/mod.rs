@@ -283,6 +283,7 @@ pub(crate) fn results(lease: LeaseId, files: u32) -> FromBuilder {
         seconds: 1,
         oom_kills: 0,
         peak_memory_mib: 0,
+        silence_s: 0,
         files,
         evidence: 0,
     }

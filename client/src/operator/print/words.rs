@@ -63,7 +63,7 @@ pub(super) fn verdict_paint(verdict: Verdict) -> Paint {
     match verdict {
         Verdict::Success => Paint::Green,
         Verdict::Failed => Paint::Red,
-        Verdict::Infra | Verdict::Memory | Verdict::Lost => Paint::Yellow,
+        Verdict::Infra | Verdict::Memory | Verdict::Lost | Verdict::Timeout => Paint::Yellow,
         Verdict::Deps | Verdict::Released => Paint::Plain,
         Verdict::Excluded => Paint::Dim,
     }

@@ -14,7 +14,6 @@ complete -c moji-server -l lease-grace -x -d 'How long a lease outlives its buil
 complete -c moji-server -l attempts -x -d 'How often a package may run out of memory or be lost before it counts as failed [default: 5]'
 complete -c moji-server -l retry-pause -x -d 'How long a builder that failed a package by its own fault is not given it again [default: 10m]'
 complete -c moji-server -l target -x -d 'The one architecture of this repository [default: that of the first result]'
-complete -c moji-server -l mainline -x -d 'Hold packages whose BuildRequires neither this yum repository nor moji\'s own can provide. May be given several times: everything that builders install from. URL of one mirror, or a folder; the one with repodata/ in it'
 complete -c moji-server -l builders -r -F -d 'Serve only builders listed in this file: `name key [arch…]` a line'
 complete -c moji-server -l sign-key -r -F -d 'Sign RPMs and repodata with this OpenPGP secret key, armored or not; \'moji-server key --new FILE\' makes one'
 complete -c moji-server -l sign-passphrase-file -r -F -d 'Read the passphrase of the key that signs from this file'

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use moji_proto::message::{Phase, ReleaseWhy, Verdict};
+use moji_proto::message::{Limits, Phase, ReleaseWhy, Verdict};
 use moji_proto::{Digest, PublicKey};
 
 use super::*;
@@ -22,7 +22,7 @@ fn start(disk: &Memory, folders: &Folders, unix_s: u64) -> (Leases, Store) {
 
 fn claim(package: u64, builder: u8) -> Msg {
     let srpm = name(&format!("p{package}.src.rpm"));
-    Msg::Claim { srpm, builder: PublicKey([builder; 32]), options: Vec::new() }
+    Msg::Claim { srpm, builder: PublicKey([builder; 32]), options: Vec::new(), limits: Limits::default() }
 }
 
 fn connect(core: &mut Leases, store: &mut Store, builder: u8, session: u64) {
@@ -56,6 +56,7 @@ fn a_thousand_claims_share_one_sync_of_the_journal() {
         srpm: name(&format!("p{package}.src.rpm")),
         builder: PublicKey(*key),
         options: Vec::new(),
+        limits: Limits::default(),
     });
     let said = store.run(&mut core, Time(0), claims);
     let opened = said.iter().filter(|e| matches!(e, Effect::Transfers(transfers::Msg::Open { .. }))).count();
@@ -315,7 +316,12 @@ impl Farm {
             }
             2 => Msg::Disconnected { session: self.connected.remove(&builder)? },
             3..=5 => Msg::Ready { session: session? },
-            6..=8 => Msg::Claim { srpm: package, builder: PublicKey([builder; 32]), options: Vec::new() },
+            6..=8 => Msg::Claim {
+                srpm: package,
+                builder: PublicKey([builder; 32]),
+                options: Vec::new(),
+                limits: Limits::default(),
+            },
             9 => {
                 let why = [ReleaseWhy::Stopped, ReleaseWhy::ShimDied][self.dice.below(2) as usize];
                 let lease = *self.held.get(&builder)?.keys().next_back()?;

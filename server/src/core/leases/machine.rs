@@ -24,7 +24,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use log::Level;
-use moji_proto::message::{ToBuilder, Verdict};
+use moji_proto::message::{Limits, ToBuilder, Verdict};
 use moji_proto::{FileName, LeaseId, Line, Time};
 
 use super::{Effect, Msg, Place, Record};
@@ -96,6 +96,8 @@ struct Lease {
     builder: BuilderId,
     /// mock options, if they were given in this run.
     options: Vec<Line>,
+    /// When the builder ends the build; said with the job only.
+    limits: Limits,
     /// Its builder is known to have the job.
     taken: bool,
     state: State,
@@ -191,7 +193,8 @@ impl Leases {
         for (lease, Grant { srpm, builder }) in past.live {
             out.push(Effect::Queue(queue::Msg::Granted { srpm: srpm.clone(), lease, builder }));
             let state = State::Live { holder: Holder::Away(until), adopted: true };
-            this.insert(lease, Lease { srpm, builder, options: Vec::new(), taken: true, state });
+            let (options, limits) = Default::default();
+            this.insert(lease, Lease { srpm, builder, options, limits, taken: true, state });
         }
         this
     }
@@ -209,7 +212,7 @@ impl Leases {
             Msg::Draining { session } => self.draining(session, out),
             Msg::Health { session, health } => self.health(session, health, out),
             Msg::Release { session, lease, why } => self.release(session, lease, why, out),
-            Msg::Claim { srpm, builder, options } => self.claim(srpm, builder, options, out),
+            Msg::Claim { srpm, builder, options, limits } => self.claim(srpm, builder, options, limits, out),
             Msg::Cancel { srpm } => self.cancel(&srpm, out),
             // The queue says why, in its log.
             Msg::Retire { srpm, why: _ } => self.run_errand(srpm, Place::Source, Place::Finished, out),
@@ -263,7 +266,14 @@ impl Leases {
 
     // ---- what the queue wants
 
-    fn claim(&mut self, srpm: FileName, builder: BuilderId, options: Vec<Line>, out: &mut Vec<Effect>) {
+    fn claim(
+        &mut self,
+        srpm: FileName,
+        builder: BuilderId,
+        options: Vec<Line>,
+        limits: Limits,
+        out: &mut Vec<Effect>,
+    ) {
         let idle = self.builders.get(&builder).copied();
         let idle = idle.filter(|session| self.sessions[session].takes_job && !self.broken);
         let failure = match idle {
@@ -283,7 +293,7 @@ impl Leases {
         self.sessions.get_mut(&session).expect("it is connected").takes_job = false;
         let lease = self.next_id();
         let state = State::Arriving { session: Some(session), held: None, instead: None };
-        self.insert(lease, Lease { srpm: srpm.clone(), builder, options, taken: false, state });
+        self.insert(lease, Lease { srpm: srpm.clone(), builder, options, limits, taken: false, state });
         out.push(Effect::Journal(Record::Grant { lease, srpm: srpm.clone(), builder }));
         out.push(Effect::Move { lease, srpm, from: Place::Source, to: Place::Working });
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use moji_proto::message::{Backend, Exit, Phase, ReleaseWhy, Verdict};
+use moji_proto::message::{Backend, Exit, Limits, Phase, ReleaseWhy, Verdict};
 use moji_proto::{Digest, FileName, LeaseId, Line, PublicKey, Time};
 
 use super::*;
@@ -44,6 +44,7 @@ pub(crate) fn report() -> Report {
         backend: Backend::Mock,
         seconds: 1,
         oom_kills: 0,
+        silence_s: 0,
         evidence: Vec::new(),
         files: Vec::new(),
         defect: None,
@@ -110,7 +111,7 @@ impl Bench {
 
     fn claim(&mut self, builder: u8) -> String {
         let (srpm, builder) = (name("a.src.rpm"), PublicKey([builder; 32]));
-        self.say(Msg::Claim { srpm, builder, options: Vec::new() })
+        self.say(Msg::Claim { srpm, builder, options: Vec::new(), limits: Limits::default() })
     }
 
     fn moved(&mut self, moved: bool) -> String {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use moji_proto::message::{Backend, Exit, Which};
+use moji_proto::message::{Backend, Which};
 
 use super::deps::Wants;
 use crate::core::types::Report;
@@ -76,7 +76,7 @@ const NEEDED: &str = " is needed by ";
 const FAILED_DEPENDENCIES: &str = "Failed build dependencies";
 /// rpmbuild on an error of the package's own.
 const BUILD_ERROR: [&str; 3] = ["Bad exit status from", "RPM build errors", "error:"];
-/// mock and the shim at the end of `--rpmbuild_timeout`.
+/// mock at the end of `--rpmbuild_timeout`.
 const TIMEOUT: (&str, &str) = ("Timeout(", "expired for command");
 
 /// Where the name of a missing capability stands in a line.
@@ -88,15 +88,6 @@ enum Stands {
     BehindUntil(&'static str),
     /// It is not said.
     Nowhere,
-}
-
-/// How mock ended, in words: `exit 1`, `signal 9`, `not started`.
-pub(super) fn exit_words(exit: Exit) -> String {
-    match exit {
-        Exit::Code(code) => format!("exit {code}"),
-        Exit::Signal(signal) => format!("signal {signal}"),
-        Exit::NotStarted => "not started".to_owned(),
-    }
 }
 
 /// The line that says that this architecture is ruled out.
@@ -188,7 +179,7 @@ pub(super) fn last_lines(report: &Report) -> String {
 pub(super) fn signature(report: &Report) -> String {
     let of_mock = lines(report).filter(|(which, _)| *which == Which::Mock).last();
     let line = of_mock.or_else(|| lines(report).last()).map_or("", |(_, line)| line);
-    let mut words = vec![exit_words(report.exit)];
+    let mut words = vec![report.exit.to_string()];
     for word in line.split_whitespace() {
         let word = word.rsplit('/').next().unwrap_or(word);
         let mut plain = String::new();

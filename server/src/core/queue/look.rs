@@ -18,8 +18,14 @@ use crate::core::view::{PackageView, Told, View};
 use crate::rpmfile::Nevra;
 
 /// What decides who may have a package: packages with the same wishes wait for the same builders.
-type Wishes<'a> =
-    (&'a [String], &'a [String], &'a BTreeMap<BuilderId, Time>, &'a BTreeSet<BuilderId>, Option<u32>);
+type Wishes<'a> = (
+    &'a [String],
+    &'a [String],
+    &'a BTreeMap<BuilderId, Time>,
+    &'a BTreeSet<BuilderId>,
+    Option<u32>,
+    Option<BuilderId>,
+);
 
 /// What is worked out once for all packages.
 struct Common<'a> {
@@ -162,6 +168,7 @@ impl Queue {
             &past.not_on,
             &past.lost_on,
             past.memory_mib,
+            past.slow_on,
         );
         common.passed_over.entry(wishes).or_insert_with(|| self.why_passed_over(now, package)).clone()
     }

@@ -167,6 +167,8 @@ pub enum Msg {
         builder: BuilderId,
         /// How long, seconds.
         seconds: u32,
+        /// For how long at most its logs did not grow, seconds; 0 if unknown.
+        silent_s: u32,
     },
     /// A result that is in `repo/` at the start, in the order in which they came there. (recovery)
     Past {
@@ -322,6 +324,8 @@ pub enum Note {
         charged: bool,
         /// Build time, seconds, if the builder told.
         seconds: Option<u32>,
+        /// For how long at most its logs did not grow, seconds, if the builder told.
+        silent_s: Option<u32>,
         /// Where its result is in `repo/`.
         folder: Option<String>,
     },

@@ -8,6 +8,7 @@
 //! | `messages.rs` | what the queue is told, and what it wants done |
 //! | `package.rs` | the states of a package and which may follow which |
 //! | `times.rs` | build times, and how fast boards are |
+//! | `limits.rs` | when a builder ends a build by itself |
 //! | `order.rs` | `priority.txt` and the sorted set of packages that wait |
 //! | `standing.rs` | builders: idle, quarantined, vanished together; the canary |
 //! | `arrivals.rs` | what the folders say |
@@ -33,7 +34,7 @@
 
 use std::collections::BTreeMap;
 
-use moji_proto::message::{EventKind, Health, PackageState, Trouble, Verdict};
+use moji_proto::message::{EventKind, Health, Limits, PackageState, Trouble, Verdict};
 use moji_proto::{FileName, Time};
 
 use self::chain::Chain;
@@ -57,6 +58,7 @@ mod evidence;
 pub mod glob;
 mod grants;
 mod headers;
+mod limits;
 mod look;
 mod matching;
 mod messages;
@@ -90,6 +92,8 @@ pub struct Config {
     /// How long a builder does not get a package again that it could not build, milliseconds
     /// (`--retry-pause`).
     pub retry_pause_ms: u64,
+    /// When builders end a build of which nothing else is known (`--max-silence`, `--max-build`).
+    pub limits: Limits,
     /// The one architecture that is published (`--target`).
     pub target: Option<String>,
     /// When the hub started.
@@ -260,8 +264,8 @@ impl Queue {
             }
             Msg::Placed { srpm, to, moved } => self.on_placed(&srpm, to, moved, out),
             Msg::Known { folder, source, binaries } => self.owners.add(&folder, &source, binaries),
-            Msg::Took { source, builder, seconds } => {
-                self.times.built(&source, builder, seconds);
+            Msg::Took { source, builder, seconds, silent_s } => {
+                self.times.built(&source, builder, seconds, silent_s);
                 self.chain.touch();
             }
             Msg::Past { srpm, result } => self.package(&srpm).take(result, now),

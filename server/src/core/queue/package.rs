@@ -155,6 +155,8 @@ pub(super) struct Ruled {
     pub(super) charged: bool,
     /// Build time, seconds.
     pub(super) seconds: u32,
+    /// For how long at most its logs did not grow, seconds; 0 if unknown.
+    pub(super) silent_s: u32,
     /// Whether its RPMs wait for an operator.
     pub(super) held: bool,
     /// What it waits for.
@@ -208,6 +210,8 @@ pub(super) struct Past {
     pub(super) lost_on: BTreeSet<BuilderId>,
     /// The most memory that was not enough, MiB.
     pub(super) memory_mib: Option<u32>,
+    /// Who was silent or at work for too long with it: others first, of these the faster ones.
+    pub(super) slow_on: Option<BuilderId>,
     /// Unknown failures, and who had them.
     pub(super) unknown: Vec<(String, BuilderId)>,
     /// How often a BuildRequires was missing, since repo had all that was.

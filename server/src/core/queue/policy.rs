@@ -3,7 +3,7 @@
 //! Owns which verdicts are charged and when attempts are used up. What a result means is ruled in
 //! [`super::verdict`]; that a lease is over is for leases to say.
 
-use moji_proto::message::{EventKind, NoCode, Verdict};
+use moji_proto::message::{EventKind, Exit, NoCode, Verdict};
 use moji_proto::{FileName, LeaseId, Time};
 
 use super::arrivals::reasons;
@@ -42,7 +42,7 @@ impl Queue {
         };
         let judgement = judge(report, &context);
         let past = package.map(|p| p.past.clone()).unwrap_or_default();
-        let (ruling, ruled) = self.escalate(id, &past, report, judgement, out);
+        let (ruling, ruled) = self.escalate(name, id, &past, report, judgement, out);
         if let State::Leased(leased) = &mut self.package(name).state
             && leased.lease == lease
         {
@@ -53,10 +53,11 @@ impl Queue {
         out.push(Effect::Transfers(transfers::Msg::Ruling { lease, ruling }));
     }
 
-    /// Turns what a result means into what is done: the last charged attempt and the third builder with
-    /// the same unknown failure send the package to `finished/`.
+    /// Turns what a result means into what is done: the last charged attempt, the third builder with the same unknown
+    /// failure, and what took too long where nobody else may try it send the package to `finished/`.
     fn escalate(
         &mut self,
+        name: &FileName,
         id: BuilderId,
         past: &Past,
         report: &Report,
@@ -71,11 +72,16 @@ impl Queue {
             }
             Ruling::Reject { reason, .. } => (Verdict::Failed, format!("rejected: {reason}")),
         };
-        let charged = verdict == Verdict::Memory;
+        let charged = matches!(verdict, Verdict::Memory | Verdict::Timeout);
         if charged && past.charged.len() + 1 >= self.config.attempts {
             let mut past = past.clone();
             past.charged.push((verdict, reason.clone()));
             ruling = Ruling::Keep { verdict: Verdict::Failed, reason: reasons(&past) };
+        }
+        if verdict == Verdict::Timeout
+            && let Err(before) = self.may_be_tried_again(name, id, past, report.exit)
+        {
+            ruling = Ruling::Keep { verdict: Verdict::Failed, reason: format!("{reason}{before}") };
         }
         if let Some(signature) = &signature {
             let mut on: Vec<BuilderId> =
@@ -103,9 +109,35 @@ impl Queue {
             Ruling::Keep { reason, .. } => reason.clone(),
             _ => reason,
         };
-        let (seconds, source) = (report.seconds, report.source.name.clone());
+        let (seconds, silent_s, source) = (report.seconds, report.silence_s, report.source.name.clone());
         let held = matches!(ruling, Ruling::Publish { held: Some(_) });
-        (ruling, Ruled { verdict, reason, charged, seconds, held, wants, signature, source, binaries })
+        let ruled =
+            Ruled { verdict, reason, charged, seconds, silent_s, held, wants, signature, source, binaries };
+        (ruling, ruled)
+    }
+
+    /// Whether somebody else may try once more what took this builder too long; if not since it was tried before, says
+    /// what came of that.
+    fn may_be_tried_again(
+        &self,
+        name: &FileName,
+        id: BuilderId,
+        past: &Past,
+        exit: Exit,
+    ) -> Result<(), String> {
+        if let Some((_, why)) = past.charged.iter().find(|(verdict, _)| *verdict == Verdict::Timeout) {
+            return Err(format!("; before that: {why}"));
+        }
+        let fits = |other: &BuilderId| match exit {
+            // What hangs may hang for that board's own reasons.
+            Exit::Silent(_) => *other != id,
+            Exit::TooLong(_) => *other != id && !self.times.is_faster(id, *other),
+            // The package's own time-out: an operator chose it.
+            _ => self.times.is_faster(*other, id),
+        };
+        let package = self.packages.get(name);
+        let may = package.is_some_and(|package| self.who_may(self.now, package).iter().any(fits));
+        if may { Ok(()) } else { Err(String::new()) }
     }
 
     /// A lease is over.
@@ -183,7 +215,7 @@ impl Queue {
             self.owners.add(folder, &ruled.source, ruled.binaries.clone());
         }
         if let (Verdict::Success, Some(ruled)) = (verdict, &leased.ruled) {
-            self.times.built(&ruled.source, leased.builder, ruled.seconds);
+            self.times.built(&ruled.source, leased.builder, ruled.seconds, ruled.silent_s);
             self.chain.touch();
         }
         let package = self.package(name);
@@ -212,7 +244,7 @@ impl Queue {
         let ruled = leased.ruled.clone().filter(|ruled| ruled.verdict == verdict);
         let charged = match verdict {
             Verdict::Lost => !self.is_excused(now, leased),
-            Verdict::Memory => true,
+            Verdict::Memory | Verdict::Timeout => true,
             _ => false,
         };
         let builder = self.standing.name(leased.builder);
@@ -286,6 +318,7 @@ impl Queue {
                 self.wakes.insert(until);
             }
             Verdict::Memory => package.past.memory_mib = package.past.memory_mib.max(Some(memory)),
+            Verdict::Timeout => package.past.slow_on = Some(leased.builder),
             Verdict::Deps => package.past.deps += 1,
             Verdict::Released => {
                 package.released = Some(turn);
@@ -372,6 +405,7 @@ impl Queue {
             reason: reason.to_owned(),
             charged,
             seconds: leased.ruled.as_ref().map(|ruled| ruled.seconds),
+            silent_s: leased.ruled.as_ref().map(|ruled| ruled.silent_s),
             folder,
         }));
     }

@@ -4,13 +4,13 @@
 //! and log lines.
 
 use moji_proto::limits::OPTIONS_MAX;
-use moji_proto::message::EventKind;
+use moji_proto::message::{EventKind, Limits, Verdict};
 use moji_proto::{FileName, Line, Time};
 
 use super::order::stem;
 use super::package::{Hold, Package, State};
 use super::standing::Builder;
-use super::{Effect, Queue, SPACE_AGAIN_MS, events, glob, log, verdict};
+use super::{Effect, Queue, SPACE_AGAIN_MS, events, glob, limits, log, verdict};
 use crate::core::leases;
 use crate::core::types::BuilderId;
 use crate::core::view::Event;
@@ -138,6 +138,10 @@ impl Queue {
             prefer(&mut may, |b| verdict::header_allows(&srpm.facts, b.info.arch.as_str()));
         }
         prefer(&mut may, |b| !package.past.lost_on.contains(&b.info.id));
+        if let Some(slow) = package.past.slow_on {
+            prefer(&mut may, |b| b.info.id != slow);
+            prefer(&mut may, |b| self.times.is_faster(b.info.id, slow));
+        }
         if let Some(tried) = package.past.memory_mib {
             prefer(&mut may, |b| b.info.memory_mib > tried);
         }
@@ -150,6 +154,7 @@ impl Queue {
             let text = format!("pkg={srpm} options.txt: more than {OPTIONS_MAX} words, {glob} left out");
             log(out, log::Level::Warn, text);
         }
+        let limits = self.limits_for(&srpm, builder);
         self.standing.claim(builder, &srpm);
         if self.standing.is_canary() {
             log(out, log::Level::Info, format!("pkg={srpm} goes out as the canary"));
@@ -158,7 +163,18 @@ impl Queue {
         self.said.stuck = None;
         self.package(&srpm).not_before = None;
         self.go(&srpm, State::Claimed { builder });
-        out.push(Effect::Leases(leases::Msg::Claim { srpm, builder, options }));
+        out.push(Effect::Leases(leases::Msg::Claim { srpm, builder, options, limits }));
+    }
+
+    /// When this builder is to end a build of the package.
+    fn limits_for(&self, srpm: &FileName, builder: BuilderId) -> Limits {
+        let package = self.packages.get(srpm);
+        let source = package.and_then(|package| package.srpm.as_ref()).map(|srpm| &*srpm.facts.nevra.name);
+        let earlier = source.map(|source| self.times.earlier(source, builder)).unwrap_or_default();
+        let again = package.is_some_and(|package| {
+            package.past.charged.iter().any(|(verdict, _)| *verdict == Verdict::Timeout)
+        });
+        limits::limits(self.config.limits, &earlier, again)
     }
 
     /// The words of all rules of `options.txt` that match, in their order, and the patterns of those for which
@@ -193,11 +209,12 @@ impl Queue {
     }
 }
 
-/// Whether the builder meets both wishes of [`Queue::who_may`].
+/// Whether the builder meets all wishes of [`Queue::who_may`], whatever others are like.
 pub(super) fn fits_wishes(package: &Package, builder: &Builder) -> bool {
     let header = package.srpm.as_ref();
     header.is_none_or(|srpm| verdict::header_allows(&srpm.facts, builder.info.arch.as_str()))
         && package.past.memory_mib.is_none_or(|tried| builder.info.memory_mib > tried)
+        && package.past.slow_on.is_none()
 }
 
 /// Keeps only those that meet the wish, unless none does.

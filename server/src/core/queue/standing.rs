@@ -274,7 +274,7 @@ impl Standing {
                 }
             }
             // mock and dnf ran: the row is broken, but nothing is proven.
-            Verdict::Deps | Verdict::Memory => {
+            Verdict::Deps | Verdict::Memory | Verdict::Timeout => {
                 if let Some(builder) = self.all.get_mut(&id) {
                     builder.row = 0;
                 }

@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 
+use super::limits::Earlier;
 use crate::core::types::BuilderId;
 
 /// So many builds of a package are remembered: the last, each on another builder.
@@ -21,11 +22,18 @@ const RATIO_MAX: f64 = 64.0;
 /// A build shorter than this tells of mock and not of the package or the board, seconds.
 const TELLING_S: u32 = 5;
 
+/// So many comparisons make a builder's own speed sure.
+const SURE_SAMPLES: usize = 3;
+/// So many times as fast is clearly faster.
+const FASTER: f64 = 1.25;
+
 /// A build that was measured.
 #[derive(Clone, Copy, Debug)]
 struct Build {
     board: u16,
     seconds: u32,
+    /// The longest silence; 0 if unknown.
+    silent_s: u32,
 }
 
 /// A builder.
@@ -56,8 +64,8 @@ impl Times {
         }
     }
 
-    /// A source package was built in so many seconds.
-    pub(super) fn built(&mut self, source: &str, id: BuilderId, seconds: u32) {
+    /// A source package was built in so many seconds, and silent for so many at most (0 if unknown).
+    pub(super) fn built(&mut self, source: &str, id: BuilderId, seconds: u32, silent_s: u32) {
         let (board, seconds) = (self.board(id), seconds.max(1));
         let builds = match self.builds.get_mut(source) {
             Some(builds) => builds,
@@ -68,10 +76,11 @@ impl Times {
         if builds.len() == BUILDS_MAX {
             builds.remove(0);
         }
-        builds.push(Build { board, seconds });
+        let build = Build { board, seconds, silent_s };
+        builds.push(build);
         for other in others {
             if seconds.min(other.seconds) >= TELLING_S {
-                self.compare(other, Build { board, seconds });
+                self.compare(other, build);
             }
         }
     }
@@ -90,6 +99,30 @@ impl Times {
     pub(super) fn seconds(&self, source: &str) -> Option<f64> {
         let builds = self.builds.get(source)?;
         median(builds.iter().map(|build| f64::from(build.seconds) * self.speed_of(build.board)))
+    }
+
+    /// What the remembered builds of a source package tell of the next one by this builder.
+    pub(super) fn earlier(&self, source: &str, id: BuilderId) -> Vec<Earlier> {
+        let number = self.number.get(&id).copied();
+        let tell = |build: &Build| {
+            let is_own = number == Some(build.board);
+            let is_sure =
+                is_own || (self.is_compared(build.board) && number.is_some_and(|one| self.is_compared(one)));
+            let factor = if is_own { 1.0 } else { self.speed_of(build.board) / self.speed(id) };
+            let factor = if is_sure { factor } else { factor.max(1.0) };
+            let on_it = |s: u32| f64::from(s) * factor;
+            Earlier { took_s: on_it(build.seconds), silent_s: on_it(build.silent_s), is_sure }
+        };
+        self.builds.get(source).map(|builds| builds.iter().map(tell).collect()).unwrap_or_default()
+    }
+
+    /// Whether one builder is known to be clearly faster than another.
+    pub(super) fn is_faster(&self, id: BuilderId, than: BuilderId) -> bool {
+        self.speed(id) > self.speed(than) * FASTER
+    }
+
+    fn is_compared(&self, number: u16) -> bool {
+        self.boards.get(usize::from(number)).is_some_and(|board| board.samples.len() >= SURE_SAMPLES)
     }
 
     /// The longest of all of these.
@@ -169,7 +202,7 @@ mod tests {
     fn speeds_are_learned_from_the_same_packages_on_different_boards() {
         let mut times = Times::default();
         let real = [1.0, 2.0, 0.25, 0.5, 2.0];
-        times.built("alone", id(0), 300);
+        times.built("alone", id(0), 300, 0);
         assert!(!times.has_speeds());
         assert_eq!(
             (times.speed(id(0)), times.seconds("alone"), times.seconds("other")),
@@ -180,7 +213,7 @@ mod tests {
             for board in [n % 5, (n / 5 + n + 1) % 5] {
                 let slow = if (n + board) % 8 == 0 { 5.0 } else { 1.0 };
                 let seconds = f64::from(100 + n * 13) / real[board as usize] * slow;
-                times.built(&format!("p{n}"), id(board as u8), seconds as u32);
+                times.built(&format!("p{n}"), id(board as u8), seconds as u32, 0);
             }
         }
         for (n, real) in (0..).zip(real) {
@@ -188,7 +221,7 @@ mod tests {
             assert!((0.9..1.1).contains(&speed), "{n}: {speed}");
         }
         // Measured on the slow board, told for a board like the first.
-        times.built("q", id(2), 4_000);
+        times.built("q", id(2), 4_000, 0);
         let seconds = times.seconds("q").unwrap() / times.speed(id(0));
         assert!((900.0..1_100.0).contains(&seconds), "{seconds}");
         assert!(times.longest_s().unwrap() >= times.seconds("p199").unwrap());
@@ -199,20 +232,27 @@ mod tests {
         let mut times = Times::default();
         (0..3).for_each(|n| times.is_of_kind(id(n), 4, 1024));
         times.is_of_kind(id(3), 1, 128);
-        times.built("a", id(0), 100);
-        times.built("a", id(3), 400);
+        times.built("a", id(0), 100, 0);
+        times.built("a", id(3), 400, 0);
         let ratio = |a, b| times.speed(id(a)) / times.speed(id(b));
         assert_eq!([ratio(0, 3), ratio(1, 3), ratio(2, 0)], [4.0, 4.0, 1.0]);
+        // That is not sure enough to allow it less than was measured.
+        times.built("b", id(3), 400, 40);
+        let want = |took_s, silent_s, is_sure| vec![Earlier { took_s, silent_s, is_sure }];
+        assert_eq!(times.earlier("b", id(1)), want(400.0, 40.0, false));
+        assert_eq!(times.earlier("b", id(3)), want(400.0, 40.0, true));
+        times.built("c", id(1), 400, 0);
+        assert_eq!(times.earlier("c", id(3)), want(1_600.0, 0.0, false));
     }
 
     #[test]
     fn times_that_tell_nothing_move_nothing() {
         let mut times = Times::default();
-        times.built("a", id(0), 0);
-        times.built("a", id(1), 4);
+        times.built("a", id(0), 0, 0);
+        times.built("a", id(1), 4, 0);
         assert!(!times.has_speeds());
-        times.built("b", id(0), u32::MAX);
-        times.built("b", id(1), 5);
+        times.built("b", id(0), u32::MAX, 0);
+        times.built("b", id(1), 5, 0);
         assert_eq!(times.speed(id(1)) / times.speed(id(0)), RATIO_MAX);
     }
 }

@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 use moji_proto::message::{Backend, Exit, RejectedWhy, Verdict};
 
 use super::deps::Wants;
-use super::evidence;
 use super::owners::Owners;
+use super::{evidence, limits};
 use crate::core::types::{Report, Ruling};
 use crate::rpmfile::{Facts, Kind};
 
@@ -23,7 +23,7 @@ pub(super) const NOARCH: &str = "noarch";
 const INFRA_CODES: [u8; 7] = [3, 20, 40, 60, 70, 80, 90];
 /// mock could not install what is needed: the text tells whose fault it is.
 const CODE_INSTALL: u8 = 30;
-/// mock and the shim after a time-out.
+/// mock after a time-out.
 const CODE_TIMEOUT: u8 = 11;
 /// rpmbuild itself (since 4.15) where BuildRequires are missing.
 const CODE_RPMBUILD_MISSING: u8 = 11;
@@ -77,6 +77,9 @@ pub fn judge(report: &Report, context: &Context<'_>) -> Judgement {
             return accept(report, context);
         }
     }
+    if let Some(reason) = limits::reason(report) {
+        return Ruling::Return { verdict: Verdict::Timeout, reason }.into();
+    }
     if let Some(reason) = excluded(report, context) {
         return Ruling::Keep { verdict: Verdict::Excluded, reason }.into();
     }
@@ -91,9 +94,14 @@ pub fn judge(report: &Report, context: &Context<'_>) -> Judgement {
         return Judgement { wants, ..ruling.into() };
     }
     if let Some(reason) = failed(report) {
-        return Ruling::Keep { verdict: Verdict::Failed, reason }.into();
+        // Whether another builder may try it depends on who there is.
+        let ruling = match report.exit {
+            Exit::Code(CODE_TIMEOUT) => Ruling::Return { verdict: Verdict::Timeout, reason },
+            _ => Ruling::Keep { verdict: Verdict::Failed, reason },
+        };
+        return ruling.into();
     }
-    let exit = evidence::exit_words(report.exit);
+    let exit = report.exit;
     let reason = format!("{exit}, cause unknown: {}", evidence::last_lines(report));
     let ruling = Ruling::Return { verdict: Verdict::Infra, reason };
     Judgement { signature: Some(evidence::signature(report)), ..ruling.into() }
@@ -191,7 +199,7 @@ fn excluded(report: &Report, context: &Context<'_>) -> Option<String> {
 }
 
 fn infra(report: &Report) -> Option<String> {
-    let exit = evidence::exit_words(report.exit);
+    let exit = report.exit;
     if let Some(line) = evidence::disk(report) {
         return Some(format!("{exit}: {}", evidence::quote(line)));
     }
@@ -200,7 +208,7 @@ fn infra(report: &Report) -> Option<String> {
             return Some(format!("mock could not be started: {}", evidence::last_lines(report)));
         }
         Exit::Code(code) if report.backend == Backend::Mock && code != 0 => code,
-        Exit::Code(_) | Exit::Signal(_) => return None,
+        Exit::Code(_) | Exit::Signal(_) | Exit::Silent(_) | Exit::TooLong(_) => return None,
     };
     let line = match code {
         CODE_INSTALL => evidence::download(report).map(evidence::quote).map(str::to_owned),
@@ -212,7 +220,7 @@ fn infra(report: &Report) -> Option<String> {
 }
 
 fn memory(report: &Report) -> Option<String> {
-    let exit = evidence::exit_words(report.exit);
+    let exit = report.exit;
     let killed = match report.backend {
         Backend::Mock => report.exit == Exit::Code(CODE_KILLED),
         Backend::Rpmbuild => matches!(report.exit, Exit::Signal(SIGKILL) | Exit::Code(CODE_KILLED)),
@@ -230,13 +238,10 @@ fn deps(report: &Report) -> Option<(Wants, String)> {
     let may = match (report.backend, report.exit) {
         (Backend::Mock, Exit::Code(code)) => code == CODE_INSTALL,
         (Backend::Rpmbuild, Exit::Code(code)) => code != 0,
-        (_, Exit::Signal(_) | Exit::NotStarted) => false,
+        (_, Exit::Signal(_) | Exit::NotStarted | Exit::Silent(_) | Exit::TooLong(_)) => false,
     };
     let said = if may { evidence::missing(report) } else { None };
-    // The shim ends an rpmbuild that takes too long with the same code that rpmbuild itself uses.
-    let by_code = report.backend == Backend::Rpmbuild
-        && report.exit == Exit::Code(CODE_RPMBUILD_MISSING)
-        && evidence::timeout(report).is_none();
+    let by_code = report.backend == Backend::Rpmbuild && report.exit == Exit::Code(CODE_RPMBUILD_MISSING);
     let wants = said.or(by_code.then(Wants::default))?;
     let reason = if wants.is_empty() { "a BuildRequires".to_owned() } else { wants.names().join(", ") };
     Some((wants, format!("waits for {reason}")))
@@ -252,7 +257,7 @@ fn failed(report: &Report) -> Option<String> {
         Exit::Code(code) if CODES_BUILD.contains(&code) => {
             evidence::build_error(report).map(|line| format!("exit {code}: {}", evidence::quote(line)))
         }
-        Exit::Code(_) | Exit::Signal(_) | Exit::NotStarted => None,
+        Exit::Code(_) | Exit::Signal(_) | Exit::NotStarted | Exit::Silent(_) | Exit::TooLong(_) => None,
     }
 }
 

@@ -90,8 +90,9 @@ impl Transfers {
     /// Takes one message.
     pub fn handle(&mut self, now: Time, msg: Msg, out: &mut Vec<Effect>) {
         match msg {
-            Msg::Open { lease, session, builder, srpm, options } => {
-                let about = About { srpm: Some(srpm), builder: Some(builder), options, ..About::default() };
+            Msg::Open { lease, session, builder, srpm, options, limits } => {
+                let about =
+                    About { srpm: Some(srpm), builder: Some(builder), options, limits, ..About::default() };
                 assert!(!self.leases.contains_key(&lease), "lease {lease} is opened twice");
                 self.leases.insert(lease, Lease::open(lease, session, about));
                 self.settle(now, lease, out);

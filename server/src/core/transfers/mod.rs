@@ -19,7 +19,7 @@ mod outcome;
 mod tests;
 mod upload;
 
-use moji_proto::message::{Backend, Exit, FromBuilder, Phase, RejectedWhy, ToBuilder, Which};
+use moji_proto::message::{self, Backend, Exit, FromBuilder, Phase, RejectedWhy, ToBuilder, Which};
 use moji_proto::refusal::RejectCode;
 use moji_proto::{Bytes, Digest, FileName, LeaseId, Line};
 
@@ -66,6 +66,8 @@ pub enum Msg {
         srpm: FileName,
         /// mock options.
         options: Vec<Line>,
+        /// When the builder ends the build.
+        limits: message::Limits,
     },
     /// A builder is back with this lease: check the SRPM's digest, answer `Adopted`. (leases)
     Adopt {
@@ -152,6 +154,8 @@ pub struct Manifest {
     pub oom_kills: u32,
     /// Most memory that one process of the build had, MiB; 0 if unknown.
     pub peak_memory_mib: u32,
+    /// For how long at most its logs did not grow, seconds; 0 if unknown.
+    pub silence_s: u32,
     /// Its files, in the order said.
     pub files: Vec<Entry>,
     /// Telling lines.
@@ -173,6 +177,8 @@ pub struct About {
     pub builder: Option<BuilderInfo>,
     /// mock options.
     pub options: Vec<Line>,
+    /// When the builder ends the build; not known of what was leased before a restart.
+    pub limits: message::Limits,
     /// Where the build was when it was heard of last.
     pub phase: Option<Phase>,
 }

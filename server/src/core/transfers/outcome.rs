@@ -117,7 +117,8 @@ impl Lease {
         let srpm = self.about.srpm.clone().expect("an opened lease has an SRPM");
         let words: Vec<_> = self.about.options.iter().take(OPTIONS_MAX.into()).cloned().collect();
         let options = u8::try_from(words.len()).expect("at most OPTIONS_MAX");
-        self.send(cx, ToBuilder::Job { lease: self.id(), srpm, size: self.size, digest, options });
+        let (lease, size, limits) = (self.id(), self.size, self.about.limits);
+        self.send(cx, ToBuilder::Job { lease, srpm, size, digest, limits, options });
         for word in words {
             self.send(cx, ToBuilder::JobOption { lease: self.id(), word });
         }
@@ -170,6 +171,7 @@ impl Lease {
             backend: manifest.backend,
             seconds: manifest.seconds,
             oom_kills: manifest.oom_kills,
+            silence_s: manifest.silence_s,
             evidence: manifest.evidence.clone(),
             files: placed.iter().map(|placed| placed.file.clone()).collect(),
             defect: preset.take().or(found),

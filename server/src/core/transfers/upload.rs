@@ -143,6 +143,7 @@ impl Lease {
             seconds,
             oom_kills,
             peak_memory_mib,
+            silence_s,
             files,
             evidence,
             ..
@@ -165,6 +166,7 @@ impl Lease {
             seconds,
             oom_kills,
             peak_memory_mib,
+            silence_s,
             files: Vec::new(),
             evidence: Vec::new(),
         };

@@ -43,6 +43,7 @@ impl Content {
                 seconds: 60,
                 oom_kills: 0,
                 peak_memory_mib: 0,
+                silence_s: 0,
                 files: 1,
                 evidence: 1,
             },

@@ -43,6 +43,7 @@ impl Hub {
         let queue_config = queue::Config {
             attempts: 5,
             retry_pause_ms: world.opt.retry_pause_ms,
+            limits: Default::default(),
             target: None,
             started: Time(0),
         };

@@ -81,6 +81,7 @@ impl World {
             seconds: 1,
             oom_kills: 0,
             peak_memory_mib: 0,
+            silence_s: 0,
             files: made.iter().map(|(file, _)| file.clone()).collect(),
             evidence,
         };

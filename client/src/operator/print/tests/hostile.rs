@@ -79,6 +79,7 @@ impl Random {
             Verdict::Failed,
             Verdict::Lost,
             Verdict::Released,
+            Verdict::Timeout,
         ])
     }
 

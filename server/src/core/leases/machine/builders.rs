@@ -154,7 +154,8 @@ impl Leases {
         let orphan = self.orphans.remove(&srpm).is_some();
         let from = if orphan { Place::Working } else { Place::Source };
         let state = State::Arriving { session: Some(session), held: Some(held), instead: None };
-        self.insert(id, Lease { srpm: srpm.clone(), builder, options: Vec::new(), taken: true, state });
+        let (options, limits) = Default::default();
+        self.insert(id, Lease { srpm: srpm.clone(), builder, options, limits, taken: true, state });
         out.push(Effect::Move { lease: id, srpm, from, to: Place::Working });
     }
 

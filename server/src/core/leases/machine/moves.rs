@@ -94,6 +94,7 @@ impl Leases {
                     builder: self.sessions[&session].info.clone(),
                     srpm,
                     options: self.leases[&id].options.clone(),
+                    limits: self.leases[&id].limits,
                 }));
             }
             // It left before it was told.

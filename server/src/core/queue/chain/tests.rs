@@ -31,7 +31,7 @@ fn chain(packages: &[(&str, u32, &[&str])], owners: &Owners) -> (Chain, Times) {
     for (name, seconds, requires) in packages {
         chain.enter(&file(name), &facts(name, requires), owners);
         if *seconds > 0 {
-            times.built(name, PublicKey([1; 32]), *seconds);
+            times.built(name, PublicKey([1; 32]), *seconds, 0);
         }
     }
     chain.look(Time(0), &times);
@@ -136,7 +136,7 @@ fn chains_are_those_that_a_look_along_every_way_finds() {
         for n in 0..count {
             let requires: Vec<&str> = needs[n].iter().map(|need| names[*need].as_str()).collect();
             chain.enter(&file(&names[n]), &facts(&names[n], &requires), &Owners::default());
-            times.built(&names[n], PublicKey([1; 32]), own[n]);
+            times.built(&names[n], PublicKey([1; 32]), own[n], 0);
         }
         chain.look(Time(0), &times);
         // Whom each reaches, itself too.
@@ -209,7 +209,7 @@ fn figures() {
             chain.enter(&file(name), facts, &Owners::default());
         }
     });
-    names.iter().for_each(|name| times.built(name, PublicKey([1; 32]), 300));
+    names.iter().for_each(|name| times.built(name, PublicKey([1; 32]), 300, 0));
     timed("a look at 25,000", 1, &mut || drop(chain.look(Time(0), &times)));
     println!(
         "  {} packages are behind another, longest chain {} s",

@@ -190,7 +190,12 @@ impl<'a> Farm<'a> {
                 // On two boards each, so that speeds are known.
                 for board in [n, n / 3 + 1].map(|n| n % self.plan.boards) {
                     let seconds = (self.plan.seconds[n] / self.plan.speed(board)) as u32;
-                    self.rig.tell(Msg::Took { source: name.clone(), builder: id(board), seconds });
+                    self.rig.tell(Msg::Took {
+                        source: name.clone(),
+                        builder: id(board),
+                        seconds,
+                        silent_s: 0,
+                    });
                 }
             }
         }

@@ -3,6 +3,7 @@
 mod deps;
 mod farm;
 mod headers;
+mod limits;
 mod model;
 mod operators;
 mod order;
@@ -11,7 +12,7 @@ mod states;
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use moji_proto::message::{Backend, Exit, Phase, Which};
+use moji_proto::message::{Backend, Exit, Limits, Phase, Which};
 use moji_proto::{Digest, LeaseId, Line, PublicKey};
 
 use super::*;
@@ -82,7 +83,7 @@ fn report(name: &str, verdict: Verdict) -> Report {
         Verdict::Memory => (1, "virtual memory exhausted", false),
         Verdict::Deps => (30, "No matching package to install: 'x'", false),
         Verdict::Failed => (1, "error: Bad exit status from x (%build)", false),
-        Verdict::Lost | Verdict::Released => panic!("not a result"),
+        Verdict::Lost | Verdict::Released | Verdict::Timeout => panic!("not a result"),
     };
     let staged = |facts: Facts| StagedFile {
         name: FileName::new(facts.nevra.file_name(facts.kind)).unwrap(),
@@ -100,6 +101,7 @@ fn report(name: &str, verdict: Verdict) -> Report {
         backend: Backend::Mock,
         seconds: 5,
         oom_kills: 0,
+        silence_s: 2,
         evidence: vec![(Which::Build, Line::lossy(line))],
         files: if binary { rpms.into_iter().map(staged).collect() } else { Vec::new() },
         defect: None,
@@ -136,7 +138,13 @@ struct Rig {
 
 impl Rig {
     fn new() -> Rig {
-        Rig::with(Config { attempts: 5, retry_pause_ms: PAUSE_MS, target: None, started: Time(0) })
+        Rig::with(Config {
+            attempts: 5,
+            retry_pause_ms: PAUSE_MS,
+            limits: Limits { silence_s: 86_400, build_s: 1_209_600 },
+            target: None,
+            started: Time(0),
+        })
     }
 
     /// The clock stands an hour after the start.

@@ -93,11 +93,11 @@ impl World {
         self.rig.tell(msg);
         for effect in self.rig.effects() {
             match effect {
-                Effect::Leases(leases::Msg::Claim { srpm, builder, options }) => {
+                Effect::Leases(leases::Msg::Claim { srpm, builder, options, limits }) => {
                     let double = self.asked.iter().any(|(s, b)| *s == srpm || *b == builder);
                     assert!(!double, "{srpm} for {builder:?} beside {:?}", self.asked);
                     self.asked.push((srpm.clone(), builder));
-                    self.to_leases.push_back(leases::Msg::Claim { srpm, builder, options });
+                    self.to_leases.push_back(leases::Msg::Claim { srpm, builder, options, limits });
                 }
                 Effect::Leases(msg) => self.to_leases.push_back(msg),
                 Effect::Desk(desk::Msg::Replied { ticket, replies }) => {

@@ -16,7 +16,7 @@ impl Rig {
     }
 
     fn took(&mut self, source: &str, builder: u8, seconds: u32) {
-        self.tell(Msg::Took { source: source.to_owned(), builder: key(builder), seconds });
+        self.tell(Msg::Took { source: source.to_owned(), builder: key(builder), seconds, silent_s: 0 });
     }
 
     /// Why the package waits, as an operator reads it.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use moji_proto::limits::{CHUNK_BYTES_MAX, UPLOAD_WINDOW_BYTES};
-use moji_proto::message::{Backend, Exit, FromBuilder, Phase, RejectedWhy, ToBuilder, Verdict, Which};
+use moji_proto::message::{self, Backend, Exit, FromBuilder, Phase, RejectedWhy, ToBuilder, Verdict, Which};
 use moji_proto::refusal::RejectCode;
 use moji_proto::{Bytes, Digest, FileName, LeaseId, Line, Time};
 
@@ -32,6 +32,8 @@ use crate::stage::testrpm::{Built, build};
 
 const S1: SessionId = SessionId(1);
 const S2: SessionId = SessionId(2);
+/// Of every build.
+const LIMITS: message::Limits = message::Limits { silence_s: 60, build_s: 3_600 };
 
 fn lease(counter: u32) -> LeaseId {
     LeaseId { incarnation: 1_764_000_000, counter }
@@ -191,7 +193,7 @@ impl Hub {
     fn open(&mut self, id: LeaseId, session: SessionId, built: &Built) {
         let srpm = self.srpm(built);
         let options = vec![Line::lossy("--nocheck")];
-        self.tell(Msg::Open { lease: id, session, builder: info(), srpm, options });
+        self.tell(Msg::Open { lease: id, session, builder: info(), srpm, options, limits: LIMITS });
         self.work();
     }
 
@@ -309,6 +311,7 @@ impl Builder {
                 backend: Backend::Mock,
                 seconds: 42,
                 oom_kills: 0,
+                silence_s: 30,
                 peak_memory_mib: 120,
                 files: self.files.len() as u32,
                 evidence: 1,

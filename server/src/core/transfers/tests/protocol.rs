@@ -18,6 +18,7 @@ fn results(files: u32, evidence: u16) -> FromBuilder {
         backend: Backend::Mock,
         seconds: 1,
         oom_kills: 0,
+        silence_s: 0,
         peak_memory_mib: 0,
         files,
         evidence,
@@ -43,7 +44,7 @@ fn job_names_what_the_hub_read_and_comes_before_its_options() {
     hub.open(lease(1), S1, &built);
     let (size, digest) = (built.source.1.len() as u64, Digest::of(&built.source.1));
     let srpm = name("hello-1.0-1.src.rpm");
-    let job = ToBuilder::Job { lease: lease(1), srpm, size, digest, options: 1 };
+    let job = ToBuilder::Job { lease: lease(1), srpm, size, digest, limits: LIMITS, options: 1 };
     let option = ToBuilder::JobOption { lease: lease(1), word: Line::lossy("--nocheck") };
     assert_eq!(hub.take_sent(), [job, option]);
 }
@@ -62,7 +63,14 @@ fn srpm_that_is_none_or_gone_or_another_is_unfit() {
             hub.adopt(lease(1), S1, &built);
         } else {
             let srpm = name(&built.source.0);
-            hub.tell(Msg::Open { lease: lease(1), session: S1, builder: info(), srpm, options: Vec::new() });
+            hub.tell(Msg::Open {
+                lease: lease(1),
+                session: S1,
+                builder: info(),
+                srpm,
+                options: Vec::new(),
+                limits: LIMITS,
+            });
             hub.work();
         }
         assert!(matches!(hub.leases[..], [leases::Msg::Unfit { .. }]), "{:?}", hub.leases);

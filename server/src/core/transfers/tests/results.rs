@@ -121,7 +121,7 @@ fn result_tells_who_made_it_of_what_with_what_and_when() {
         assert_eq!((json.builder_version.as_str(), json.hub_version.as_str()), ("0.1.0", "0.1.0"));
         assert_eq!((json.builder_cpus, json.builder_memory_mib), (1, 128));
         assert_eq!((json.cfg.as_str(), json.cfg_digest), ("fedora-arm", who.cfg_digest.to_string()));
-        assert_eq!(json.peak_memory_mib, Some(120));
+        assert_eq!((json.peak_memory_mib, json.silence_s), (Some(120), Some(30)));
         // What the hub forgets with its process it does not invent.
         assert_eq!(json.leased_unix_s, (!restart).then_some(began));
         assert_eq!(json.committed_unix_s, began + 100);
