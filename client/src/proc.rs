@@ -214,6 +214,15 @@ pub fn memory_mib() -> (u32, u32) {
     (mib("MemTotal:"), mib("MemAvailable:"))
 }
 
+/// The hottest of the kernel's thermal zones, °C; None if there is none.
+#[must_use]
+pub fn celsius() -> Option<i16> {
+    // They are numbered without a gap.
+    let zone = |number| fs::read_to_string(format!("/sys/class/thermal/thermal_zone{number}/temp")).ok();
+    let milli = |text: String| text.trim().parse::<i32>().ok();
+    (0..).map_while(zone).filter_map(milli).max().map(|milli| (milli / 1000) as i16)
+}
+
 /// One-minute load average times 100.
 #[must_use]
 pub fn load_centi() -> u32 {

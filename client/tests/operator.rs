@@ -18,7 +18,7 @@ use moji_proto::secret::Psk;
 use moji_proto::{Bytes, Digest, Line, PublicKey};
 
 fn builder(text: &str, state: BuilderState) -> ToOperator {
-    ToOperator::Builder(BuilderRow {
+    ToOperator::Builder(Box::new(BuilderRow {
         name: line(text),
         key: PublicKey([7; 32]),
         peer: line("10.0.0.7"),
@@ -38,7 +38,8 @@ fn builder(text: &str, state: BuilderState) -> ToOperator {
         faults: 0,
         built: 70,
         failed: 3,
-    })
+        suspect: line(""),
+    }))
 }
 
 fn attempt(number: u16) -> ToOperator {

@@ -203,8 +203,8 @@ mod tests {
         let bytes = *b"moji\0\x02\x01\x02\x03\x04\0\0\0\0\0\0";
         assert_eq!(hello.to_bytes(), bytes);
         assert_eq!(Hello::from_bytes(&bytes), Ok(hello));
-        let builder = Hello { role: Role::Builder, versions: v(1, 1) };
-        assert_eq!(&builder.to_bytes(), b"moji\0\x01\0\x01\0\x01\0\0\0\0\0\0");
+        let builder = Hello { role: Role::Builder, versions: Versions::OURS };
+        assert_eq!(&builder.to_bytes(), b"moji\0\x01\0\x02\0\x02\0\0\0\0\0\0");
     }
 
     #[test]

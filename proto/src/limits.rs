@@ -54,5 +54,6 @@ pub const SILENCE_MAX_MS: u64 = 60_000;
 pub const HANDSHAKE_MAX_MS: u64 = 20_000;
 /// Time a record may stay half received, milliseconds.
 pub const PARTIAL_RECORD_MAX_MS: u64 = 30_000;
-/// How far a builder's clock may be off the hub's before it takes no work, seconds (a day).
-pub const CLOCK_SKEW_MAX_S: u64 = 86_400;
+/// How far a builder's clock may be off the hub's before it takes no work, seconds: five minutes. Beyond that, what a
+/// build stamps and checks (certificates, metadata that is not yet valid, files from the future) goes wrong.
+pub const CLOCK_SKEW_MAX_S: u32 = 300;

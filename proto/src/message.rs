@@ -177,7 +177,7 @@ impl fmt::Display for Verdict {
 /// Why a builder takes no work although it is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Trouble {
-    /// Its clock is more than a day off the hub's.
+    /// Its clock is more than [`crate::limits::CLOCK_SKEW_MAX_S`] off the hub's.
     Clock,
     /// Its disk is too full for a build.
     Disk,
@@ -192,6 +192,10 @@ pub struct Health {
     pub memory_free_mib: u32,
     /// One-minute load average times 100.
     pub load_centi: u32,
+    /// The hottest of its sensors, °C; None if it has none.
+    pub celsius: Option<i16>,
+    /// By how much its clock is ahead of the hub's, seconds; negative if it is behind, 0 if that is not known.
+    pub clock_off_s: i32,
     /// What keeps it from taking work.
     pub trouble: Option<Trouble>,
 }
@@ -319,6 +323,8 @@ pub enum FromBuilder {
         peak_memory_mib: u32,
         /// For how long at most none of its logs grew, seconds, begun ones counted whole; 0 if unknown.
         silence_s: u32,
+        /// By how much the free space where it builds shrank meanwhile, MiB; 0 if unknown.
+        peak_disk_mib: u32,
         /// How many `File` follow.
         files: u32,
         /// How many `Evidence` follow after them.

@@ -203,6 +203,7 @@ mod tests {
             oom_kills: 0,
             peak_memory_mib: 0,
             silence_s: 0,
+            peak_disk_mib: 0,
             files,
             evidence,
         }

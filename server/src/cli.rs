@@ -168,6 +168,9 @@ pub struct Run {
     /// How often a package may run out of memory, be lost or take too long before it counts as failed.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub attempts: u32,
+    /// So many different builders must agree that a package fails before it counts as failed.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub confirm_failures: u32,
     /// How long a builder that failed a package by its own fault is not given it again.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
     pub retry_pause: Duration,

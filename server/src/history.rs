@@ -28,7 +28,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::actors::spawn;
 use crate::clock::Clock;
 use crate::core::queue::{Msg, Note};
-use crate::core::types::BuilderInfo;
+use crate::core::types::{BuilderInfo, Peak};
 use crate::core::view::Told;
 
 mod events;
@@ -83,7 +83,7 @@ impl History {
     }
 
     /// What the queue must know at the start, at `unix_s`: the target, open charged attempts, oldest first, what
-    /// ended without a result, what builders were told, and how long what was built took.
+    /// ended without a result, what builders were told, what builds took, and what failed on whom.
     ///
     /// # Errors
     /// Those of SQLite.
@@ -112,6 +112,7 @@ impl History {
         self.recall_endings(unix_s, &mut msgs)?;
         self.recall_builders(&mut msgs)?;
         self.recall_times(&mut msgs)?;
+        self.recall_tries(&mut msgs)?;
         Ok(msgs)
     }
 
@@ -168,17 +169,46 @@ impl History {
 
     fn recall_times(&self, msgs: &mut Vec<Msg>) -> rusqlite::Result<()> {
         let mut query = self.db.prepare(
-            "SELECT srpm, builder, seconds, coalesce(silent_s, 0) FROM attempts WHERE verdict = 'success' AND seconds > 0
-                ORDER BY ended_unix_s, rowid",
+            "SELECT srpm, builder, coalesce(seconds, 0), coalesce(peak_memory_mib, 0), coalesce(peak_disk_mib, 0),
+                    coalesce(silent_s, 0)
+                FROM attempts WHERE verdict = 'success' ORDER BY ended_unix_s, rowid",
         )?;
         let mut rows = query.query([])?;
         while let Some(row) = rows.next()? {
             let (srpm, key, seconds): (String, String, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            let silent_s = u32::try_from(row.get::<_, i64>(3)?).unwrap_or(0);
+            let silent_s = u32::try_from(row.get::<_, i64>(5)?).unwrap_or(0);
             // `NAME-VERSION-RELEASE.src.rpm`; one whose file was called otherwise is built as if for the first time.
             let source = srpm.rsplitn(3, '-').nth(2);
-            if let (Some(source), Ok(builder), Ok(seconds)) = (source, key.parse(), u32::try_from(seconds)) {
-                msgs.push(Msg::Took { source: source.to_owned(), builder, seconds, silent_s });
+            let Some(source) = source.map(str::to_owned) else { continue };
+            let peak = Peak { memory_mib: row.get(3)?, disk_mib: row.get(4)? };
+            if peak != Peak::default() {
+                msgs.push(Msg::Needed { source: source.clone(), peak });
+            }
+            if let (Ok(builder), Ok(seconds @ 1..)) = (key.parse(), u32::try_from(seconds)) {
+                msgs.push(Msg::Took { source, builder, seconds, silent_s });
+            }
+        }
+        Ok(())
+    }
+
+    /// What failed and what was built later, and what waits for a board with more memory or for one to agree.
+    fn recall_tries(&self, msgs: &mut Vec<Msg>) -> rusqlite::Result<()> {
+        let mut query = self.db.prepare(
+            "SELECT a.srpm, a.builder, a.verdict, a.open, coalesce(b.memory_mib, 0)
+                FROM attempts a LEFT JOIN builders b ON b.key = a.builder
+                WHERE a.verdict = 'failed' OR (a.verdict = 'memory' AND a.open) OR (a.verdict = 'success'
+                    AND (a.builder IN (SELECT builder FROM attempts WHERE verdict = 'failed')
+                        OR a.srpm IN (SELECT srpm FROM attempts WHERE verdict = 'failed')))
+                ORDER BY a.ended_unix_s, a.rowid",
+        )?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            let (srpm, key, verdict): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let (is_open, memory_mib) = (row.get(3)?, row.get(4)?);
+            if let (Ok(srpm), Ok(builder), Some(verdict)) =
+                (FileName::new(srpm), key.parse(), verdict_of(&verdict))
+            {
+                msgs.push(Msg::Tried { srpm, builder, verdict, is_open, memory_mib });
             }
         }
         Ok(())
@@ -257,14 +287,16 @@ fn write_one(db: &Connection, note: &Note, unix_s: i64) -> rusqlite::Result<()> 
                 params![lease.to_string(), srpm.as_str(), builder.to_string(), unix_s],
             )
         }
-        Note::Ended { srpm, lease, verdict, reason, charged, seconds, silent_s, folder } => {
+        Note::Ended { srpm, lease, verdict, reason, charged, seconds, silent_s, peak, is_last, folder } => {
             let folder = folder.as_deref().unwrap_or_default();
             db.execute(
                 "INSERT INTO attempts
-                    (lease, srpm, builder, ended_unix_s, verdict, reason, charged, seconds, folder, silent_s)
-                    VALUES (?1, ?2, '', ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+                    (lease, srpm, builder, ended_unix_s, verdict, reason, charged, seconds, folder,
+                        peak_memory_mib, peak_disk_mib, silent_s)
+                    VALUES (?1, ?2, '', ?3, ?4, ?5, ?6, ?7, ?8, nullif(?9, 0), nullif(?10, 0), ?11)
                     ON CONFLICT (lease) DO UPDATE SET ended_unix_s = ?3, verdict = ?4, reason = ?5,
-                        charged = ?6, seconds = ?7, folder = ?8, silent_s = ?9",
+                        charged = ?6, seconds = ?7, folder = ?8, peak_memory_mib = nullif(?9, 0),
+                        peak_disk_mib = nullif(?10, 0), silent_s = ?11",
                 params![
                     lease.to_string(),
                     srpm.as_str(),
@@ -274,10 +306,13 @@ fn write_one(db: &Connection, note: &Note, unix_s: i64) -> rusqlite::Result<()> 
                     charged,
                     seconds,
                     folder,
+                    peak.memory_mib,
+                    peak.disk_mib,
                     silent_s
                 ],
             )?;
             match verdict {
+                Verdict::Failed if !is_last => Ok(0),
                 Verdict::Success | Verdict::Failed | Verdict::Excluded => close(db, srpm),
                 Verdict::Infra
                 | Verdict::Memory

@@ -72,6 +72,9 @@ pub struct ResultJson {
     /// For how long at most none of its logs grew, seconds; none if the builder cannot tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silence_s: Option<u32>,
+    /// By how much the free space of the builder shrank meanwhile, MiB; none if it cannot tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_disk_mib: Option<u32>,
     /// When it was leased, unix seconds; none if the hub does not know since a restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leased_unix_s: Option<u64>,

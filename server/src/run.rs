@@ -496,6 +496,7 @@ fn start_queue(
 ) -> JoinHandle<()> {
     let config = queue::Config {
         attempts: options.attempts as usize,
+        confirm_failures: options.confirm_failures as usize,
         retry_pause_ms: millis(options.retry_pause),
         limits: build_limits(options),
         target: options.target.clone(),

@@ -90,11 +90,13 @@ pub(super) struct Job {
     pub(super) live: bool,
     /// How much of each log was sent, bytes, in the order of [`Which::ALL`].
     logs: [u64; 4],
+    /// Free disk when the build began, and the least since, MiB; None if this process did not begin it.
+    disk: Option<(u32, u32)>,
 }
 
 impl Job {
     pub(super) fn offered(record: JobRecord, options: Options) -> Job {
-        Job { record, stage: Stage::Options(options), live: true, logs: [0; 4] }
+        Job { record, stage: Stage::Options(options), live: true, logs: [0; 4], disk: None }
     }
 
     /// What `Held` says; none for what is over.
@@ -113,6 +115,13 @@ impl Job {
             Stage::Fetching { got, asked, .. } => *asked = *got,
             Stage::Finished { upload, .. } => *upload = Upload::default(),
             _ => {}
+        }
+    }
+
+    /// Takes a look at the disk into account.
+    pub(super) fn measured(&mut self, free_mib: u32) {
+        if let (Stage::Building { .. }, Some((_, least))) = (&self.stage, &mut self.disk) {
+            *least = free_mib.min(*least);
         }
     }
 
@@ -139,7 +148,7 @@ impl Builder {
         };
         out.push(Effect::Log(Level::Info, format!("pkg={} lease={lease} found: {text}", found.record.srpm)));
         let over = matches!(stage, Stage::Ending) || given_back;
-        self.jobs.insert(lease, Job { record: found.record, stage, live: false, logs: [0; 4] });
+        self.jobs.insert(lease, Job { record: found.record, stage, live: false, logs: [0; 4], disk: None });
         if over {
             self.end(lease, true, out);
         } else if lost {
@@ -248,12 +257,13 @@ impl Builder {
     /// The SRPM is whole: builds it if its digest is right.
     #[inline(never)]
     fn fetched(&mut self, lease: LeaseId, out: &mut Vec<Effect>) {
-        let repos = self.repo_urls();
+        let (repos, free_mib) = (self.repo_urls(), self.measured.disk_free_mib);
         let Some(job) = self.jobs.get_mut(lease) else { return };
         let Stage::Fetching { hasher, tries, .. } = &job.stage else { return };
         let (right, tries) = (hasher.clone().finish() == job.record.digest, *tries + 1);
         if right {
             job.stage = Stage::Building { phase: Phase::Init };
+            job.disk = Some((free_mib, free_mib));
             out.push(Effect::Start { record: job.record.clone(), repos });
             out.push(Effect::Send(FromBuilder::Phase { lease, phase: Phase::Init }));
             out.push(Effect::Log(Level::Info, format!("pkg={} lease={lease} builds", job.record.srpm)));
@@ -320,6 +330,8 @@ impl Builder {
             && *phase != seen
         {
             *phase = seen;
+            // What the last phase left may be gone before the next ping.
+            out.push(Effect::Measure);
             if registered && job.live {
                 out.push(Effect::Send(FromBuilder::Phase { lease, phase: seen }));
             }
@@ -347,7 +359,9 @@ impl Builder {
     }
 
     fn say_results(&mut self, lease: LeaseId, out: &mut Vec<Effect>) {
-        let Some(Job { stage: Stage::Finished { summary, .. }, .. }) = self.jobs.get(lease) else { return };
+        let Some(Job { stage: Stage::Finished { summary, .. }, disk, .. }) = self.jobs.get(lease) else {
+            return;
+        };
         out.push(Effect::Send(FromBuilder::Results {
             lease,
             exit: summary.exit,
@@ -357,6 +371,7 @@ impl Builder {
             oom_kills: summary.oom_kills,
             peak_memory_mib: summary.peak_memory_mib,
             silence_s: summary.silence_s,
+            peak_disk_mib: disk.map_or(0, |(before, least)| before - least),
             files: summary.files.len() as u32,
             evidence: summary.evidence.len() as u16,
         }));

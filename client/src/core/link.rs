@@ -198,10 +198,12 @@ impl Link {
         self.session_ref().is_none_or(|session| session.pongs >= session.pings)
     }
 
-    /// How far `unix_s` is off the hub's clock, seconds; 0 if the hub's is not known.
-    pub(super) fn clock_skew_s(&self, now: Time, unix_s: u64) -> u64 {
-        self.hub_clock
-            .map_or(0, |(hub_s, at)| (hub_s.saturating_add(now.since_ms(at) / 1000)).abs_diff(unix_s))
+    /// By how much `unix_s` is ahead of the hub's clock, seconds; 0 if the hub's is not known.
+    pub(super) fn clock_off_s(&self, now: Time, unix_s: u64) -> i32 {
+        self.hub_clock.map_or(0, |(hub_s, at)| {
+            let off = unix_s.wrapping_sub(hub_s.saturating_add(now.since_ms(at) / 1000)) as i64;
+            off.clamp(-i64::from(i32::MAX), i32::MAX.into()) as i32
+        })
     }
 
     /// For how long the hub's clock has not been heard in this session, milliseconds.

@@ -77,6 +77,8 @@ pub struct Builder {
     jobs: JobMap<Job>,
     released: Vec<Released>,
     measured: Measured,
+    /// By how much the clock is ahead of the hub's, seconds.
+    clock_off_s: i32,
     trouble: Option<Trouble>,
     once_over: bool,
     once_code: u8,
@@ -95,6 +97,7 @@ impl Builder {
             jobs: JobMap::default(),
             released: Vec::new(),
             measured: Measured::default(),
+            clock_off_s: 0,
             trouble: None,
             once_over: false,
             once_code: exit::OK,
@@ -263,7 +266,9 @@ impl Builder {
     #[inline(never)]
     fn measured(&mut self, now: Time, measured: Measured, out: &mut Vec<Effect>) {
         self.measured = measured;
-        let trouble = if self.link.clock_skew_s(now, measured.unix_s) > CLOCK_SKEW_MAX_S {
+        self.clock_off_s = self.link.clock_off_s(now, measured.unix_s);
+        self.jobs.iter_mut().for_each(|(_, job)| job.measured(measured.disk_free_mib));
+        let trouble = if self.clock_off_s.unsigned_abs() > CLOCK_SKEW_MAX_S {
             Some(Trouble::Clock)
         } else if measured.disk_free_mib < self.config.disk_free_min_mib {
             Some(Trouble::Disk)
@@ -298,7 +303,9 @@ impl Builder {
     fn trouble_text(&self, trouble: Trouble) -> String {
         match trouble {
             Trouble::Clock => {
-                "the clock is more than a day off the hub's: set it (date, ntpd, chronyd)".to_owned()
+                let (off, how) = (self.clock_off_s.unsigned_abs() / 60, self.clock_off_s > 0);
+                let how = if how { "ahead of" } else { "behind" };
+                format!("the clock is {off} min {how} the hub's: set it (date, ntpd, chronyd)")
             }
             Trouble::Disk => format!(
                 "{} MiB of disk free, below {} MiB: free some, or lower --min-free",
@@ -312,6 +319,8 @@ impl Builder {
             disk_free_mib: self.measured.disk_free_mib,
             memory_free_mib: self.measured.memory_free_mib,
             load_centi: self.measured.load_centi,
+            celsius: self.measured.celsius,
+            clock_off_s: self.clock_off_s,
             trouble: self.trouble,
         }
     }

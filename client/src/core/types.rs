@@ -100,6 +100,8 @@ pub struct Measured {
     pub memory_free_mib: u32,
     /// One-minute load average times 100.
     pub load_centi: u32,
+    /// The hottest of its sensors, °C.
+    pub celsius: Option<i16>,
     /// The wall clock, unix seconds.
     pub unix_s: u64,
 }

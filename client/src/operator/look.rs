@@ -40,7 +40,7 @@ pub(super) fn status(session: &mut Session, out: &mut Out) -> Result<u8, Failure
         match (row, &mut status) {
             (ToOperator::Farm(farm), None) => status = Some(Status::new(farm)),
             (ToOperator::Package(package), Some(status)) => status.packages.push(package),
-            (ToOperator::Builder(builder), Some(status)) => status.builders.push(builder),
+            (ToOperator::Builder(builder), Some(status)) => status.builders.push(*builder),
             (other, _) => return Ok(Some(other)),
         }
         Ok(None)
@@ -127,7 +127,7 @@ pub(super) fn builders(session: &mut Session, out: &mut Out, pattern: &str) -> R
     let code = ask(session, out, &request, &[], |row, out| {
         match row {
             ToOperator::Builder(builder) if out.json => out.say(&print::json::builder(&builder))?,
-            ToOperator::Builder(builder) => builders.push(builder),
+            ToOperator::Builder(builder) => builders.push(*builder),
             other => return Ok(Some(other)),
         }
         Ok(None)

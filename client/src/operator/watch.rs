@@ -105,7 +105,7 @@ impl Watch<'_> {
                     status.iter_mut().for_each(|status| status.packages.push(package.clone()));
                 }
                 Next::Row(ToOperator::Builder(builder)) => {
-                    status.iter_mut().for_each(|status| status.builders.push(builder.clone()));
+                    status.iter_mut().for_each(|status| status.builders.push((*builder).clone()));
                 }
                 Next::Row(ToOperator::No { text, .. }) => return Err(Lost::Away(text.as_str().to_owned())),
                 Next::Row(other) => return Err(session.nonsense(&other)),

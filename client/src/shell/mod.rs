@@ -339,6 +339,7 @@ impl Store for Real {
             disk_free_mib: self.disk_free_mib(),
             memory_free_mib,
             load_centi: proc::load_centi(),
+            celsius: proc::celsius(),
             unix_s: unix.as_secs(),
         }
     }

@@ -107,12 +107,16 @@ fn handshake_and_records_survive_pieces_of_any_size() {
         to_hub.clear();
         let events = deliver(&mut caller, &to_builder, piece, &mut to_hub).unwrap();
         let peer = hub().public();
-        assert_eq!(events, [Event::Established { peer, role: Role::Builder, version: 1, secret: 0 }]);
+        assert_eq!(events, [Event::Established { peer, role: Role::Builder, version: OURS.high, secret: 0 }]);
         assert_eq!(to_hub.len(), 64);
         // The third message and records come in one go.
         plains.iter().for_each(|plain| caller.seal(plain, &mut to_hub).unwrap());
-        let mut want =
-            vec![Event::Established { peer: builder().public(), role: Role::Builder, version: 1, secret: 0 }];
+        let mut want = vec![Event::Established {
+            peer: builder().public(),
+            role: Role::Builder,
+            version: OURS.high,
+            secret: 0,
+        }];
         want.extend(plains.iter().cloned().map(Event::Record));
         to_builder.clear();
         assert_eq!(deliver(&mut accepter, &to_hub, piece, &mut to_builder).unwrap(), want, "{piece}");
@@ -128,11 +132,12 @@ fn handshake_and_records_survive_pieces_of_any_size() {
 #[test]
 fn the_bytes_of_version_1_do_not_change() {
     let mut wire = Vec::new();
-    let (mut caller, _) = Pair::default().ends(&mut wire);
+    let first = Versions { low: 1, high: 1 };
+    let (mut caller, _) = Pair { calls: first, ..Pair::default() }.ends(&mut wire);
     assert_eq!(&wire[..16], b"moji\0\x01\0\x01\0\x01\0\0\0\0\0\0");
-    let (hello, first) = (*wire.first_chunk().unwrap(), wire[16..].try_into().unwrap());
-    let welcome = Welcome { chosen: 1, versions: OURS }.to_bytes();
-    let (answer, second) = Answer::new(hub(), &hello, &first, &welcome, || [4; 32]).unwrap();
+    let (hello, opening) = (*wire.first_chunk().unwrap(), wire[16..].try_into().unwrap());
+    let welcome = Welcome { chosen: 1, versions: first }.to_bytes();
+    let (answer, second) = Answer::new(hub(), &hello, &opening, &welcome, || [4; 32]).unwrap();
     wire.extend_from_slice(&second);
     let mut third = Vec::new();
     caller.receive(&second, &mut third).unwrap();
@@ -199,7 +204,7 @@ fn without_a_common_version_both_sides_name_both_ranges() {
 
 #[test]
 fn a_version_that_was_not_offered_is_refused() {
-    for chosen in [2, u16::MAX] {
+    for chosen in [OURS.high + 1, u16::MAX] {
         let mut wire = Vec::new();
         let (mut caller, _) = Pair::default().ends(&mut wire);
         let (hello, first) = (*wire.first_chunk().unwrap(), wire[16..].try_into().unwrap());
@@ -230,7 +235,7 @@ fn each_role_opens_with_its_own_secrets_only() {
             let peer = builder().public();
             let index = usize::from(n.saturating_sub(*own.start()));
             let want = if own.contains(&n) {
-                Ok(Event::Established { peer, role, version: 1, secret: index })
+                Ok(Event::Established { peer, role, version: OURS.high, secret: index })
             } else {
                 Err(ChannelError::WrongSecret)
             };

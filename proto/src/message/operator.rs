@@ -529,6 +529,8 @@ pub struct BuilderRow {
     pub built: u32,
     /// Failures.
     pub failed: u32,
+    /// Which packages failed on it that others built, in words; empty if it does not stand out.
+    pub suspect: Line,
 }
 
 /// Something that happened.
@@ -606,8 +608,8 @@ pub enum ToOperator {
     Package(PackageRow),
     /// A row.
     Attempt(AttemptRow),
-    /// A row.
-    Builder(BuilderRow),
+    /// A row. Boxed, since it is the largest: a hub keeps room for a few messages to each peer.
+    Builder(Box<BuilderRow>),
     /// A row.
     Event(EventRow),
     /// A row: a line that belongs to the row before it.

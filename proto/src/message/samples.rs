@@ -47,7 +47,14 @@ pub(crate) fn with_lease(mut message: FromBuilder, to: LeaseId) -> FromBuilder {
 
 pub(crate) fn from_builder() -> Vec<FromBuilder> {
     let lease = lease();
-    let health = Health { disk_free_mib: 512, memory_free_mib: 100, load_centi: 150, trouble: None };
+    let health = Health {
+        disk_free_mib: 512,
+        memory_free_mib: 100,
+        load_centi: 150,
+        celsius: Some(-4),
+        clock_off_s: -70,
+        trouble: None,
+    };
     vec![
         FromBuilder::Register {
             name: name("board7"),
@@ -89,6 +96,7 @@ pub(crate) fn from_builder() -> Vec<FromBuilder> {
             oom_kills: 1,
             peak_memory_mib: 300,
             silence_s: 200,
+            peak_disk_mib: 2_000,
             files: 3,
             evidence: 1,
         },
@@ -101,6 +109,7 @@ pub(crate) fn from_builder() -> Vec<FromBuilder> {
             oom_kills: 0,
             peak_memory_mib: 0,
             silence_s: 86_400,
+            peak_disk_mib: 0,
             files: 0,
             evidence: 0,
         },

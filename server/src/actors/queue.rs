@@ -110,6 +110,7 @@ mod tests {
         let (stop, stopped) = bounded(0);
         let config = Config {
             attempts: 5,
+            confirm_failures: 1,
             retry_pause_ms: 1,
             limits: Default::default(),
             target: None,

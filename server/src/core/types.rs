@@ -126,12 +126,23 @@ pub struct Report {
     pub oom_kills: u32,
     /// For how long at most its logs did not grow, seconds; 0 if unknown.
     pub silence_s: u32,
+    /// The most that it took.
+    pub peak: Peak,
     /// Telling lines of its logs.
     pub evidence: Vec<(Which, Line)>,
     /// All files.
     pub files: Vec<StagedFile>,
     /// What is wrong with the files themselves (not a sound RPM, over a limit, two of a name), and in words.
     pub defect: Option<(RejectedWhy, String)>,
+}
+
+/// The most that a build took of its builder; 0 where that is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Peak {
+    /// Memory of its largest process, MiB.
+    pub memory_mib: u32,
+    /// By how much the free space shrank meanwhile, MiB.
+    pub disk_mib: u32,
 }
 
 /// What the queue rules about a report.

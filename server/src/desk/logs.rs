@@ -233,5 +233,8 @@ fn provenance(json: &ResultJson) -> Option<String> {
     if let Some(mib) = json.peak_memory_mib {
         line.push_str(&format!(", largest process {mib} MiB"));
     }
+    if let Some(mib) = json.peak_disk_mib {
+        line.push_str(&format!(", {mib} MiB of disk"));
+    }
     Some(line)
 }

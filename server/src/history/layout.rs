@@ -68,8 +68,13 @@ const SECOND: &str = "
     CREATE INDEX events_builder ON events (builder, seq) WHERE builder IS NOT NULL;
 ";
 
-/// What the third has besides: for how long at most an attempt was silent, seconds.
-const THIRD: &str = "ALTER TABLE attempts ADD COLUMN silent_s INTEGER;";
+/// What the third has besides: the most that an attempt took of its builder, MiB, and for how long at most it was
+/// silent, seconds.
+const THIRD: &str = "
+    ALTER TABLE attempts ADD COLUMN peak_memory_mib INTEGER;
+    ALTER TABLE attempts ADD COLUMN peak_disk_mib INTEGER;
+    ALTER TABLE attempts ADD COLUMN silent_s INTEGER;
+";
 
 /// Brings the file to this layout, in one transaction. False if it is of a later one.
 pub(super) fn bring_up(db: &mut Connection) -> rusqlite::Result<bool> {

@@ -27,8 +27,8 @@ impl History {
                 .prepare_cached(
                     "INSERT INTO attempts
                         (lease, srpm, builder, name, began_unix_s, ended_unix_s, verdict, reason, open, seconds,
-                            folder, silent_s)
-                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, ?10, ?11)
+                            folder, peak_memory_mib, peak_disk_mib, silent_s)
+                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, ?10, ?11, ?12, ?13)
                         ON CONFLICT (lease) DO UPDATE SET folder = ?10, began_unix_s = coalesce(began_unix_s, ?5),
                             ended_unix_s = coalesce(ended_unix_s, ?6),
                             reason = iif(verdict IS NULL, ?8, reason), verdict = coalesce(verdict, ?7), open = 0
@@ -45,6 +45,8 @@ impl History {
                     reason(result),
                     result.seconds,
                     found.folder,
+                    result.peak_memory_mib,
+                    result.peak_disk_mib,
                     result.silence_s
                 ])?;
             if let Some(arch) = target_of(found) {

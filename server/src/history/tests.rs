@@ -35,6 +35,8 @@ fn ended(name: &str, counter: u32, verdict: Verdict, charged: bool) -> Note {
         charged,
         seconds: Some(9),
         silent_s: Some(4),
+        peak: Peak::default(),
+        is_last: true,
         folder: None,
     }
 }
@@ -49,6 +51,11 @@ fn recalled(history: &History) -> Vec<String> {
         }
         Msg::Took { source, builder, seconds, silent_s } => {
             format!("{source} {seconds} s on {}, silent {silent_s} s", builder.0[0])
+        }
+        Msg::Needed { source, peak } => format!("{source} {}+{} MiB", peak.memory_mib, peak.disk_mib),
+        Msg::Tried { srpm, builder, verdict, is_open, memory_mib } => {
+            let open = if is_open { " open" } else { "" };
+            format!("{srpm} {verdict} on {} with {memory_mib} MiB{open}", builder.0[0])
         }
         other => panic!("{other:?}"),
     };
@@ -107,7 +114,52 @@ fn how_long_successes_took_is_recalled_by_source_package_and_builder_oldest_firs
     ];
     write(state.path(), notes.concat());
     let history = History::open(state.path()).unwrap();
-    assert_eq!(recalled(&history), ["b-c 9 s on 1, silent 4 s", "a 9 s on 1, silent 4 s"]);
+    // What failed on a builder, and what it and others built since, tells which boards fail what others pass.
+    let tried = ["b-c-1-1.src.rpm success", "a-1-1.src.rpm failed", "a-1-1.src.rpm success"];
+    let tried = tried.map(|text| format!("{text} on 1 with 0 MiB"));
+    let took = ["b-c 9 s on 1, silent 4 s", "a 9 s on 1, silent 4 s"].map(str::to_owned);
+    assert_eq!(recalled(&history), [&took[..], &tried[..]].concat());
+}
+
+#[test]
+fn what_builds_took_is_recalled_and_what_waits_for_a_bigger_board_or_for_one_to_agree() {
+    let state = tempfile::tempdir().unwrap();
+    let with = |note, memory_mib, disk_mib, last| match note {
+        Note::Ended { srpm, lease, verdict, reason, charged, seconds, silent_s, folder, .. } => {
+            let peak = Peak { memory_mib, disk_mib };
+            Note::Ended { srpm, lease, verdict, reason, charged, seconds, silent_s, peak, is_last: last, folder }
+        }
+        other => other,
+    };
+    let notes = vec![
+        Note::Builder(builder_info(1)),
+        began("a", 1),
+        with(ended("a", 1, Verdict::Success, false), 70, 900, true),
+        began("a", 2),
+        with(ended("a", 2, Verdict::Success, false), 80, 0, true),
+        began("b", 3),
+        with(ended("b", 3, Verdict::Failed, false), 0, 0, false),
+        began("c", 4),
+        with(ended("c", 4, Verdict::Memory, true), 120, 0, true),
+        began("d", 5),
+        with(ended("d", 5, Verdict::Failed, false), 0, 0, false),
+        Note::Afresh { srpm: srpm("d") },
+    ];
+    write(state.path(), notes);
+    let memory_mib = builder_info(1).memory_mib;
+    let want = [
+        "c-1-1.src.rpm: memory reason 4".to_owned(),
+        "a 70+900 MiB".to_owned(),
+        "a 9 s on 1, silent 4 s".to_owned(),
+        "a 80+0 MiB".to_owned(),
+        "a 9 s on 1, silent 4 s".to_owned(),
+        format!("a-1-1.src.rpm success on 1 with {memory_mib} MiB"),
+        format!("a-1-1.src.rpm success on 1 with {memory_mib} MiB"),
+        format!("b-1-1.src.rpm failed on 1 with {memory_mib} MiB open"),
+        format!("c-1-1.src.rpm memory on 1 with {memory_mib} MiB open"),
+        format!("d-1-1.src.rpm failed on 1 with {memory_mib} MiB"),
+    ];
+    assert_eq!(recalled(&History::open(state.path()).unwrap()), want);
 }
 
 #[test]
@@ -412,6 +464,8 @@ fn attempts_are_numbered_from_the_oldest_and_say_where_their_logs_are() {
         charged: verdict == Verdict::Lost,
         seconds: Some(9),
         silent_s: None,
+        peak: Peak::default(),
+        is_last: true,
         folder: folder.map(str::to_owned),
     };
     write(

@@ -158,6 +158,7 @@ fn results() -> FromBuilder {
         oom_kills: 0,
         silence_s: 0,
         peak_memory_mib: 0,
+        peak_disk_mib: 0,
         files: 0,
         evidence: 0,
     }

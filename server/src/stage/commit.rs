@@ -245,6 +245,7 @@ pub(super) fn result_json(
         seconds: manifest.map_or(0, |manifest| manifest.seconds),
         peak_memory_mib: manifest.map(|manifest| manifest.peak_memory_mib).filter(|mib| *mib > 0),
         silence_s: manifest.map(|manifest| manifest.silence_s).filter(|seconds| *seconds > 0),
+        peak_disk_mib: manifest.map(|manifest| manifest.peak_disk_mib).filter(|mib| *mib > 0),
         leased_unix_s: None,
         committed_unix_s: 0,
         files: Vec::new(),

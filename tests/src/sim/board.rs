@@ -385,7 +385,13 @@ impl Store for Around {
     }
 
     fn measure(&mut self) -> Measured {
-        Measured { disk_free_mib: 4_096, memory_free_mib: 64, load_centi: 100, unix_s: self.unix_s }
+        Measured {
+            disk_free_mib: 4_096,
+            memory_free_mib: 64,
+            load_centi: 100,
+            celsius: Some(48),
+            unix_s: self.unix_s,
+        }
     }
 }
 

@@ -284,6 +284,7 @@ pub(crate) fn results(lease: LeaseId, files: u32) -> FromBuilder {
         oom_kills: 0,
         peak_memory_mib: 0,
         silence_s: 0,
+        peak_disk_mib: 0,
         files,
         evidence: 0,
     }

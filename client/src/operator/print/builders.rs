@@ -133,6 +133,14 @@ fn machine(page: &mut Page<'_>, builder: &BuilderRow) {
     let free = format!("{} of disk, {} of memory", mib(health.disk_free_mib), mib(health.memory_free_mib));
     field(page, "free", &free);
     field(page, "load", &load(health.load_centi));
+    if let Some(celsius) = health.celsius {
+        field(page, "hottest", &format!("{celsius} °C"));
+    }
+    if health.clock_off_s.unsigned_abs() > 1 {
+        let off = duration(health.clock_off_s.unsigned_abs().into());
+        let how = if health.clock_off_s > 0 { "ahead of" } else { "behind" };
+        field(page, "clock", &format!("{off} {how} the hub's"));
+    }
     if let Some(trouble) = health.trouble {
         page.words(label("trouble"), INDENT, paint(trouble_words(trouble), Paint::Red));
     }

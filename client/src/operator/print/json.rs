@@ -270,11 +270,14 @@ fn builder_object(builder: &BuilderRow) -> Object {
     object.number("disk_free_mib", builder.health.disk_free_mib);
     object.number("memory_free_mib", builder.health.memory_free_mib);
     object.number("load_centi", builder.health.load_centi);
+    object.raw("celsius", &builder.health.celsius.map_or("null".to_owned(), |celsius| celsius.to_string()));
+    object.raw("clock_off_s", &builder.health.clock_off_s.to_string());
     object.maybe("trouble", builder.health.trouble.map(trouble_word));
     object.maybe("srpm", builder.srpm.as_ref().map(|name| name.as_str()));
     object.maybe("phase", builder.phase.map(phase_word));
     object.number("faults", builder.faults);
     object.number("built", builder.built);
     object.number("failed", builder.failed);
+    object.text("suspect", &builder.suspect);
     object
 }

@@ -108,7 +108,7 @@ pub(super) fn trouble_word(trouble: Trouble) -> &'static str {
 
 pub(super) fn trouble_words(trouble: Trouble) -> &'static str {
     match trouble {
-        Trouble::Clock => "its clock is more than a day off the hub's",
+        Trouble::Clock => "its clock is minutes off the hub's",
         Trouble::Disk => "its disk is too full for a build",
     }
 }
@@ -116,6 +116,11 @@ pub(super) fn trouble_words(trouble: Trouble) -> &'static str {
 /// Why a builder is as it is. Of one that was turned away the key comes first: `moji approve` wants it.
 pub(super) fn builder_why(builder: &BuilderRow) -> String {
     let why = builder.why.as_str();
+    let suspect = builder.suspect.as_str();
+    if !suspect.is_empty() {
+        let and = if why.is_empty() { "" } else { "; " };
+        return format!("{why}{and}{suspect}");
+    }
     match (builder.state, builder.health.trouble) {
         (BuilderState::Unlisted, _) if why.is_empty() => format!("key {}", builder.key.fingerprint()),
         (BuilderState::Unlisted, _) => format!("key {}, {why}", builder.key.fingerprint()),

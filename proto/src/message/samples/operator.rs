@@ -88,7 +88,7 @@ pub(crate) fn to_operator() -> Vec<ToOperator> {
             charged: true,
             place: line("attempts/1764000000-300"),
         }),
-        ToOperator::Builder(BuilderRow {
+        ToOperator::Builder(Box::new(BuilderRow {
             name: line("board7"),
             key: PublicKey([7; 32]),
             peer: line("10.0.0.7"),
@@ -108,7 +108,8 @@ pub(crate) fn to_operator() -> Vec<ToOperator> {
             faults: 3,
             built: 70,
             failed: 3,
-        }),
+            suspect: line("fails what others pass: a-1-1"),
+        })),
         ToOperator::Event(EventRow {
             seq: 1_764_000_000_000_001,
             unix_ms: 1_764_000_000_123,

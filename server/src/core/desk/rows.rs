@@ -6,7 +6,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use moji_proto::Line;
-use moji_proto::message::{AttemptRow, BuilderState, FarmRow, NameOf, PackageState, ToOperator, Topic};
+use moji_proto::message::{
+    AttemptRow, BuilderRow, BuilderState, FarmRow, NameOf, PackageState, ToOperator, Topic,
+};
 
 use super::names::{self, Pattern};
 use super::session::Step;
@@ -107,20 +109,23 @@ impl Part {
                 Some(ToOperator::Package(cx.shared.fill_package(cx.now, &view.packages[*at - 1].row)))
             }
             Part::Builders { pattern, attention } => {
-                let calm = |state| matches!(state, BuilderState::Idle | BuilderState::Busy);
+                let calm = |row: &BuilderRow| {
+                    matches!(row.state, BuilderState::Idle | BuilderState::Busy)
+                        && row.suspect.as_str().is_empty()
+                };
                 let found = view.builders.get(*at..)?.iter().position(|row| {
-                    !(*attention && calm(row.state))
+                    !(*attention && calm(row))
                         && pattern.as_ref().is_none_or(|pattern| pattern.fits_builder(row))
                 })?;
                 *at += found + 1;
-                Some(ToOperator::Builder(cx.shared.fill_builder(view, &view.builders[*at - 1])))
+                Some(ToOperator::Builder(Box::new(cx.shared.fill_builder(view, &view.builders[*at - 1]))))
             }
             Part::Unlisted { pattern } => {
                 let mut rows = cx.shared.unlisted_rows(cx.now).enumerate().skip(*at);
                 let (found, row) =
                     rows.find(|(_, row)| pattern.as_ref().is_none_or(|pattern| pattern.fits_builder(row)))?;
                 *at = found + 1;
-                Some(ToOperator::Builder(row))
+                Some(ToOperator::Builder(Box::new(row)))
             }
             Part::Names(names) => names.next().map(|name| ToOperator::Name { name: Line::lossy(&name) }),
         }

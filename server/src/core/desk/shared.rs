@@ -402,12 +402,13 @@ impl Shared {
             backend: Backend::Mock,
             cpus: 0,
             memory_mib: 0,
-            health: Health { disk_free_mib: 0, memory_free_mib: 0, load_centi: 0, trouble: None },
+            health: Health::default(),
             srpm: None,
             phase: None,
             faults: 0,
             built: 0,
             failed: 0,
+            suspect: Line::default(),
         })
     }
 

@@ -45,6 +45,7 @@ pub(crate) fn report() -> Report {
         seconds: 1,
         oom_kills: 0,
         silence_s: 0,
+        peak: Default::default(),
         evidence: Vec::new(),
         files: Vec::new(),
         defect: None,

@@ -98,7 +98,10 @@ impl Queue {
             self.own(name);
             return self.retire(name, out);
         }
-        self.package(name).ending = None;
+        let source = self.packages.get(name).and_then(|package| package.srpm.as_ref());
+        let peak = source.map(|srpm| self.peaks.of(&srpm.facts.nevra.name)).unwrap_or_default();
+        let package = self.package(name);
+        (package.ending, package.peak) = (None, peak);
         let Some(of) = self.own(name) else { return self.go(name, State::Waiting) };
         let hold = State::Held(Hold::Duplicate { of: of.clone() });
         if self.package(name).state != hold {
@@ -137,6 +140,9 @@ impl Queue {
 
     /// Takes what the file holds now; the package starts afresh.
     pub(super) fn replace_afresh(&mut self, name: &FileName, srpm: Srpm, out: &mut Vec<Effect>) {
+        if self.packages.get(name).and_then(|p| p.srpm.as_ref()).is_some_and(|before| *before != srpm) {
+            self.suspects.forget(name);
+        }
         self.disown(name);
         let free = self.chain.leave(name);
         self.put_in_order(free);

@@ -26,6 +26,8 @@ const EXCLUDED: [&str; 5] = [
 /// The builder's disk, whatever else happened.
 const DISK: [&str; 4] =
     ["No space left on device", "Input/output error", "Read-only file system", "Disk quota exceeded"];
+/// Of these, and of what dnf says, those about a disk that is full.
+const FULL: [&str; 3] = ["No space left on device", "Disk quota exceeded", "more space needed"];
 /// dnf, dnf5, yum and librepo could not get at the repositories. Only together with exit 30: a
 /// package's own tests may print such things too.
 const DOWNLOAD: [&str; 14] = [
@@ -98,6 +100,11 @@ pub(super) fn excluded(report: &Report) -> Option<&str> {
 /// The line that says that the disk or the file system gave out.
 pub(super) fn disk(report: &Report) -> Option<&str> {
     line_with(report, &DISK)
+}
+
+/// The line that says that the disk is full.
+pub(super) fn full(report: &Report) -> Option<&str> {
+    line_with(report, &FULL)
 }
 
 /// The line that says that a repository could not be used.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use moji_proto::message::{Backend, BuilderRow, BuilderState, Health, PackageRow, Trouble};
 use moji_proto::{FileName, Line, PublicKey, Time};
 
+use super::needs::Need;
 use super::package::{Hold, Package, State};
 use super::standing::{Builder, Link};
 use super::{Effect, Queue};
@@ -25,6 +26,8 @@ type Wishes<'a> = (
     &'a BTreeSet<BuilderId>,
     Option<u32>,
     Option<BuilderId>,
+    &'a BTreeSet<BuilderId>,
+    Need,
 );
 
 /// What is worked out once for all packages.
@@ -155,7 +158,7 @@ impl Queue {
         let is_free = package.past.not_on.values().all(|until| *until <= now);
         if !common.has_idle && is_free {
             let turn = common.turns.get(name).copied().unwrap_or_default();
-            return format!("number {turn} in the queue");
+            return format!("{}number {turn} in the queue", self.unconfirmed(&package.past));
         }
         if let Some(id) = self.kept.get(name) {
             return format!("kept for {}, where it is done sooner", self.standing.name(*id));
@@ -169,6 +172,8 @@ impl Queue {
             &past.lost_on,
             past.memory_mib,
             past.slow_on,
+            &past.failed_on,
+            Need::of(package),
         );
         common.passed_over.entry(wishes).or_insert_with(|| self.why_passed_over(now, package)).clone()
     }
@@ -186,6 +191,13 @@ impl Queue {
             .collect();
         let may = self.who_may(now, package);
         let mut parts = Vec::new();
+        let unconfirmed = self.unconfirmed(&package.past);
+        parts.extend(unconfirmed.strip_suffix("; ").map(str::to_owned));
+        let need = Need::of(package);
+        if self.standing.idle(now).any(|id| self.standing.all.get(&id).is_some_and(|b| !need.fits(b.room())))
+        {
+            parts.push(format!("needs {}", need.words()));
+        }
         match &may[..] {
             [] if !paused.is_empty() => {}
             [] => parts.push("no builder that can have it".to_owned()),
@@ -253,6 +265,7 @@ impl Queue {
             faults: u16::try_from(builder.row).unwrap_or(u16::MAX),
             built: 0,
             failed: 0,
+            suspect: Line::lossy(&self.suspects.words(id)),
         }
     }
 
@@ -273,10 +286,7 @@ impl Queue {
             return (BuilderState::Quarantined, format!("{} times infra or lost in a row", builder.row));
         }
         if let Some(trouble) = builder.trouble {
-            let why = match trouble {
-                Trouble::Clock => "its clock is more than a day off".to_owned(),
-                Trouble::Disk => format!("its disk is too full, {} MiB free", builder.health.disk_free_mib),
-            };
+            let why = trouble_words(trouble, &builder.health);
             return (BuilderState::Troubled, why);
         }
         let drains = match (builder.told.drained, draining) {
@@ -287,9 +297,23 @@ impl Queue {
         match (drains, busy) {
             (Some(why), true) => (BuilderState::Draining, why.to_owned()),
             (Some(why), false) => (BuilderState::Drained, why.to_owned()),
-            (None, true) => (BuilderState::Busy, String::new()),
-            (None, false) => (BuilderState::Idle, String::new()),
+            (None, _) => {
+                let why = if builder.is_on_trial() { "on trial after its quarantine" } else { "" };
+                (if busy { BuilderState::Busy } else { BuilderState::Idle }, why.to_owned())
+            }
         }
+    }
+}
+
+/// What keeps a builder from work, as it says itself.
+pub(super) fn trouble_words(trouble: Trouble, health: &Health) -> String {
+    match trouble {
+        Trouble::Clock => {
+            let how = if health.clock_off_s > 0 { "ahead" } else { "behind" };
+            let off = duration(u64::from(health.clock_off_s.unsigned_abs()) * 1_000);
+            format!("its clock is {off} {how}")
+        }
+        Trouble::Disk => format!("its disk is too full, {} MiB free", health.disk_free_mib),
     }
 }
 
@@ -319,12 +343,13 @@ fn away(key: PublicKey, name: &FileName, orders: Told, builds: Option<&FileName>
         backend: Backend::Mock,
         cpus: 0,
         memory_mib: 0,
-        health: Health { disk_free_mib: 0, memory_free_mib: 0, load_centi: 0, trouble: None },
+        health: Health::default(),
         srpm: builds.cloned(),
         phase: None,
         faults: 0,
         built: 0,
         failed: 0,
+        suspect: Line::default(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who gets what.
 //!
 //! Owns the match of packages that wait with builders that are idle. Each package in order goes to the fastest idle
-//! builder that may have it, of equals to the one that has been idle longest.
+//! builder that may have it, of equals to the one that has been idle longest. Builders on trial choose first (`trial.rs`).
 //!
 //! Where speeds are known, a package may also be kept for a faster builder that is busy now, if it would be done there
 //! clearly sooner although it waits: slow boards then take from the small end while the fast ones take the giants. What
@@ -12,9 +12,11 @@ use std::collections::BTreeMap;
 use moji_proto::{FileName, Time};
 
 use super::headers::LOOKS_MAX;
+use super::needs::{Need, Room, biggest};
 use super::order::Rank;
 use super::package::Package;
 use super::settle::fits_wishes;
+use super::standing::Builder;
 use super::{Effect, Queue};
 use crate::core::types::BuilderId;
 
@@ -88,15 +90,23 @@ impl Queue {
     }
 
     fn matches(&self, now: Time) -> Matched {
+        let mut matched = Matched::default();
+        let mut rooms = None;
+        if !self.standing.is_canary() {
+            for id in self.standing.idle(now).filter(|id| self.is_for_target(*id) && self.is_on_trial(*id)) {
+                let name = self.trial_for(now, id, &matched.claims, &mut rooms);
+                matched.claims.extend(name.map(|name| (name, id)));
+            }
+        }
+        let trials = matched.claims.len();
         let has_speeds = self.times.has_speeds();
-        let willing = self.standing.idle(now).filter(|id| self.is_for_target(*id));
+        let willing = self.idle_for_all(now);
         let mut busy = if has_speeds { self.busy(now) } else { Vec::new() };
         let sorted: Vec<BuilderId> = if has_speeds { self.fastest_first(willing) } else { Vec::new() };
         // Without speeds, idle builders are looked at only as far as somebody has to be found.
-        let lazy = (!has_speeds).then(|| self.standing.idle(now).filter(|id| self.is_for_target(*id)));
+        let lazy = (!has_speeds).then(|| self.idle_for_all(now));
         let mut idle = sorted.into_iter().chain(lazy.into_iter().flatten());
         let mut passed: Vec<BuilderId> = Vec::new();
-        let mut matched = Matched::default();
         let mut bird_is_out = self.standing.bird_is_out();
         for (rank, name) in self.order.ranked() {
             passed.extend(if passed.is_empty() { idle.next() } else { None });
@@ -106,11 +116,14 @@ impl Queue {
             }
             let Some(package) = self.packages.get(name) else { continue };
             // A claim may be on its way still, if an adoption came between.
-            if package.not_before.is_some_and(|at| at > now) || self.standing.is_claimed(name) {
+            if package.not_before.is_some_and(|at| at > now)
+                || self.standing.is_claimed(name)
+                || matched.claims[..trials].iter().any(|(taken, _)| taken == name)
+            {
                 continue;
             }
             let mut all = None;
-            let mut may = |id: &BuilderId| self.may_have(now, package, *id, &mut all);
+            let mut may = |id: &BuilderId| self.may_have(now, package, *id, &mut rooms, &mut all);
             let at = passed.iter().position(&mut may).or_else(|| {
                 let fitting = idle.by_ref().position(|id| {
                     passed.push(id);
@@ -133,6 +146,17 @@ impl Queue {
             bird_is_out = self.standing.is_canary();
         }
         matched
+    }
+
+    /// Idle builders that may get any package. While one package is out at a time, whoever gets it is on trial.
+    fn idle_for_all(&self, now: Time) -> impl Iterator<Item = BuilderId> {
+        let is_canary = self.standing.is_canary();
+        let may = move |id: &BuilderId| self.is_for_target(*id) && (is_canary || !self.is_on_trial(*id));
+        self.standing.idle(now).filter(may)
+    }
+
+    fn is_on_trial(&self, id: BuilderId) -> bool {
+        self.standing.all.get(&id).is_some_and(Builder::is_on_trial)
     }
 
     /// The busy builder that would be done with the package clearly sooner than the idle one, which then has it to do.
@@ -184,17 +208,35 @@ impl Queue {
         all.into_iter().map(|(_, id)| id).collect()
     }
 
-    /// Whether an idle builder may have the package. Whom all wishes fit may, whatever others are like; only
-    /// for somebody else everybody must be looked at, once a package: `all` keeps what came out.
-    fn may_have(
+    /// Whether an idle builder may have the package. Whom all wishes fit may, whatever others are like. For
+    /// somebody else, of a package that has no wish but for room, the biggest boards must be looked at, once for all
+    /// packages: `rooms` keeps them. Else everybody must be, once a package: `all` keeps what came out.
+    pub(super) fn may_have(
         &self,
         now: Time,
         package: &Package,
         id: BuilderId,
+        rooms: &mut Option<Vec<Room>>,
         all: &mut Option<Vec<BuilderId>>,
     ) -> bool {
-        if self.standing.all.get(&id).is_some_and(|builder| fits_wishes(package, builder)) {
+        let Some(builder) = self.standing.all.get(&id) else { return false };
+        if fits_wishes(package, builder) {
             return package.past.not_on.get(&id).is_none_or(|until| *until <= now);
+        }
+        let past = &package.past;
+        let facts = package.srpm.as_ref().map(|srpm| &srpm.facts);
+        if past.not_on.is_empty()
+            && past.lost_on.is_empty()
+            && past.failed_on.is_empty()
+            && facts.is_none_or(|facts| facts.exclusive_arch.is_empty() && facts.exclude_arch.is_empty())
+        {
+            let rooms = rooms.get_or_insert_with(|| {
+                let may = |(id, builder): &(&BuilderId, &Builder)| {
+                    builder.is_willing(now) && self.is_for_target(**id)
+                };
+                biggest(self.standing.all.iter().filter(may).map(|(_, builder)| builder.room()))
+            });
+            return builder.room().holds(Need::of(package).least_of(rooms.iter().copied()));
         }
         all.get_or_insert_with(|| self.who_may(now, package)).contains(&id)
     }

@@ -8,7 +8,7 @@ use moji_proto::message::{EventRow, Health, PackageState, ToBuilder, Verdict};
 use moji_proto::{FileName, LeaseId, Line};
 
 use crate::core::capabilities::Capabilities;
-use crate::core::types::{BuilderId, BuilderInfo, End, Report, SessionId, Srpm};
+use crate::core::types::{BuilderId, BuilderInfo, End, Peak, Report, SessionId, Srpm};
 use crate::core::view::{Change, Decision, Told};
 use crate::core::{desk, leases, repo, transfers};
 use crate::repodata::{Holder, Provided};
@@ -170,6 +170,26 @@ pub enum Msg {
         /// For how long at most its logs did not grow, seconds; 0 if unknown.
         silent_s: u32,
     },
+    /// What a build took before the restart, oldest first. (history)
+    Needed {
+        /// Name of the source package.
+        source: String,
+        /// What.
+        peak: Peak,
+    },
+    /// What became of a package on a builder before the restart, oldest first. (history)
+    Tried {
+        /// The package.
+        srpm: FileName,
+        /// The builder.
+        builder: BuilderId,
+        /// What was ruled: success, failed or memory.
+        verdict: Verdict,
+        /// Whether the package still waits for what follows from it.
+        is_open: bool,
+        /// The builder's memory, MiB; 0 if that is not known.
+        memory_mib: u32,
+    },
     /// A result that is in `repo/` at the start, in the order in which they came there. (recovery)
     Past {
         /// Its SRPM.
@@ -326,6 +346,10 @@ pub enum Note {
         seconds: Option<u32>,
         /// For how long at most its logs did not grow, seconds, if the builder told.
         silent_s: Option<u32>,
+        /// The most that it took.
+        peak: Peak,
+        /// Of a failure: whether the package is done with it, and waits for no other board to agree.
+        is_last: bool,
         /// Where its result is in `repo/`.
         folder: Option<String>,
     },

@@ -19,7 +19,11 @@
 //! | `grants.rs` | answers to claims, and grants unasked |
 //! | `verdict.rs`, `evidence.rs` | what a result means |
 //! | `policy.rs` | what follows from it: attempts, holds, another builder |
+//! | `confirm.rs` | when a package's own failure is believed |
 //! | `matching.rs` | who gets what |
+//! | `needs.rs` | how much memory and disk packages need, and who can hold them |
+//! | `trial.rs` | what a builder gets after a quarantine |
+//! | `suspects.rs` | boards that fail what others pass |
 //! | `settle.rs` | after every message: what is over, and why nothing moves |
 //! | `status.rs` | counts, and why nothing is leased |
 //! | `look.rs` | all of it, as an operator sees it |
@@ -34,17 +38,19 @@
 
 use std::collections::BTreeMap;
 
-use moji_proto::message::{EventKind, Health, Limits, PackageState, Trouble, Verdict};
+use moji_proto::message::{EventKind, Health, Limits, PackageState, Verdict};
 use moji_proto::{FileName, Time};
 
 use self::chain::Chain;
 use self::headers::Headers;
+use self::needs::Peaks;
 use self::order::Order;
 use self::orders::Asked;
 use self::owners::Owners;
 use self::package::{Ending, Hold, Package, State};
 use self::standing::{Link, Standing};
 use self::stock::Stock;
+use self::suspects::Suspects;
 use self::times::Times;
 use super::types::{BuilderId, BuilderInfo, SessionId};
 use super::view::Event;
@@ -52,6 +58,7 @@ use crate::rpmfile::Nevra;
 
 mod arrivals;
 mod chain;
+mod confirm;
 mod deps;
 mod events;
 mod evidence;
@@ -62,6 +69,7 @@ mod limits;
 mod look;
 mod matching;
 mod messages;
+mod needs;
 mod order;
 mod orders;
 pub mod owners;
@@ -71,9 +79,11 @@ mod settle;
 mod standing;
 mod status;
 mod stock;
+mod suspects;
 #[cfg(test)]
 mod tests;
 mod times;
+mod trial;
 pub mod verdict;
 
 pub use self::deps::Wants;
@@ -89,6 +99,8 @@ const SPACE_AGAIN_MS: u64 = 10_000;
 pub struct Config {
     /// How many charged attempts a package has (`--attempts`), at least 1.
     pub attempts: usize,
+    /// So many builders must agree that a package fails (`--confirm-failures`), at least 1.
+    pub confirm_failures: usize,
     /// How long a builder does not get a package again that it could not build, milliseconds
     /// (`--retry-pause`).
     pub retry_pause_ms: u64,
@@ -116,6 +128,10 @@ pub struct Queue {
     stock: Stock,
     /// What mainline provides, and who waits for what nobody does.
     headers: Headers,
+    /// What builds took of memory and disk.
+    peaks: Peaks,
+    /// Boards that fail what others pass.
+    suspects: Suspects,
     /// What idle builders do not get since a faster one is done with it sooner.
     kept: BTreeMap<FileName, BuilderId>,
     /// `options.txt`, each rule with the length of what stands before the first sign of its pattern that is not
@@ -192,6 +208,8 @@ impl Queue {
             times: Times::default(),
             stock: Stock::default(),
             headers: Headers::default(),
+            peaks: Peaks::default(),
+            suspects: Suspects::default(),
             kept: BTreeMap::new(),
             options: Vec::new(),
             standing: Standing::default(),
@@ -267,6 +285,10 @@ impl Queue {
             Msg::Took { source, builder, seconds, silent_s } => {
                 self.times.built(&source, builder, seconds, silent_s);
                 self.chain.touch();
+            }
+            Msg::Needed { source, peak } => self.peaks.built(&source, peak),
+            Msg::Tried { srpm, builder, verdict, is_open, memory_mib } => {
+                self.on_tried(&srpm, builder, verdict, is_open, memory_mib);
             }
             Msg::Past { srpm, result } => self.package(&srpm).take(result, now),
             Msg::EndedAs { srpm, state, text, ago_s } => self.on_ended_as(&srpm, state, text, ago_s),
@@ -421,17 +443,12 @@ impl Queue {
     fn on_health(&mut self, id: BuilderId, health: Health, out: &mut Vec<Effect>) -> bool {
         let Some(builder) = self.standing.all.get_mut(&id) else { return false };
         let is_news = builder.trouble != health.trouble;
-        builder.health = health;
+        builder.take_health(health);
         if is_news {
-            builder.trouble = health.trouble;
             let name = &builder.info.name;
             let text = match health.trouble {
-                Some(Trouble::Clock) => {
-                    format!("builder={name} takes no work: its clock is more than a day off")
-                }
-                Some(Trouble::Disk) => {
-                    let free = health.disk_free_mib;
-                    format!("builder={name} takes no work: its disk is too full, {free} MiB free")
+                Some(trouble) => {
+                    format!("builder={name} takes no work: {}", look::trouble_words(trouble, &health))
                 }
                 None => format!("builder={name} takes work again"),
             };
@@ -448,6 +465,24 @@ impl Queue {
         package.past.charged = attempts;
         if matches!(package.state, State::Waiting | State::Held(_)) {
             self.enqueue(srpm, out);
+        }
+    }
+
+    /// What became of a package on a builder in an earlier run.
+    fn on_tried(&mut self, srpm: &FileName, id: BuilderId, verdict: Verdict, is_open: bool, memory_mib: u32) {
+        match verdict {
+            Verdict::Success => drop(self.suspects.built(srpm, id)),
+            Verdict::Failed => {
+                self.suspects.failed(srpm, id);
+                if is_open {
+                    self.package(srpm).past.failed_on.insert(id);
+                }
+            }
+            Verdict::Memory if is_open && memory_mib > 0 => {
+                let past = &mut self.package(srpm).past;
+                past.memory_mib = past.memory_mib.max(Some(memory_mib));
+            }
+            _ => {}
         }
     }
 

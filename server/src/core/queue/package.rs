@@ -29,7 +29,7 @@ use moji_proto::{FileName, LeaseId, Time};
 use super::deps::Wants;
 use super::messages::PastResult;
 
-use crate::core::types::{BuilderId, Srpm};
+use crate::core::types::{BuilderId, Peak, Srpm};
 use crate::core::view::Decision;
 
 /// Where a package is.
@@ -157,6 +157,10 @@ pub(super) struct Ruled {
     pub(super) seconds: u32,
     /// For how long at most its logs did not grow, seconds; 0 if unknown.
     pub(super) silent_s: u32,
+    /// The most that it took.
+    pub(super) peak: Peak,
+    /// Whether the builder's disk was full.
+    pub(super) is_full: bool,
     /// Whether its RPMs wait for an operator.
     pub(super) held: bool,
     /// What it waits for.
@@ -183,6 +187,8 @@ pub(super) struct Package {
     pub(super) in_finished: bool,
     /// What was tried in vain.
     pub(super) past: Past,
+    /// What the last build of its source package took; looked up whenever it begins to wait.
+    pub(super) peak: Peak,
     /// A released package's turn among the released; the next grant uses it up.
     pub(super) released: Option<u64>,
     /// Not leased before.
@@ -212,6 +218,10 @@ pub(super) struct Past {
     pub(super) memory_mib: Option<u32>,
     /// Who was silent or at work for too long with it: others first, of these the faster ones.
     pub(super) slow_on: Option<BuilderId>,
+    /// The most free disk that was not enough, MiB.
+    pub(super) disk_mib: Option<u32>,
+    /// Builders on which it failed by its own fault, while more of them must agree.
+    pub(super) failed_on: BTreeSet<BuilderId>,
     /// Unknown failures, and who had them.
     pub(super) unknown: Vec<(String, BuilderId)>,
     /// How often a BuildRequires was missing, since repo had all that was.
@@ -235,6 +245,7 @@ impl Package {
             dropped: None,
             in_finished: false,
             past: Past::default(),
+            peak: Peak::default(),
             released: None,
             not_before: None,
             ending: None,

@@ -8,9 +8,9 @@ use moji_proto::{FileName, LeaseId, Time};
 
 use super::arrivals::reasons;
 use super::package::{Ending, Leased, Past, Ruled, State};
-use super::standing::Change;
+use super::standing::{Builder, Change};
 use super::verdict::{Context, Judgement, judge};
-use super::{Effect, Note, Queue, events, log};
+use super::{Effect, Note, Queue, events, evidence, log, suspects};
 use crate::core::types::{BuilderId, End, Report, Ruling};
 use crate::core::view::Event;
 use crate::core::{desk, transfers};
@@ -54,7 +54,7 @@ impl Queue {
     }
 
     /// Turns what a result means into what is done: the last charged attempt, the third builder with the same unknown
-    /// failure, and what took too long where nobody else may try it send the package to `finished/`.
+    /// failure, and what took too long where nobody else may try it send the package to `finished/`; a failure may have to be confirmed.
     fn escalate(
         &mut self,
         name: &FileName,
@@ -89,10 +89,15 @@ impl Queue {
             on.push(id);
             on.sort_unstable();
             on.dedup();
-            if on.len() >= UNKNOWN_BUILDERS {
+            if on.len() >= UNKNOWN_BUILDERS.max(self.config.confirm_failures) {
                 let reason = format!("the same on {} builders: {reason}", on.len());
                 ruling = Ruling::Keep { verdict: Verdict::Failed, reason };
             }
+        }
+        if let Ruling::Keep { verdict: Verdict::Failed, reason } = &ruling
+            && verdict == Verdict::Failed
+        {
+            ruling = self.confirm(self.now, name, id, reason);
         }
         let mut binaries = Vec::new();
         if ruling == (Ruling::Publish { held: None }) {
@@ -106,14 +111,27 @@ impl Queue {
         }
         // Whoever reads the log or the history must see why it is over, not only what happened last.
         let reason = match &ruling {
-            Ruling::Keep { reason, .. } => reason.clone(),
+            Ruling::Keep { reason, .. } | Ruling::Return { reason, .. } => reason.clone(),
             _ => reason,
         };
         let (seconds, silent_s, source) = (report.seconds, report.silence_s, report.source.name.clone());
+        let (peak, is_full) = (report.peak, evidence::full(report).is_some());
         let held = matches!(ruling, Ruling::Publish { held: Some(_) });
-        let ruled =
-            Ruled { verdict, reason, charged, seconds, silent_s, held, wants, signature, source, binaries };
-        (ruling, ruled)
+        let said = Ruled {
+            verdict,
+            reason,
+            charged,
+            seconds,
+            silent_s,
+            peak,
+            is_full,
+            held,
+            wants,
+            signature,
+            source,
+            binaries,
+        };
+        (ruling, said)
     }
 
     /// Whether somebody else may try once more what took this builder too long; if not since it was tried before, says
@@ -170,13 +188,13 @@ impl Queue {
             End::Cancelled => {
                 let who = self.asked.who(name);
                 let by = who.map_or_else(|| "cancelled".to_owned(), |who| format!("cancelled by {who}"));
-                self.note(name, &leased, Verdict::Released, &by, false, None, out);
+                self.note(name, &leased, Verdict::Released, &by, false, None, true, out);
                 self.cancelled(name, out);
                 (None, by)
             }
             End::Taken => {
                 let text = "the SRPM was taken out of working/";
-                self.note(name, &leased, Verdict::Released, text, false, None, out);
+                self.note(name, &leased, Verdict::Released, text, false, None, true, out);
                 self.after(name, out);
                 self.is_over(name, text, out);
                 (None, text.to_owned())
@@ -206,8 +224,8 @@ impl Queue {
             None => (verdict, String::new()),
         };
         self.say_ruled(name, leased, verdict, &reason, out);
-        self.note(name, leased, verdict, &reason, false, folder.clone(), out);
-        self.judged(now, leased.builder, shown, out);
+        self.note(name, leased, verdict, &reason, false, folder.clone(), true, out);
+        self.judged(now, name, leased.builder, shown, out);
         let held = leased.ruled.as_ref().is_some_and(|ruled| ruled.held);
         if verdict == Verdict::Success
             && let (Some(ruled), Some(folder), false) = (&leased.ruled, &folder, held)
@@ -216,6 +234,7 @@ impl Queue {
         }
         if let (Verdict::Success, Some(ruled)) = (verdict, &leased.ruled) {
             self.times.built(&ruled.source, leased.builder, ruled.seconds, ruled.silent_s);
+            self.peaks.built(&ruled.source, ruled.peak);
             self.chain.touch();
         }
         let package = self.package(name);
@@ -256,8 +275,9 @@ impl Queue {
         if ruled.is_some() {
             self.say_ruled(name, leased, verdict, &reason, out);
         }
-        self.note(name, leased, verdict, &reason, charged, None, out);
-        self.judged(now, leased.builder, verdict, out);
+        // A failure that came back is to be confirmed by another board.
+        self.note(name, leased, verdict, &reason, charged, None, verdict != Verdict::Failed, out);
+        self.judged(now, name, leased.builder, verdict, out);
         self.remember(now, name, leased, verdict, ruled.as_ref());
         let package = self.package(name);
         if charged {
@@ -297,7 +317,7 @@ impl Queue {
         verdict: Verdict,
         ruled: Option<&Ruled>,
     ) {
-        let memory = self.standing.all.get(&leased.builder).map_or(0, |b| b.info.memory_mib);
+        let room = self.standing.all.get(&leased.builder).map(Builder::room);
         let until = now.plus_ms(self.config.retry_pause_ms);
         let turn = self.releases;
         let package = self.package(name);
@@ -312,19 +332,29 @@ impl Queue {
             Verdict::Infra => {
                 package.past.not_on.retain(|_, until| *until > now);
                 package.past.not_on.insert(leased.builder, until);
+                if let (Some(room), true) = (room, ruled.is_some_and(|ruled| ruled.is_full)) {
+                    package.past.disk_mib = package.past.disk_mib.max(Some(room.disk_mib));
+                }
                 if let Some(signature) = ruled.and_then(|ruled| ruled.signature.clone()) {
                     package.past.unknown.push((signature, leased.builder));
                 }
                 self.wakes.insert(until);
             }
-            Verdict::Memory => package.past.memory_mib = package.past.memory_mib.max(Some(memory)),
             Verdict::Timeout => package.past.slow_on = Some(leased.builder),
+            Verdict::Memory => {
+                let memory = room.map_or(0, |room| room.memory_mib);
+                package.past.memory_mib = package.past.memory_mib.max(Some(memory));
+            }
+            // It waits for other boards to agree.
+            Verdict::Failed => {
+                package.past.failed_on.insert(leased.builder);
+            }
             Verdict::Deps => package.past.deps += 1,
             Verdict::Released => {
                 package.released = Some(turn);
                 self.releases += 1;
             }
-            Verdict::Success | Verdict::Excluded | Verdict::Failed => {}
+            Verdict::Success | Verdict::Excluded => {}
         }
     }
 
@@ -347,9 +377,13 @@ impl Queue {
             || self.standing.vanished_in_a_crowd(leased.builder, leased.since)
     }
 
-    fn judged(&mut self, now: Time, id: BuilderId, verdict: Verdict, out: &mut Vec<Effect>) {
+    fn judged(&mut self, now: Time, name: &FileName, id: BuilderId, verdict: Verdict, out: &mut Vec<Effect>) {
+        let on_trial = self.standing.all.get(&id).is_some_and(Builder::is_on_trial);
+        // On trial, what others build is no fault of the package.
+        let is_own = on_trial && verdict == Verdict::Failed && self.is_known_to_build(name);
         let mut changes = Vec::new();
-        self.standing.judged(now, id, verdict, &mut changes);
+        self.standing.judged(now, id, if is_own { Verdict::Lost } else { verdict }, &mut changes);
+        self.suspect(name, id, verdict, out);
         let builder = self.standing.name(id);
         for change in changes {
             match change {
@@ -365,12 +399,36 @@ impl Queue {
                     events::tell(out, Event::new(EventKind::Blocked, text));
                     log(out, log::Level::Error, text.to_owned());
                 }
+                Change::Trusted => {
+                    let text = format!("built {name} after its quarantine: gets any package again");
+                    log(out, log::Level::Info, format!("builder={builder} {text}"));
+                    self.tell_of_builder(id, EventKind::Builder, text, out);
+                }
                 Change::Well => {
                     let text = format!("builder={builder} got through: leasing to all again");
                     events::tell(out, Event::new(EventKind::Unblocked, text.clone()));
                     log(out, log::Level::Info, text);
                 }
             }
+        }
+    }
+
+    /// Blames boards that fail what others pass.
+    fn suspect(&mut self, name: &FileName, id: BuilderId, verdict: Verdict, out: &mut Vec<Effect>) {
+        let changes = match verdict {
+            Verdict::Success => self.suspects.built(name, id),
+            Verdict::Failed => return self.suspects.failed(name, id),
+            _ => return,
+        };
+        for change in changes {
+            let (of, level, text) = match change {
+                suspects::Change::Suspected(of) => (of, log::Level::Warn, self.suspects.words(of)),
+                suspects::Change::Cleared(of) => {
+                    (of, log::Level::Info, "builds well: is no longer suspected".to_owned())
+                }
+            };
+            log(out, level, format!("builder={} {text}", self.standing.name(of)));
+            self.tell_of_builder(of, EventKind::Builder, text, out);
         }
     }
 
@@ -396,6 +454,7 @@ impl Queue {
         reason: &str,
         charged: bool,
         folder: Option<String>,
+        is_last: bool,
         out: &mut Vec<Effect>,
     ) {
         out.push(Effect::History(Note::Ended {
@@ -406,6 +465,8 @@ impl Queue {
             charged,
             seconds: leased.ruled.as_ref().map(|ruled| ruled.seconds),
             silent_s: leased.ruled.as_ref().map(|ruled| ruled.silent_s),
+            peak: leased.ruled.as_ref().map(|ruled| ruled.peak).unwrap_or_default(),
+            is_last,
             folder,
         }));
     }

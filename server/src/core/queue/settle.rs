@@ -7,6 +7,7 @@ use moji_proto::limits::OPTIONS_MAX;
 use moji_proto::message::{EventKind, Limits, Verdict};
 use moji_proto::{FileName, Line, Time};
 
+use super::needs::Need;
 use super::order::stem;
 use super::package::{Hold, Package, State};
 use super::standing::Builder;
@@ -82,7 +83,12 @@ impl Queue {
             self.packages.iter().filter(|(_, p)| lost(p)).map(|(name, _)| name.clone()).collect();
         lost.iter().for_each(|name| self.leave(name, out));
         for builder in self.standing.pardon(now) {
-            self.tell_of_builder(builder, EventKind::Builder, "no longer in quarantine", out);
+            self.tell_of_builder(
+                builder,
+                EventKind::Builder,
+                "its quarantine is over: gets a small package first",
+                out,
+            );
         }
     }
 
@@ -125,9 +131,9 @@ impl Queue {
             && self.target.as_ref().is_none_or(|target| may_build(arch, target))
     }
 
-    /// Builders, idle or not, that the package may go to next. A header that rules architectures out and
-    /// memory that was not enough are wishes: where no builder meets them, they do not count. (A
-    /// package ruled out everywhere is built once all the same, and rpmbuild says so itself.)
+    /// Builders, idle or not, that the package may go to next. A header that rules architectures out, boards on which
+    /// it failed and room for it are wishes: where no builder meets them, they do not count, or only as [`Need`] says.
+    /// (A package ruled out everywhere is built once all the same, and rpmbuild says so itself.)
     pub(super) fn who_may(&self, now: Time, package: &Package) -> Vec<BuilderId> {
         let willing = self.standing.all.iter().filter(|(id, b)| {
             let paused = package.past.not_on.get(*id).is_some_and(|until| *until > now);
@@ -137,14 +143,14 @@ impl Queue {
         if let Some(srpm) = &package.srpm {
             prefer(&mut may, |b| verdict::header_allows(&srpm.facts, b.info.arch.as_str()));
         }
+        prefer(&mut may, |b| !package.past.failed_on.contains(&b.info.id));
         prefer(&mut may, |b| !package.past.lost_on.contains(&b.info.id));
         if let Some(slow) = package.past.slow_on {
             prefer(&mut may, |b| b.info.id != slow);
             prefer(&mut may, |b| self.times.is_faster(b.info.id, slow));
         }
-        if let Some(tried) = package.past.memory_mib {
-            prefer(&mut may, |b| b.info.memory_mib > tried);
-        }
+        let least = Need::of(package).least_of(may.iter().map(|(_, b)| b.room()));
+        may.retain(|(_, b)| b.room().holds(least));
         may.into_iter().map(|(id, _)| *id).collect()
     }
 
@@ -209,12 +215,13 @@ impl Queue {
     }
 }
 
-/// Whether the builder meets all wishes of [`Queue::who_may`], whatever others are like.
+/// Whether the builder meets all wishes of [`Queue::who_may`] but that of not having lost it.
 pub(super) fn fits_wishes(package: &Package, builder: &Builder) -> bool {
     let header = package.srpm.as_ref();
     header.is_none_or(|srpm| verdict::header_allows(&srpm.facts, builder.info.arch.as_str()))
-        && package.past.memory_mib.is_none_or(|tried| builder.info.memory_mib > tried)
+        && !package.past.failed_on.contains(&builder.info.id)
         && package.past.slow_on.is_none()
+        && Need::of(package).fits(builder.room())
 }
 
 /// Keeps only those that meet the wish, unless none does.

@@ -1,12 +1,14 @@
 //! Builders as the queue sees them: who is idle, who is trusted, and whether the world is well.
 //!
-//! Owns quarantine, the canary and what counts as builders vanishing together. Never looks at packages.
+//! Owns quarantine and the trial after it, the canary and what counts as builders vanishing together. Never looks at
+//! packages.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use moji_proto::message::{Health, Trouble, Verdict};
 use moji_proto::{FileName, Time};
 
+use super::needs::Room;
 use crate::core::types::{BuilderId, BuilderInfo, SessionId};
 use crate::core::view::Told;
 
@@ -66,6 +68,10 @@ pub(super) struct Builder {
     level: usize,
     /// No lease before.
     quarantined: Option<Time>,
+    /// Whether its quarantine is over and it has built nothing since.
+    on_trial: bool,
+    /// Free disk when it last had nothing to do, MiB.
+    disk_mib: u32,
     /// When it last vanished.
     down_at: Option<Time>,
     /// When it last vanished together with others.
@@ -80,13 +86,15 @@ impl Builder {
             claiming: None,
             listed: None,
             trouble: None,
-            health: Health { disk_free_mib: 0, memory_free_mib: 0, load_centi: 0, trouble: None },
+            health: Health::default(),
             job: None,
             told: Told::default(),
             since: Time(0),
             row: 0,
             level: 0,
             quarantined: None,
+            on_trial: false,
+            disk_mib: 0,
             down_at: None,
             crowd_at: None,
         }
@@ -107,6 +115,25 @@ impl Builder {
         }
     }
 
+    /// What it has for a package.
+    pub(super) fn room(&self) -> Room {
+        Room { memory_mib: self.info.memory_mib, disk_mib: self.disk_mib }
+    }
+
+    /// Whether it must show first that it is well again.
+    pub(super) fn is_on_trial(&self) -> bool {
+        self.on_trial
+    }
+
+    /// Takes what it says of its machine.
+    pub(super) fn take_health(&mut self, health: Health) {
+        if matches!(self.link, Link::Up { idle: Some(_), .. }) {
+            self.disk_mib = health.disk_free_mib;
+        }
+        self.health = health;
+        self.trouble = health.trouble;
+    }
+
     /// When its quarantine ends, if it is in one.
     pub(super) fn quarantined_until(&self, now: Time) -> Option<Time> {
         self.quarantined.filter(|until| *until > now)
@@ -123,7 +150,7 @@ impl Builder {
     /// Ends its quarantine, whoever began it; false if there was none.
     pub(super) fn release(&mut self, now: Time) -> bool {
         let was = std::mem::take(&mut self.told.quarantined) || self.quarantined_until(now).is_some();
-        (self.row, self.level, self.quarantined) = (0, 0, None);
+        (self.row, self.level, self.quarantined, self.on_trial) = (0, 0, None, false);
         was
     }
 }
@@ -142,6 +169,8 @@ pub(super) enum Change {
     Canary,
     /// The world is well again.
     Well,
+    /// The builder built something after its quarantine.
+    Trusted,
 }
 
 /// All builders, and the state of the world as their results show it.
@@ -172,6 +201,7 @@ impl Standing {
             builder.told = told;
         }
         builder.since = now;
+        builder.disk_mib = info.disk_free_mib;
         builder.info = info;
         builder.link = Link::Up { session, idle: None, draining: false };
         builder.trouble = None;
@@ -259,13 +289,18 @@ impl Standing {
         self.all.get(&id).and_then(|b| b.crowd_at).is_some_and(|at| at >= since)
     }
 
-    /// Takes the verdict on what a builder did.
+    /// Takes the verdict on what a builder did. On trial, only a success clears it.
     pub(super) fn judged(&mut self, now: Time, id: BuilderId, verdict: Verdict, changes: &mut Vec<Change>) {
         match verdict {
             Verdict::Infra | Verdict::Lost => self.own_fault(now, id, changes),
             Verdict::Success | Verdict::Failed | Verdict::Excluded => {
-                if let Some(builder) = self.all.get_mut(&id) {
+                if let Some(builder) = self.all.get_mut(&id)
+                    && (!builder.on_trial || verdict == Verdict::Success)
+                {
                     (builder.row, builder.level, builder.quarantined) = (0, 0, None);
+                    if std::mem::take(&mut builder.on_trial) {
+                        changes.push(Change::Trusted);
+                    }
                 }
                 self.infra_on.clear();
                 if std::mem::take(&mut self.canary) {
@@ -275,7 +310,7 @@ impl Standing {
             }
             // mock and dnf ran: the row is broken, but nothing is proven.
             Verdict::Deps | Verdict::Memory | Verdict::Timeout => {
-                if let Some(builder) = self.all.get_mut(&id) {
+                if let Some(builder) = self.all.get_mut(&id).filter(|builder| !builder.on_trial) {
                     builder.row = 0;
                 }
             }
@@ -323,13 +358,15 @@ impl Standing {
         self.all.get(&id).map_or_else(|| id.fingerprint(), |b| b.info.name.to_string())
     }
 
-    /// Ends quarantines whose time is over; says whose.
+    /// Ends quarantines whose time is over: a trial begins. Says whose.
     pub(super) fn pardon(&mut self, now: Time) -> Vec<BuilderId> {
-        let over = self
-            .all
-            .iter_mut()
-            .filter_map(|(id, builder)| builder.quarantined.take_if(|until| *until <= now).map(|_| *id));
-        over.collect()
+        let over = |builder: &mut Builder| builder.quarantined.take_if(|until| *until <= now).is_some();
+        let over = self.all.iter_mut().filter_map(|(id, builder)| over(builder).then_some((id, builder)));
+        over.map(|(id, builder)| {
+            builder.on_trial = true;
+            *id
+        })
+        .collect()
     }
 
     fn own_fault(&mut self, now: Time, id: BuilderId, changes: &mut Vec<Change>) {

@@ -156,6 +156,8 @@ pub struct Manifest {
     pub peak_memory_mib: u32,
     /// For how long at most its logs did not grow, seconds; 0 if unknown.
     pub silence_s: u32,
+    /// By how much the builder's free disk shrank meanwhile, MiB; 0 if unknown.
+    pub peak_disk_mib: u32,
     /// Its files, in the order said.
     pub files: Vec<Entry>,
     /// Telling lines.

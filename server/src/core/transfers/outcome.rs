@@ -10,7 +10,7 @@ use moji_proto::{Bytes, Digest, FileName};
 use super::lease::{Busy, Lease, State, Work};
 use super::machine::Cx;
 use super::{Defect, Done, Effect, Manifest, Op, Placed, Sealed};
-use crate::core::types::{Outcome, Report, Ruling};
+use crate::core::types::{Outcome, Peak, Report, Ruling};
 use crate::core::{desk, leases, repo};
 use crate::rpmfile::Nevra;
 
@@ -172,6 +172,7 @@ impl Lease {
             seconds: manifest.seconds,
             oom_kills: manifest.oom_kills,
             silence_s: manifest.silence_s,
+            peak: Peak { memory_mib: manifest.peak_memory_mib, disk_mib: manifest.peak_disk_mib },
             evidence: manifest.evidence.clone(),
             files: placed.iter().map(|placed| placed.file.clone()).collect(),
             defect: preset.take().or(found),

@@ -144,6 +144,7 @@ impl Lease {
             oom_kills,
             peak_memory_mib,
             silence_s,
+            peak_disk_mib,
             files,
             evidence,
             ..
@@ -167,6 +168,7 @@ impl Lease {
             oom_kills,
             peak_memory_mib,
             silence_s,
+            peak_disk_mib,
             files: Vec::new(),
             evidence: Vec::new(),
         };

@@ -44,6 +44,7 @@ impl Content {
                 oom_kills: 0,
                 peak_memory_mib: 0,
                 silence_s: 0,
+                peak_disk_mib: 0,
                 files: 1,
                 evidence: 1,
             },

@@ -118,6 +118,8 @@ impl Random {
                 disk_free_mib: self.small(),
                 memory_free_mib: self.small(),
                 load_centi: self.small(),
+                celsius: self.maybe(|random| random.small() as i16),
+                clock_off_s: self.small() as i32,
                 trouble: self.maybe(|random| random.of(&[Trouble::Clock, Trouble::Disk])),
             },
             srpm: self.maybe(Random::file),
@@ -125,6 +127,7 @@ impl Random {
             faults: self.small() as u16,
             built: self.small(),
             failed: self.small(),
+            suspect: self.line(),
             ..builder("", self.of(&BuilderState::ALL))
         }
     }

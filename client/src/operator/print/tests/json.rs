@@ -31,7 +31,7 @@ fn a_builder_has_its_health_among_its_fields() {
     check(
         &json::builder(&row),
         r#"
-{"name":"board7","key":"abababababababababababababababababababababababababababababababab","peer":"192.0.2.7","state":"troubled","why":"","until_s":0,"age_s":187200,"arch":"armv5tel","version":"0.1.0","cfg":"fedora-42-armv5tel","backend":"mock","cpus":1,"memory_mib":128,"disk_free_mib":5120,"memory_free_mib":61,"load_centi":107,"trouble":"clock","srpm":null,"phase":null,"faults":0,"built":0,"failed":0}
+{"name":"board7","key":"abababababababababababababababababababababababababababababababab","peer":"192.0.2.7","state":"troubled","why":"","until_s":0,"age_s":187200,"arch":"armv5tel","version":"0.1.0","cfg":"fedora-42-armv5tel","backend":"mock","cpus":1,"memory_mib":128,"disk_free_mib":5120,"memory_free_mib":61,"load_centi":107,"celsius":54,"clock_off_s":-3,"trouble":"clock","srpm":null,"phase":null,"faults":0,"built":0,"failed":0,"suspect":""}
 "#,
     );
 }

@@ -108,12 +108,20 @@ fn builder(name: &str, state: BuilderState) -> BuilderRow {
         backend: Backend::Mock,
         cpus: 1,
         memory_mib: 128,
-        health: Health { disk_free_mib: 5_120, memory_free_mib: 61, load_centi: 107, trouble: None },
+        health: Health {
+            disk_free_mib: 5_120,
+            memory_free_mib: 61,
+            load_centi: 107,
+            celsius: Some(54),
+            clock_off_s: -3,
+            trouble: None,
+        },
         srpm: None,
         phase: None,
         faults: 0,
         built: 0,
         failed: 0,
+        suspect: line(""),
     }
 }
 

@@ -320,6 +320,8 @@ board7
   machine    1 processor, 128 MiB of memory
   free       5.0 GiB of disk, 61 MiB of memory
   load       1.07
+  hottest    54 °C
+  clock      3 s behind the hub's
   history    311 built, 4 failed
 
 board3
@@ -334,6 +336,8 @@ board3
   machine    1 processor, 128 MiB of memory
   free       5.0 GiB of disk, 61 MiB of memory
   load       1.07
+  hottest    54 °C
+  clock      3 s behind the hub's
   history    0 built, 0 failed, 5 infra or lost in a row
 
 board12.rack4.example
@@ -348,6 +352,8 @@ board12.rack4.example
   machine    1 processor, 128 MiB of memory
   free       12 MiB of disk, 61 MiB of memory
   load       1.07
+  hottest    54 °C
+  clock      3 s behind the hub's
   trouble    its disk is too full for a build
   history    0 built, 0 failed
 

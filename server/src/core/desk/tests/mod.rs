@@ -63,12 +63,13 @@ pub(super) fn builder(name: &str, key: u8) -> BuilderRow {
         backend: Backend::Mock,
         cpus: 1,
         memory_mib: 1,
-        health: Health { disk_free_mib: 0, memory_free_mib: 0, load_centi: 0, trouble: None },
+        health: Health::default(),
         srpm: None,
         phase: None,
         faults: 0,
         built: 0,
         failed: 0,
+        suspect: Line::default(),
     }
 }
 

@@ -7,8 +7,10 @@ mod limits;
 mod model;
 mod operators;
 mod order;
+mod placement;
 mod scenarios;
 mod states;
+mod trust;
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -102,6 +104,7 @@ fn report(name: &str, verdict: Verdict) -> Report {
         seconds: 5,
         oom_kills: 0,
         silence_s: 2,
+        peak: Default::default(),
         evidence: vec![(Which::Build, Line::lossy(line))],
         files: if binary { rpms.into_iter().map(staged).collect() } else { Vec::new() },
         defect: None,
@@ -140,6 +143,7 @@ impl Rig {
     fn new() -> Rig {
         Rig::with(Config {
             attempts: 5,
+            confirm_failures: 1,
             retry_pause_ms: PAUSE_MS,
             limits: Limits { silence_s: 86_400, build_s: 1_209_600 },
             target: None,

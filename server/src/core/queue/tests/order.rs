@@ -20,7 +20,7 @@ impl Rig {
     }
 
     /// Why the package waits, as an operator reads it.
-    fn why(&mut self, name: &str) -> String {
+    pub(super) fn why(&mut self, name: &str) -> String {
         self.tell(Msg::Look);
         let is_view = |effect: &Effect| match effect {
             Effect::Desk(crate::core::desk::Msg::View(view)) => Some(view.clone()),

@@ -56,6 +56,7 @@ fn report(exit: Exit, evidence: &[(Which, &str)]) -> Report {
         seconds: 7,
         oom_kills: 0,
         silence_s: 0,
+        peak: Default::default(),
         evidence: evidence.iter().map(|(which, line)| (*which, Line::lossy(line))).collect(),
         files: vec![log_file()],
         defect: None,

@@ -313,6 +313,7 @@ impl Builder {
                 oom_kills: 0,
                 silence_s: 30,
                 peak_memory_mib: 120,
+                peak_disk_mib: 900,
                 files: self.files.len() as u32,
                 evidence: 1,
             },

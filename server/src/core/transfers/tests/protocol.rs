@@ -20,6 +20,7 @@ fn results(files: u32, evidence: u16) -> FromBuilder {
         oom_kills: 0,
         silence_s: 0,
         peak_memory_mib: 0,
+        peak_disk_mib: 0,
         files,
         evidence,
     }

@@ -122,6 +122,7 @@ fn result_tells_who_made_it_of_what_with_what_and_when() {
         assert_eq!((json.builder_cpus, json.builder_memory_mib), (1, 128));
         assert_eq!((json.cfg.as_str(), json.cfg_digest), ("fedora-arm", who.cfg_digest.to_string()));
         assert_eq!((json.peak_memory_mib, json.silence_s), (Some(120), Some(30)));
+        assert_eq!(json.peak_disk_mib, Some(900));
         // What the hub forgets with its process it does not invent.
         assert_eq!(json.leased_unix_s, (!restart).then_some(began));
         assert_eq!(json.committed_unix_s, began + 100);
