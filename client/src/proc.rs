@@ -214,13 +214,19 @@ pub fn memory_mib() -> (u32, u32) {
     (mib("MemTotal:"), mib("MemAvailable:"))
 }
 
-/// The hottest of the kernel's thermal zones, °C; None if there is none.
+/// The hottest of the kernel's thermal zones, °C; None if there is none above zero.
 #[must_use]
-pub fn celsius() -> Option<i16> {
+pub fn celsius() -> Option<u8> {
+    let mut hottest = None;
     // They are numbered without a gap.
-    let zone = |number| fs::read_to_string(format!("/sys/class/thermal/thermal_zone{number}/temp")).ok();
-    let milli = |text: String| text.trim().parse::<i32>().ok();
-    (0..).map_while(zone).filter_map(milli).max().map(|milli| (milli / 1000) as i16)
+    for number in 0..u8::MAX {
+        let path = format!("/sys/class/thermal/thermal_zone{number}/temp");
+        let Ok(text) = fs::read_to_string(path) else { break };
+        if let Ok(milli) = text.trim().parse::<u64>() {
+            hottest = hottest.max(Some((milli / 1000) as u8));
+        }
+    }
+    hottest
 }
 
 /// One-minute load average times 100.

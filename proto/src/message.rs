@@ -192,8 +192,8 @@ pub struct Health {
     pub memory_free_mib: u32,
     /// One-minute load average times 100.
     pub load_centi: u32,
-    /// The hottest of its sensors, °C; None if it has none.
-    pub celsius: Option<i16>,
+    /// The hottest of its sensors, °C; None if it has none, or it is below zero there.
+    pub celsius: Option<u8>,
     /// By how much its clock is ahead of the hub's, seconds; negative if it is behind, 0 if that is not known.
     pub clock_off_s: i32,
     /// What keeps it from taking work.

@@ -303,9 +303,7 @@ impl Builder {
     fn trouble_text(&self, trouble: Trouble) -> String {
         match trouble {
             Trouble::Clock => {
-                let (off, how) = (self.clock_off_s.unsigned_abs() / 60, self.clock_off_s > 0);
-                let how = if how { "ahead of" } else { "behind" };
-                format!("the clock is {off} min {how} the hub's: set it (date, ntpd, chronyd)")
+                format!("the clock is off the hub's by {} s: set it (date, ntpd, chronyd)", self.clock_off_s)
             }
             Trouble::Disk => format!(
                 "{} MiB of disk free, below {} MiB: free some, or lower --min-free",

@@ -101,7 +101,7 @@ pub struct Measured {
     /// One-minute load average times 100.
     pub load_centi: u32,
     /// The hottest of its sensors, °C.
-    pub celsius: Option<i16>,
+    pub celsius: Option<u8>,
     /// The wall clock, unix seconds.
     pub unix_s: u64,
 }

@@ -51,7 +51,7 @@ pub(crate) fn from_builder() -> Vec<FromBuilder> {
         disk_free_mib: 512,
         memory_free_mib: 100,
         load_centi: 150,
-        celsius: Some(-4),
+        celsius: Some(74),
         clock_off_s: -70,
         trouble: None,
     };

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use moji_proto::channel::{Channel, Connect, Event};
 use moji_proto::hello::{Role, Versions};
-use moji_proto::message::{Backend, Exit, FromBuilder, Message, Phase, ToBuilder};
+use moji_proto::message::{Backend, Exit, FromBuilder, Health, Message, Phase, ToBuilder};
 use moji_proto::refusal::RejectCode;
 use moji_proto::secret::{Secret, SecretKey};
 use moji_proto::{Bytes, Digest, FileName, LeaseId, Line};
@@ -96,11 +96,16 @@ impl Rogue {
 
     /// The same for another architecture.
     pub(crate) fn ready_for(farm: &Farm, key: u8, own: &str) -> Rogue {
-        let mut rogue = Rogue::connect(farm, key);
         let mut greeting = register(key, 0);
         if let FromBuilder::Register { arch, .. } = &mut greeting {
             *arch = FileName::new(own).expect("a safe name");
         }
+        Rogue::ready_as(farm, key, greeting)
+    }
+
+    /// The same with a greeting of the test's own.
+    pub(crate) fn ready_as(farm: &Farm, key: u8, greeting: FromBuilder) -> Rogue {
+        let mut rogue = Rogue::connect(farm, key);
         rogue.send(&greeting);
         rogue.until("Registered", |rogue| {
             rogue.inbox.iter().any(|message| matches!(message, ToBuilder::Registered { .. }))
@@ -193,7 +198,12 @@ impl Rogue {
 
     /// Whether the session goes on: a `Ping` is answered.
     pub(crate) fn is_alive(&mut self) -> bool {
-        self.send(&FromBuilder::Ping { health: Default::default() });
+        self.is_alive_with(Health::default())
+    }
+
+    /// The same for a builder in this state.
+    pub(crate) fn is_alive_with(&mut self, health: Health) -> bool {
+        self.send(&FromBuilder::Ping { health });
         let limit = Instant::now() + SOON;
         while self.end.is_none() && Instant::now() < limit {
             if self.inbox.contains(&ToBuilder::Pong) {

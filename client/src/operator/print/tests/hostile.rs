@@ -118,7 +118,7 @@ impl Random {
                 disk_free_mib: self.small(),
                 memory_free_mib: self.small(),
                 load_centi: self.small(),
-                celsius: self.maybe(|random| random.small() as i16),
+                celsius: self.maybe(|random| random.small() as u8),
                 clock_off_s: self.small() as i32,
                 trouble: self.maybe(|random| random.of(&[Trouble::Clock, Trouble::Disk])),
             },
