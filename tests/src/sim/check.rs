@@ -252,6 +252,11 @@ impl Checker {
         }
     }
 
+    /// The queue put a builder into quarantine: what it gets next is chosen otherwise.
+    pub(super) fn quarantined(&mut self) {
+        self.order.has_trials = true;
+    }
+
     /// When everything is done the queue knows `priority.txt` as it is; its last line is of no package.
     pub(super) fn knows_priority(&mut self, want: &[String]) {
         let known = self.order.listed.split_last().map_or(&[][..], |(_, known)| known);

@@ -2,7 +2,8 @@
 //!
 //! Owns a model of what waits and was never tried: for such packages nothing but `priority.txt`, the size and the name
 //! counts, whoever asks; unless one was missed by another, whose chain it then heads, or two boards built the same
-//! package, so that one is known to be faster. Of packages that were tried before it says nothing but that they must
+//! package, so that one is known to be faster. After a quarantine it says nothing more: a builder on trial gets the
+//! smallest package. Of packages that were tried before it says nothing but that they must
 //! not go before a listed one.
 
 use std::cmp::Reverse;
@@ -28,6 +29,8 @@ pub(super) struct OrderModel {
     built: BTreeMap<FileName, BuilderId>,
     /// Whether speeds may be known.
     has_speeds: bool,
+    /// Whether a builder may be on trial after a quarantine.
+    pub(super) has_trials: bool,
 }
 
 impl OrderModel {
@@ -71,6 +74,9 @@ impl OrderModel {
     /// A package is to be leased; says what goes before it and waits.
     pub(super) fn claimed(&mut self, srpm: &FileName) -> Option<FileName> {
         let was_fresh = self.fresh.remove(srpm);
+        if self.has_trials {
+            return None;
+        }
         let stem = srpm.as_str().trim_end_matches(".src.rpm");
         let mine = self.listed.iter().position(|listed| listed == stem);
         let above = &self.listed[..mine.unwrap_or(self.listed.len())];

@@ -147,6 +147,10 @@ impl Hub {
                     }
                     world.memory.note(&note);
                 }
+                queue::Effect::Log(_, text) if text.contains(" quarantined for ") => {
+                    world.check.quarantined();
+                    world.say(|| format!("queue: {text}"));
+                }
                 queue::Effect::Log(_, text) => world.say(|| format!("queue: {text}")),
             }
         }

@@ -41,6 +41,7 @@ impl Memory {
             Note::Ended { srpm, verdict, reason, charged: true, .. } => {
                 self.charged.entry(srpm.clone()).or_default().push((*verdict, reason.clone()));
             }
+            Note::Ended { is_last: false, .. } => {}
             Note::Ended { srpm, verdict: Verdict::Success | Verdict::Failed | Verdict::Excluded, .. }
             | Note::Afresh { srpm } => {
                 self.charged.remove(srpm);

@@ -42,7 +42,7 @@ impl Hub {
         let limits = transfers::Limits::default();
         let queue_config = queue::Config {
             attempts: 5,
-            confirm_failures: 1,
+            confirm_failures: 1 + (world.opt.seed % 2) as usize,
             retry_pause_ms: world.opt.retry_pause_ms,
             limits: Default::default(),
             target: None,
