@@ -10,7 +10,8 @@ use moji_proto::message::Verdict;
 use moji_proto::{FileName, Time};
 
 use super::Queue;
-use super::package::Past;
+use super::package::{Package, Past};
+use super::verdict::header_allows;
 use crate::core::types::{BuilderId, Ruling};
 
 impl Queue {
@@ -29,7 +30,7 @@ impl Queue {
         }
         let mut then = package.clone();
         then.past.failed_on.clone_from(&on);
-        if self.who_may(now, &then).iter().all(|other| on.contains(other)) {
+        if !self.can_ask_others(now, &then) {
             let reason = format!(
                 "{reason} (on {names} only, {} of {wanted}: no other board that may have it is connected)",
                 on.len()
@@ -38,6 +39,20 @@ impl Queue {
         }
         let reason = format!("{reason} ({} of {wanted} boards, waits for another)", on.len());
         Ruling::Return { verdict: Verdict::Failed, reason }
+    }
+
+    /// Whether builders on which a package failed are to leave it to others: some that may have it are connected and
+    /// take work, now or after a pause.
+    pub(super) fn can_ask_others(&self, now: Time, package: &Package) -> bool {
+        let failed_on = &package.past.failed_on;
+        let allows = |arch: &str| package.srpm.as_ref().is_none_or(|srpm| header_allows(&srpm.facts, arch));
+        !failed_on.is_empty()
+            && self.standing.all.iter().any(|(id, builder)| {
+                !failed_on.contains(id)
+                    && builder.is_willing(now)
+                    && self.is_for_target(*id)
+                    && allows(builder.info.arch.as_str())
+            })
     }
 
     /// How far its failure is confirmed, of a package that waits for more boards; empty of others.

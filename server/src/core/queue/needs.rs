@@ -12,7 +12,7 @@
 //!
 //! Only boards that are connected and take work count, idle or not. If none of them can hold a package, the biggest
 //! gets it, and whoever comes near; a guess no longer counts then. What a board has free is what it said when it last
-//! had nothing to do.
+//! had nothing to do, or had just begun.
 
 use std::collections::BTreeMap;
 

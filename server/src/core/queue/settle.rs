@@ -135,17 +135,19 @@ impl Queue {
     /// it failed and room for it are wishes: where no builder meets them, they do not count, or only as [`Need`] says.
     /// (A package ruled out everywhere is built once all the same, and rpmbuild says so itself.)
     pub(super) fn who_may(&self, now: Time, package: &Package) -> Vec<BuilderId> {
+        let past = &package.past;
+        let asks_others = self.can_ask_others(now, package);
         let willing = self.standing.all.iter().filter(|(id, b)| {
-            let paused = package.past.not_on.get(*id).is_some_and(|until| *until > now);
-            b.is_willing(now) && !paused && self.is_for_target(**id)
+            let paused = past.not_on.get(*id).is_some_and(|until| *until > now);
+            let asked = asks_others && past.failed_on.contains(*id);
+            b.is_willing(now) && !paused && !asked && self.is_for_target(**id)
         });
         let mut may: Vec<(&BuilderId, &Builder)> = willing.collect();
         if let Some(srpm) = &package.srpm {
             prefer(&mut may, |b| verdict::header_allows(&srpm.facts, b.info.arch.as_str()));
         }
-        prefer(&mut may, |b| !package.past.failed_on.contains(&b.info.id));
-        prefer(&mut may, |b| !package.past.lost_on.contains(&b.info.id));
-        if let Some(slow) = package.past.slow_on {
+        prefer(&mut may, |b| !past.lost_on.contains(&b.info.id));
+        if let Some(slow) = past.slow_on {
             prefer(&mut may, |b| b.info.id != slow);
             prefer(&mut may, |b| self.times.is_faster(b.info.id, slow));
         }

@@ -72,6 +72,8 @@ pub(super) struct Builder {
     on_trial: bool,
     /// Free disk when it last had nothing to do, MiB.
     disk_mib: u32,
+    /// Whether it has said nothing of its disk since it got its present job.
+    is_news: bool,
     /// When it last vanished.
     down_at: Option<Time>,
     /// When it last vanished together with others.
@@ -95,6 +97,7 @@ impl Builder {
             quarantined: None,
             on_trial: false,
             disk_mib: 0,
+            is_news: false,
             down_at: None,
             crowd_at: None,
         }
@@ -125,9 +128,10 @@ impl Builder {
         self.on_trial
     }
 
-    /// Takes what it says of its machine.
+    /// Takes what it says of its machine. One that is never idle for long has used little of its disk yet when it
+    /// first speaks of a job.
     pub(super) fn take_health(&mut self, health: Health) {
-        if matches!(self.link, Link::Up { idle: Some(_), .. }) {
+        if matches!(self.link, Link::Up { idle: Some(_), .. }) || std::mem::take(&mut self.is_news) {
             self.disk_mib = health.disk_free_mib;
         }
         self.health = health;
@@ -268,8 +272,8 @@ impl Standing {
 
     /// It has something to do, or its readiness turned out to be old.
     pub(super) fn busy(&mut self, id: BuilderId) {
-        if let Some(Builder { link: Link::Up { idle, .. }, .. }) = self.all.get_mut(&id) {
-            *idle = None;
+        if let Some(Builder { link: Link::Up { idle, .. }, is_news, .. }) = self.all.get_mut(&id) {
+            (*idle, *is_news) = (None, true);
             self.list(id);
         }
     }

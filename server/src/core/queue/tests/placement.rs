@@ -139,6 +139,7 @@ fn free_disk_counts_as_it_was_when_the_board_had_nothing_to_do() {
         Msg::Health { builder: key(1), health }
     };
     // b fills it for a while: a waits for it all the same.
+    rig.tell(ping(8_900));
     rig.tell(ping(3_000));
     rig.up_with(board(2, 128, 4_000));
     rig.effects();

@@ -91,6 +91,22 @@ fn a_builder_asked_twice_is_one_builder_and_its_word_is_taken_once_the_others_ar
 }
 
 #[test]
+fn a_builder_that_must_pause_with_a_package_is_waited_for_to_confirm_it() {
+    let mut rig = confirming(2);
+    rig.up(1);
+    rig.drop_in(&["a"]);
+    rig.tell(Msg::BuilderUp { session: SessionId(2), info: info(2) });
+    rig.build("a", 1, Verdict::Failed);
+    rig.build("a", 2, Verdict::Infra);
+    rig.effects();
+    rig.ready(1);
+    rig.ready(2);
+    assert_eq!(rig.claims(), [""; 0]);
+    rig.pass_ms(PAUSE_MS);
+    assert_eq!(rig.claims(), ["a→2"]);
+}
+
+#[test]
 fn a_success_elsewhere_ends_the_wait_and_one_failure_is_enough_by_default() {
     let mut rig = confirming(2);
     rig.up(1);
