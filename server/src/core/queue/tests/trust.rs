@@ -193,6 +193,8 @@ fn a_builder_that_fails_its_trial_is_quarantined_for_longer() {
         rig.drop_in(&["a", "b"]);
         rig.ready(1);
         rig.pass_ms(60_000);
+        // What it waits for is nobody's fault, and no success either.
+        rig.build("b", 1, Verdict::Deps);
         rig.effects();
         rig.build("a", 1, verdict);
         assert_eq!(rig.logged("builder=b1 quarantined for 5 min"), 1, "{verdict}");
