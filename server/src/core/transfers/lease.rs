@@ -334,9 +334,10 @@ impl Lease {
     pub(super) fn detach(&mut self) {
         self.session = None;
         self.repeat = Repeat::No;
-        // What was fetched on that connection is not sent on the next one.
+        // What was fetched on that connection is not sent on the next one, and what was looked up for it is old
+        // by then: pieces that still wait to be written are not in it.
         self.fetching = 0;
-        self.todo.retain(|work| !matches!(work.op, Op::Read { .. }));
+        self.todo.retain(|work| !serves_connection(&work.op));
         if let Some(busy) = &mut self.busy {
             busy.is_stale = true;
         }
@@ -432,6 +433,11 @@ impl Lease {
             self.close_session(cx, RejectCode::TooSlow);
         }
     }
+}
+
+/// Whether what comes of `op` is for one connection only.
+pub(super) fn serves_connection(op: &Op) -> bool {
+    matches!(op, Op::Read { .. } | Op::Survey)
 }
 
 /// Whether `next` writes on where `op` ends, for the same session.

@@ -7,7 +7,7 @@ use moji_proto::limits::{CHUNK_BYTES_MAX, OPTIONS_MAX};
 use moji_proto::message::{ToBuilder, Verdict, Which};
 use moji_proto::{Bytes, Digest, FileName};
 
-use super::lease::{Busy, Lease, State, Work};
+use super::lease::{Busy, Lease, State, Work, serves_connection};
 use super::machine::Cx;
 use super::{Defect, Done, Effect, Manifest, Op, Placed, Sealed};
 use crate::core::types::{Outcome, Peak, Report, Ruling};
@@ -39,6 +39,9 @@ impl Lease {
                 self.about.sha256 = Some(sha256);
                 self.opened(cx, srpm.size, srpm.facts.nevra, digest);
             }
+            // Of a connection that broke: the next one has a survey of its own, behind all that is still to be
+            // written.
+            Done::Surveyed { .. } if is_stale => {}
             Done::Surveyed { logs, files } => self.surveyed(cx, logs, files),
             Done::Read { offset, bytes } => {
                 if matches!(self.state, State::Building(_)) && !is_stale {
@@ -72,9 +75,9 @@ impl Lease {
             let what = format!("{why}: uploads and commits wait, everything is kept, trying again");
             self.log(cx, log::Level::Error, &what);
         }
-        let is_moot = is_stale && matches!(work.op, Op::Read { .. });
+        let is_moot = is_stale && serves_connection(&work.op);
         if is_moot || matches!(self.state, State::Closing(_) | State::Spoiled) {
-            // Its stage is about to be dropped, or nobody waits for the piece.
+            // Its stage is about to be dropped, or nobody waits for it.
             if let Some((session, bytes)) = work.credit {
                 cx.out.push(Effect::Consumed(session, bytes));
             }

@@ -331,6 +331,46 @@ fn upload_goes_on_in_the_middle_of_a_file_after_a_broken_connection() {
 }
 
 #[test]
+fn survey_for_a_broken_connection_does_not_count_for_the_next() {
+    // Simulation, seed 221116: a file waited behind a slow survey when the connection broke. The next one was asked
+    // for it before it was written, and closed for sending it.
+    let built = build("hello", "1.0");
+    for waits in [false, true] {
+        let mut hub = Hub::new();
+        hub.open(lease(1), S1, &built);
+        hub.take_sent();
+        let finish = |hub: &mut Hub, (lease, op): (LeaseId, Op)| {
+            let done = hub.worker.run(lease, op);
+            hub.tell(Msg::Done { lease, done });
+        };
+        let bytes = Bytes(vec![b'x']);
+        hub.hear(S1, FromBuilder::Log { lease: lease(1), which: Which::Build, offset: 0, bytes });
+        let mut busy = hub.ops.pop_front().unwrap();
+        Builder::new(lease(1), S1, result(&built)).announce(&mut hub);
+        if !waits {
+            finish(&mut hub, busy);
+            busy = hub.ops.pop_front().unwrap();
+            assert!(matches!(busy.1, Op::Survey), "{busy:?}");
+        }
+        hub.tell(Msg::Detach { lease: lease(1) });
+        hub.adopt(lease(1), S2, &built);
+        assert!(matches!(hub.take_sent()[..], [ToBuilder::Adopted { .. }]));
+        let mut back = Builder::new(lease(1), S2, result(&built));
+        back.announce(&mut hub);
+        finish(&mut hub, busy);
+        assert_eq!(hub.take_sent(), []);
+        let own = hub.ops.pop_front().unwrap();
+        assert!(matches!(own.1, Op::Survey), "{own:?}");
+        finish(&mut hub, own);
+        assert!(hub.ops.is_empty(), "{:?}", hub.ops);
+        back.upload(&mut hub);
+        assert!(hub.closed.is_empty(), "{:?}", hub.closed);
+        assert_eq!(hub.report().defect, None);
+        hub.assert_even();
+    }
+}
+
+#[test]
 fn upload_goes_on_in_the_middle_of_a_file_after_the_hub_restarts() {
     let built = build("hello", "1.0");
     let mut hub = Hub::new();
