@@ -129,7 +129,7 @@ pub enum Msg {
         lease: LeaseId,
     },
     /// The SRPM of an opened or adopted lease cannot be served, or is not the one that the builder
-    /// works on. A builder that has the job already was told `Cancel`. (transfers)
+    /// works on. A builder that has the job already was told `Cancel`, one that is back with it `Gone`. (transfers)
     Unfit {
         /// The lease.
         lease: LeaseId,

@@ -330,9 +330,6 @@ impl Leases {
         let (holder, adopted) = (*holder, *adopted);
         self.log(out, Level::Warn, id, &format!("cannot be served: {why}"));
         out.push(Effect::Transfers(transfers::Msg::Close { lease: id, why }));
-        if let (Holder::Here(session), true) = (holder, adopted) {
-            out.push(Effect::Send(session, ToBuilder::Gone { lease: id }));
-        }
         if let (Holder::Here(session), true, false) = (holder, damaged, adopted) {
             // It would be damaged for the next builder too.
             return self.leave(

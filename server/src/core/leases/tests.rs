@@ -258,7 +258,7 @@ fn an_expired_lease_is_taken_up_again_while_its_srpm_waits() {
     assert_eq!(bench.step("with"), "Welcome BuilderUp grant Source>Working");
     assert_eq!(bench.moved(true), "Granted Adopt");
     // The SRPM turned out to be another one.
-    assert_eq!(bench.step("unfit"), "Close Gone Working>Source");
+    assert_eq!(bench.step("unfit"), "Close Working>Source");
     let mut bench = Bench::in_state("expired");
     bench.moved(true);
     bench.step("with");

@@ -102,6 +102,8 @@ pub(super) struct Lease {
     last: Option<SessionId>,
     /// What a builder hears that comes back after the result was settled.
     pub(super) settled: Option<ToBuilder>,
+    /// Its builder is back and waits to hear whether the lease is still its own.
+    asks: bool,
     pub(super) about: About,
     /// Length of the SRPM, bytes.
     pub(super) size: u64,
@@ -128,6 +130,7 @@ impl Lease {
             session,
             last: session,
             settled: None,
+            asks: false,
             about,
             size: 0,
             logs: [0; 4],
@@ -153,6 +156,7 @@ impl Lease {
     pub(super) fn adopted(id: LeaseId, adoption: Adoption) -> Lease {
         let Adoption { session, about, digest } = adoption;
         let mut lease = Lease::new(id, Some(session), about, State::Opening(Some(digest)));
+        lease.asks = true;
         lease.push_open(false);
         lease.push(Op::Survey, None);
         lease
@@ -275,6 +279,7 @@ impl Lease {
         let Adoption { session, about, digest } = adoption;
         self.session = Some(session);
         self.last = Some(session);
+        self.asks = true;
         self.about.builder = about.builder;
         self.about.phase = about.phase;
         if !about.options.is_empty() {
@@ -302,10 +307,18 @@ impl Lease {
         self.last = Some(session);
     }
 
+    /// Nothing comes of the lease. A builder that was not answered yet says and gets nothing until it is.
+    fn refuse(&mut self, cx: &mut Cx<'_>) {
+        if std::mem::take(&mut self.asks) {
+            self.send(cx, ToBuilder::Gone { lease: self.id });
+        }
+    }
+
     /// Says `Adopted`, if the builder works on the SRPM that is there.
     pub(super) fn welcome_back(&mut self, cx: &mut Cx<'_>, digest: Digest) {
         if self.about.digest == Some(digest) {
             self.repeat = Repeat::May;
+            self.asks = false;
             self.send(cx, ToBuilder::Adopted { lease: self.id, logs: self.logs });
         } else if matches!(self.state, State::Opening(_) | State::Building(_)) {
             self.unfit(cx, "the builder works on other bytes than the file in working has".to_owned(), false);
@@ -326,6 +339,7 @@ impl Lease {
         if !matches!(self.state, State::Unfit) {
             self.go(State::Unfit);
         }
+        self.refuse(cx);
         self.log(cx, log::Level::Warn, &format!("unfit: {why}"));
         cx.out.push(Effect::Leases(leases::Msg::Unfit { lease: self.id, has_job, why, damaged }));
     }
@@ -333,6 +347,7 @@ impl Lease {
     /// The connection broke.
     pub(super) fn detach(&mut self) {
         self.session = None;
+        self.asks = false;
         self.repeat = Repeat::No;
         // What was fetched on that connection is not sent on the next one, and what was looked up for it is old
         // by then: pieces that still wait to be written are not in it.
@@ -365,11 +380,14 @@ impl Lease {
                 return;
             }
             State::Closing(again) => {
-                *again = None;
+                if let Some(adoption) = again.take() {
+                    cx.out.push(Effect::Send(adoption.session, ToBuilder::Gone { lease: self.id }));
+                }
                 return;
             }
             _ => {}
         }
+        self.refuse(cx);
         self.purge(cx);
         let about = Box::new(self.about.clone());
         self.push(Op::Discard { about, why }, None);

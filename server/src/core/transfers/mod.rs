@@ -69,7 +69,8 @@ pub enum Msg {
         /// When the builder ends the build.
         limits: message::Limits,
     },
-    /// A builder is back with this lease: check the SRPM's digest, answer `Adopted`. (leases)
+    /// A builder is back with this lease: check the SRPM's digest, answer `Adopted`; or `Gone`, if the lease ends
+    /// before that. (leases)
     Adopt {
         /// The lease.
         lease: LeaseId,

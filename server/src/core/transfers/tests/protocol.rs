@@ -75,9 +75,11 @@ fn srpm_that_is_none_or_gone_or_another_is_unfit() {
             hub.work();
         }
         assert!(matches!(hub.leases[..], [leases::Msg::Unfit { .. }]), "{:?}", hub.leases);
-        assert!(hub.take_sent().is_empty());
         hub.tell(Msg::Close { lease: lease(1), why: "unfit".into() });
         hub.work();
+        // Who is back hears it once; who would have got the job never hears of it.
+        let gone = ToBuilder::Gone { lease: lease(1) };
+        assert_eq!(hub.take_sent(), if adopt { vec![gone] } else { Vec::new() });
         assert!(hub.ops.is_empty());
     }
     let mut hub = Hub::new();
@@ -86,6 +88,48 @@ fn srpm_that_is_none_or_gone_or_another_is_unfit() {
     fs::write(hub.folders.working.join(&built.source.0), &other.source.1).unwrap();
     hub.adopt(lease(1), S1, &built);
     assert!(matches!(hub.leases[..], [leases::Msg::Unfit { .. }]), "{:?}", hub.leases);
+}
+
+#[test]
+fn builder_that_is_back_hears_once_that_its_lease_ended_meanwhile() {
+    // Simulation, seeds 45937, 932779 and 982527: somebody took the SRPM out of working/ while it was read. Nobody
+    // answered the builder, which waited for that in a session that lived, and took no job for hours.
+    let built = build("hello", "1.0");
+    let close = || Msg::Close { lease: lease(1), why: "the SRPM was taken out of the working folder".into() };
+    let adopt = |session| Msg::Adopt {
+        lease: lease(1),
+        session,
+        builder: info(),
+        srpm: name(&built.source.0),
+        digest: Digest::of(&built.source.1),
+        phase: Phase::Build,
+        options: Vec::new(),
+    };
+    let detach = || Msg::Detach { lease: lease(1) };
+    let gone = |session| vec![(session, ToBuilder::Gone { lease: lease(1) })];
+    for (msgs, want) in [
+        (vec![adopt(S1), close()], gone(S1)),
+        (vec![adopt(S1), detach(), adopt(S2), close()], gone(S2)),
+        (vec![adopt(S1), detach(), close()], Vec::new()),
+        // The stage is still being dropped.
+        (vec![adopt(S1), detach(), close(), adopt(S2), close()], gone(S2)),
+        (vec![adopt(S1), detach(), close(), adopt(S2), detach(), close()], Vec::new()),
+    ] {
+        let mut hub = Hub::new();
+        hub.srpm(&built);
+        let what = format!("{msgs:?}");
+        msgs.into_iter().for_each(|msg| hub.tell(msg));
+        hub.work();
+        assert_eq!(hub.sent, want, "{what}");
+        assert!(hub.leases.is_empty() && hub.closed.is_empty(), "{what}");
+    }
+    let mut hub = Hub::new();
+    hub.srpm(&built);
+    hub.adopt(lease(1), S1, &built);
+    assert!(matches!(hub.take_sent()[..], [ToBuilder::Adopted { .. }]));
+    hub.tell(close());
+    hub.work();
+    assert_eq!(hub.take_sent(), []);
 }
 
 #[test]
