@@ -17,6 +17,8 @@ use super::disk::SimDisk;
 use order::OrderModel;
 
 mod order;
+#[cfg(test)]
+mod tests;
 
 /// A lost lease is nobody's fault within this time after the hub's start, milliseconds: DESIGN's "lost
 /// does not when the hub restarted", as long as leases wait for their builders then at least.
@@ -29,6 +31,17 @@ struct Promise {
     srpm: FileName,
     /// Digest of each file, `result.json` too.
     files: BTreeMap<String, Digest>,
+}
+
+/// Whom something is sent to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum To {
+    /// The session is over: nobody hears it.
+    Nobody,
+    /// Who never registered.
+    Stranger,
+    /// A builder.
+    Builder(PublicKey),
 }
 
 /// The model.
@@ -118,15 +131,19 @@ impl Checker {
         self.live.remove(&lease);
     }
 
-    /// A job goes out.
-    pub(super) fn job(&mut self, lease: LeaseId, to: Option<PublicKey>) {
+    /// A job goes out. The session that it is for may be over, which transfers hear of later: then nobody got it,
+    /// whoever builds it all the same was not offered it, and the lease must come to an end like every other.
+    pub(super) fn job(&mut self, lease: LeaseId, to: To) {
         let holder = self.live.get(&lease).map(|(_, holder)| *holder);
-        self.require(holder.is_none() || holder == to, || {
-            format!("job {lease} was sent to the wrong builder")
-        });
-        if let Some(to) = to {
-            self.offered.insert(lease, to);
-        }
+        let right = match to {
+            To::Nobody => return,
+            To::Stranger => false,
+            To::Builder(to) => {
+                self.offered.insert(lease, to);
+                holder.is_none_or(|holder| holder == to)
+            }
+        };
+        self.require(right, || format!("job {lease} was sent to the wrong builder"));
     }
 
     /// A board starts mock.

@@ -36,6 +36,7 @@ use moji_server::recovery::{self, Recovered, recover};
 use moji_server::rpmfile::{Kind, ReadAt, expected_file_len, read_facts};
 use moji_server::stage::Worker;
 
+use super::check::To;
 use super::disk::{Change, SimDisk};
 use super::planted::Planted;
 use super::world::{Ev, Side, World};

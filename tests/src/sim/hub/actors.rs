@@ -177,9 +177,13 @@ impl Hub {
                     world.hub_after(ms, |run| Ev::Io(run, lease, Box::new(op)));
                 }
                 transfers::Effect::Send(session, msg) => {
-                    let to = self.conns.get(&session).and_then(|conn| conn.builder);
+                    let conn = self.conns.get(&session);
+                    let to = conn.and_then(|conn| conn.builder);
                     match &msg {
-                        ToBuilder::Job { lease, .. } => world.check.job(*lease, to),
+                        ToBuilder::Job { lease, .. } => {
+                            let stranger = if conn.is_some() { To::Stranger } else { To::Nobody };
+                            world.check.job(*lease, to.map_or(stranger, To::Builder));
+                        }
                         ToBuilder::Accepted { lease, .. } => world.check.accepted(&world.disk, *lease, to),
                         _ => {}
                     }
