@@ -100,7 +100,6 @@ impl Checker {
 
     /// The hub told the queue of a lease; `found` if it was found at the start.
     pub(super) fn granted(&mut self, lease: LeaseId, srpm: &FileName, builder: PublicKey, found: bool) {
-        self.order.fresh.remove(srpm);
         let other = self.live.iter().find(|(id, (name, _))| name == srpm && **id != lease).map(|(id, _)| *id);
         self.require(other.is_none(), || format!("{srpm} has two live leases: {lease} and {other:?}"));
         let holder = *self.holders.entry(lease).or_insert(builder);

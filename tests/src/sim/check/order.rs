@@ -20,7 +20,7 @@ pub(super) struct OrderModel {
     /// Lines of `priority.txt`, without `.src.rpm`.
     pub(super) listed: Vec<String>,
     /// What waits and was never tried.
-    pub(super) fresh: BTreeSet<FileName>,
+    fresh: BTreeSet<FileName>,
     /// Lengths of files.
     sizes: BTreeMap<FileName, u64>,
     /// Names that logs missed.
@@ -31,6 +31,8 @@ pub(super) struct OrderModel {
     has_speeds: bool,
     /// Whether a builder may be on trial after a quarantine.
     pub(super) has_trials: bool,
+    /// What the queue asked a lease for and has no answer of: it does not wait, whatever the watch still says of it.
+    asked: BTreeSet<FileName>,
 }
 
 impl OrderModel {
@@ -53,7 +55,9 @@ impl OrderModel {
             queue::Msg::Priority(names) => {
                 self.listed = names.iter().map(|name| name.trim_end_matches(".src.rpm").to_owned()).collect();
             }
-            queue::Msg::Appeared { srpm, .. } if !touched(srpm.as_str()) && !tried(srpm) => {
+            queue::Msg::Appeared { srpm, .. }
+                if !self.asked.contains(srpm) && !touched(srpm.as_str()) && !tried(srpm) =>
+            {
                 self.fresh.insert(srpm.clone());
             }
             queue::Msg::Judge { srpm, builder, report, .. } => {
@@ -63,6 +67,13 @@ impl OrderModel {
                     let before = self.built.insert(srpm.clone(), *builder);
                     self.has_speeds |= before.is_some_and(|before| before != *builder);
                 }
+            }
+            queue::Msg::Granted { srpm, .. } => {
+                self.asked.remove(srpm);
+                self.fresh.remove(srpm);
+            }
+            queue::Msg::ClaimFailed { srpm, .. } => {
+                self.asked.remove(srpm);
             }
             queue::Msg::Vanished { srpm } | queue::Msg::FinishedChanged { srpm, present: true } => {
                 self.fresh.remove(srpm);
@@ -74,6 +85,7 @@ impl OrderModel {
     /// A package is to be leased; says what goes before it and waits.
     pub(super) fn claimed(&mut self, srpm: &FileName) -> Option<FileName> {
         let was_fresh = self.fresh.remove(srpm);
+        self.asked.insert(srpm.clone());
         if self.has_trials {
             return None;
         }
@@ -90,5 +102,62 @@ impl OrderModel {
         }
         let place = |name: &FileName| (Reverse(self.sizes.get(name).copied()), name.clone());
         self.fresh.iter().find(|first| place(first) < place(srpm)).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::rpm;
+    use moji_proto::{LeaseId, PublicKey};
+    use moji_server::core::types::Srpm;
+    use moji_server::rpmfile::read_facts;
+
+    fn name(package: usize) -> FileName {
+        FileName::new(format!("p{package}-1-1.src.rpm")).unwrap()
+    }
+
+    /// A model that is told things, of packages that nobody touched or tried.
+    #[derive(Default)]
+    struct Told(OrderModel);
+
+    impl Told {
+        fn tell(&mut self, msg: queue::Msg) -> &mut Told {
+            self.0.told(&msg, |_| false, |_| false);
+            self
+        }
+
+        fn appeared(&mut self, package: usize) -> &mut Told {
+            let bytes = rpm::source(&format!("p{package}"), 1, 1);
+            let facts = Srpm { size: bytes.len() as u64, facts: read_facts(&bytes[..]).unwrap() };
+            self.tell(queue::Msg::Appeared { srpm: name(package), facts })
+        }
+
+        fn granted(&mut self, package: usize) -> &mut Told {
+            let lease = LeaseId { incarnation: 1_764_000_000, counter: package as u32 };
+            self.tell(queue::Msg::Granted { srpm: name(package), lease, builder: PublicKey([1; 32]) })
+        }
+    }
+
+    #[test]
+    fn package_that_waits_goes_before_later_names_and_after_listed_ones() {
+        let mut told = Told::default();
+        told.appeared(1).appeared(2).appeared(3);
+        assert_eq!(told.0.claimed(&name(2)), Some(name(1)));
+        told.tell(queue::Msg::Priority(vec!["p3-1-1.src.rpm".to_owned()]));
+        assert_eq!(told.0.claimed(&name(1)), Some(name(3)));
+        assert_eq!(told.0.claimed(&name(3)), None);
+    }
+
+    #[test]
+    fn package_that_a_lease_is_asked_for_does_not_wait_whatever_the_watch_still_says() {
+        // Seed 124446: the watch had looked at all files once more before the move to working/.
+        let mut told = Told::default();
+        told.appeared(1).appeared(2).appeared(3);
+        assert_eq!(told.0.claimed(&name(1)), None);
+        told.appeared(1);
+        assert_eq!(told.0.claimed(&name(2)), None);
+        told.granted(1).appeared(2).granted(2);
+        assert_eq!(told.0.claimed(&name(3)), None);
     }
 }
