@@ -218,7 +218,11 @@ impl Hub {
     /// Handles what waits. False when the hub died of it.
     #[must_use]
     pub(super) fn run(&mut self, world: &mut World) -> bool {
-        while let Some(actor) = self.next(world) {
+        loop {
+            let Some(actor) = self.next(world) else {
+                world.check.all_heard();
+                break;
+            };
             if world.chance(world.opt.pause) {
                 if actor < 5 {
                     self.order.push_front(actor);

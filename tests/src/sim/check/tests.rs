@@ -44,3 +44,30 @@ fn job_that_nobody_heard_is_built_by_nobody() {
         assert_eq!(check.wrong.is_none(), fine, "{to:?}");
     }
 }
+
+#[test]
+fn lease_that_was_lost_before_the_hub_was_told_to_stop_is_charged_and_one_that_it_left_is_not() {
+    // Seed 250503: the connection broke, and the hub was told to stop while leases had not yet heard of it.
+    let age_ms = RESTART_MS + 1;
+    for (gone, handled, fine) in
+        [(Some(1), false, true), (Some(1), true, false), (Some(2), false, false), (None, false, false)]
+    {
+        let mut check = leased();
+        gone.into_iter().for_each(|number| check.heard_of(board(number)));
+        if handled {
+            check.all_heard();
+        }
+        check.hub_stops();
+        // What ends sessions from here on is the stop.
+        check.heard_of(board(1));
+        check.ended(LEASE);
+        check.verdict(&name("p0-1-1.src.rpm"), LEASE, Verdict::Lost, true, age_ms);
+        assert_eq!(check.wrong.is_none(), fine, "{gone:?} {handled}");
+    }
+    // It was over, and only the queue had not heard of that.
+    let mut check = leased();
+    check.ended(LEASE);
+    check.hub_stops();
+    check.verdict(&name("p0-1-1.src.rpm"), LEASE, Verdict::Lost, true, age_ms);
+    assert_eq!(check.wrong, None);
+}

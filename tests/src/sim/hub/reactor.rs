@@ -128,6 +128,9 @@ impl Hub {
         match event {
             Event::Leases(msg) => {
                 let release = matches!(msg, leases::Msg::Release { .. });
+                if release && let Some(key) = self.conns.get(&id).and_then(|conn| conn.builder) {
+                    world.check.heard_of(key);
+                }
                 if !(release && world.planted == Some(Planted::LoseRelease)) {
                     self.tell_leases(msg);
                 }
@@ -143,6 +146,7 @@ impl Hub {
                     self.reject(world, now, old, RejectCode::Replaced);
                 }
                 self.builders.insert(key, id);
+                world.check.heard_of(key);
                 if let Some(conn) = self.conns.get_mut(&id) {
                     conn.builder = Some(key);
                 }
@@ -186,6 +190,7 @@ impl Hub {
             }
             // As the reactor has it: a hub that stops leaves its leases as a crash would.
             if !world.is_stopping() {
+                world.check.heard_of(key);
                 self.tell_leases(leases::Msg::Disconnected { session: id });
             }
         }
