@@ -98,7 +98,7 @@ struct Lease {
     options: Vec<Line>,
     /// When the builder ends the build; said with the job only.
     limits: Limits,
-    /// Its builder is known to have the job.
+    /// Its builder is known to have the job: it asked for the SRPM, or reported the lease.
     taken: bool,
     state: State,
 }

@@ -130,9 +130,9 @@ impl Bench {
             "none" => &[],
             "arriving" => &["claim"],
             "live" => &["claim", "moved"],
-            "away" => &["claim", "moved", "gone"],
+            "away" => &["claim", "moved", "take", "gone"],
             "sealed" => &["claim", "moved", "seal"],
-            "expired" => &["claim", "moved", "gone", "tick"],
+            "expired" => &["claim", "moved", "take", "gone", "tick"],
             "released" => &["claim", "moved", "release"],
             "ended" => &["claim", "moved", "release", "moved"],
             _ => panic!("{state}"),
@@ -151,7 +151,9 @@ impl Bench {
             "claim2" => self.claim(2),
             "moved" => self.moved(true),
             "failed" => self.moved(false),
+            "take" => self.say(Msg::Taken { lease }),
             "gone" => self.say(Msg::Disconnected { session }),
+            "gone11" => self.say(Msg::Disconnected { session: SessionId(11) }),
             "tick" => {
                 self.now = self.now.plus_ms(GRACE_MS);
                 self.say(Msg::Tick)
@@ -290,6 +292,33 @@ fn without_grace_a_disconnect_ends_the_lease_at_once() {
     bench.claim(1);
     bench.moved(true);
     assert_eq!(bench.step("gone"), "Detach BuilderDown Close Working>Source");
+}
+
+#[test]
+fn a_lease_whose_builder_never_got_the_job_costs_no_attempt() {
+    // Simulation, seeds 72487, 203648 and 314833: the session ended in the instant of `Job`, then the grace.
+    let released = "Ended:Returned(Released)";
+    let lost = "Ended:Returned(Lost)";
+    for (grace_ms, steps, want) in [
+        (0, &["gone"][..], released),
+        (GRACE_MS, &["gone", "tick"], released),
+        (GRACE_MS, &["gone", "without"], released),
+        (0, &["take", "gone"], lost),
+        (GRACE_MS, &["take", "gone", "tick"], lost),
+        (GRACE_MS, &["take", "gone", "without"], lost),
+        // Whoever reports it has it.
+        (GRACE_MS, &["gone", "with", "tick", "gone11", "tick"], lost),
+    ] {
+        let mut bench = Bench::with(grace_ms, Past::default());
+        bench.connect(1, 1, Vec::new());
+        bench.say(Msg::Ready { session: SessionId(1) });
+        bench.claim(1);
+        bench.moved(true);
+        for step in steps {
+            bench.step(step);
+        }
+        assert_eq!(bench.moved(true), format!("expired {want}"), "{steps:?}");
+    }
 }
 
 #[test]

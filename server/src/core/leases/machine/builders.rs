@@ -69,16 +69,21 @@ impl Leases {
             .filter(|id| held.iter().all(|held| held.lease != *id))
             .collect();
         for lease in lost {
-            let verdict = if self.leases[&lease].taken {
-                self.log(out, Level::Warn, lease, "lost: its builder came back without it");
-                Verdict::Lost
-            } else {
-                // The connection died under `Job`: nobody's fault, and no attempt.
-                self.log(out, Level::Info, lease, "released: its builder never got the job");
-                Verdict::Released
-            };
+            let verdict = self.missed(lease, "came back without it", out);
             self.close(lease, "the builder came back without it", out);
             self.leave(lease, Place::Source, End::Returned(verdict), true, None, out);
+        }
+    }
+
+    /// What it means that a builder does not build what it holds.
+    pub(super) fn missed(&self, lease: LeaseId, what: &str, out: &mut Vec<Effect>) -> Verdict {
+        if self.leases[&lease].taken {
+            self.log(out, Level::Warn, lease, &format!("lost: its builder {what}"));
+            Verdict::Lost
+        } else {
+            // The connection died under `Job`: nobody's fault, and no attempt.
+            self.log(out, Level::Info, lease, "released: its builder never got the job");
+            Verdict::Released
         }
     }
 
@@ -121,6 +126,7 @@ impl Leases {
             }
             Standing::Live => {
                 let lease = self.leases.get_mut(&id).expect("it stands");
+                lease.taken = true;
                 match &mut lease.state {
                     State::Live { holder, adopted } => {
                         *holder = Holder::Here(session);

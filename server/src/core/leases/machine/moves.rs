@@ -181,9 +181,9 @@ impl Leases {
             .map(|(id, _)| *id)
             .collect();
         for id in expired {
-            self.log(out, Level::Warn, id, "lost: its builder did not come back within the grace");
+            let verdict = self.missed(id, "did not come back within the grace", out);
             self.close(id, "the builder did not come back within the grace", out);
-            self.leave(id, Place::Source, End::Returned(Verdict::Lost), true, None, out);
+            self.leave(id, Place::Source, End::Returned(verdict), true, None, out);
         }
         let orphans: Vec<FileName> =
             self.orphans.iter().filter(|(_, until)| **until <= now).map(|(srpm, _)| srpm.clone()).collect();
