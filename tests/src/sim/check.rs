@@ -57,6 +57,8 @@ pub(super) struct Checker {
     inherited: BTreeSet<LeaseId>,
     /// Jobs that were sent.
     offered: BTreeMap<LeaseId, PublicKey>,
+    /// Jobs that nobody heard of.
+    unheard: BTreeSet<LeaseId>,
     /// Commits that are on disk, promised or not.
     committed: BTreeMap<LeaseId, Promise>,
     /// The folders of each package in `repo/`.
@@ -148,11 +150,14 @@ impl Checker {
     }
 
     /// A job goes out. The session that it is for may be over, which transfers hear of later: then nobody got it,
-    /// whoever builds it all the same was not offered it, and the lease must come to an end like every other.
+    /// whoever builds it all the same was not offered it, and its lease ends like every other, but costs no attempt.
     pub(super) fn job(&mut self, lease: LeaseId, to: To) {
         let holder = self.live.get(&lease).map(|(_, holder)| *holder);
         let right = match to {
-            To::Nobody => return,
+            To::Nobody => {
+                self.unheard.insert(lease);
+                true
+            }
             To::Stranger => false,
             To::Builder(to) => {
                 self.offered.insert(lease, to);
@@ -245,9 +250,10 @@ impl Checker {
             || format!("lease {lease} ended as {verdict} and was charged while the hub was being stopped");
         self.require(!self.stopping || verdict != Verdict::Lost || before, why);
         self.charged.insert(srpm.as_str().to_owned());
+        let had = !self.inherited.contains(&lease) && !self.unheard.contains(&lease);
         let may = match verdict {
             Verdict::Memory => true,
-            Verdict::Lost => hub_age_ms > RESTART_MS && !self.inherited.contains(&lease),
+            Verdict::Lost => hub_age_ms > RESTART_MS && had,
             _ => false,
         };
         self.require(may, || format!("lease {lease} ended as {verdict} and was charged"));

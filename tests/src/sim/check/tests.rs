@@ -46,6 +46,17 @@ fn job_that_nobody_heard_is_built_by_nobody() {
 }
 
 #[test]
+fn job_that_nobody_heard_costs_no_attempt() {
+    for (to, fine) in [(To::Builder(board(1)), true), (To::Nobody, false)] {
+        let mut check = leased();
+        check.job(LEASE, to);
+        check.ended(LEASE);
+        check.verdict(&name("p0-1-1.src.rpm"), LEASE, Verdict::Lost, true, RESTART_MS + 1);
+        assert_eq!(check.wrong.is_none(), fine, "{to:?}");
+    }
+}
+
+#[test]
 fn lease_that_was_lost_before_the_hub_was_told_to_stop_is_charged_and_one_that_it_left_is_not() {
     // Seed 250503: the connection broke, and the hub was told to stop while leases had not yet heard of it.
     let age_ms = RESTART_MS + 1;
