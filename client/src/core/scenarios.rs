@@ -390,6 +390,18 @@ fn done_and_gone_after_a_reconnect_delete_the_spool_and_work_goes_on() {
 }
 
 #[test]
+fn cancel_of_a_lease_that_is_not_answered_yet_is_no_answer_and_gone_after_it_is() {
+    // The hub tells both: the cancel at once, the answer as soon as it knows that it will not be `Adopted`.
+    let mut script = Script::in_stage("finished");
+    script.reconnect();
+    script.did();
+    script.hear(ToBuilder::Cancel { lease: lease(1) });
+    assert_eq!(script.did(), [Effect::Forget { lease: lease(1) }]);
+    script.hear(ToBuilder::Gone { lease: lease(1) });
+    assert_eq!(script.did(), [Effect::Send(FromBuilder::Ready)]);
+}
+
+#[test]
 fn gone_while_building_kills_and_cleans_and_gives_nothing_back() {
     let mut script = Script::in_stage("building");
     script.reconnect();
