@@ -127,7 +127,18 @@ fn what_builds_took_is_recalled_and_what_waits_for_a_bigger_board_or_for_one_to_
     let with = |note, memory_mib, disk_mib, last| match note {
         Note::Ended { srpm, lease, verdict, reason, charged, seconds, silent_s, folder, .. } => {
             let peak = Peak { memory_mib, disk_mib };
-            Note::Ended { srpm, lease, verdict, reason, charged, seconds, silent_s, peak, is_last: last, folder }
+            Note::Ended {
+                srpm,
+                lease,
+                verdict,
+                reason,
+                charged,
+                seconds,
+                silent_s,
+                peak,
+                is_last: last,
+                folder,
+            }
         }
         other => other,
     };

@@ -12,7 +12,6 @@ complete -c moji-server -l repodata -x -a 'gzip zstd' -d 'How the indexes are co
 complete -c moji-server -l state -x -a '(__fish_complete_directories)' -d 'Folder for keys, secrets, history and logs of attempts [default: FINISHED/.moji]'
 complete -c moji-server -l lease-grace -x -d 'How long a lease outlives its builder\'s connection; 0 gives the package back at once [default: 10m]'
 complete -c moji-server -l attempts -x -d 'How often a package may run out of memory or be lost before it counts as failed [default: 5]'
-complete -c moji-server -l confirm-failures -x -d 'So many different builders must agree that a package fails before it counts as failed [default: 1]'
 complete -c moji-server -l retry-pause -x -d 'How long a builder that failed a package by its own fault is not given it again [default: 10m]'
 complete -c moji-server -l target -x -d 'The one architecture of this repository [default: that of the first result]'
 complete -c moji-server -l builders -r -F -d 'Serve only builders listed in this file: `name key [arch…]` a line'
