@@ -228,6 +228,7 @@ impl Queue {
         if past.not_on.is_empty()
             && past.lost_on.is_empty()
             && past.failed_on.is_empty()
+            && past.slow_on.is_none()
             && facts.is_none_or(|facts| facts.exclusive_arch.is_empty() && facts.exclude_arch.is_empty())
         {
             let rooms = rooms.get_or_insert_with(|| {
