@@ -2,7 +2,8 @@
 //! option reads it.
 //!
 //! Owns the comparison with the packages' own headers; it is left out, and said so, where createrepo_c is not installed.
-//! Mirrors that are away or wrong are tested beside the reader. What the queue makes of it is not tested here.
+//! Mirrors that are away or wrong are tested beside the reader, and what the queue makes of it beside the queue; here is
+//! one package that is held.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +16,7 @@ use moji_server::repodata::{About, Part, Provided, decode_provided, describe};
 use moji_server::rpmfile::Capability;
 use moji_server::{clock, disk, mainline};
 use moji_tests::varied::Varied;
-use moji_tests::{Farm, run_to_end};
+use moji_tests::{Farm, Outcome, SOON, run_to_end, simple_spec, srpm_from_spec};
 
 /// Packages that are compared.
 const PACKAGES: u64 = 300;
@@ -138,4 +139,46 @@ fn a_hub_reads_mainline_at_its_start_and_on_sighup_and_says_what_it_cannot_read(
     farm.hub().signal(nix::sys::signal::Signal::SIGHUP);
     farm.wait_hub_says("mainline: 1 repository, ");
     farm.wait_hub_says("can be read again");
+}
+
+#[test]
+fn what_neither_mainline_nor_the_hub_provides_waits_while_there_is_other_work_and_is_tried_when_there_is_none()
+ {
+    if !able() {
+        return;
+    }
+    let scratch = tempfile::Builder::new().prefix("moji-mainline-").tempdir().unwrap();
+    let folder = scratch.path().join("os");
+    packages(&folder);
+    createrepo(&folder, "gz");
+    let mut farm = Farm::plan().hub_args(["--mainline", folder.to_str().unwrap()]).builders(0).start();
+    farm.wait_hub_says("mainline: 1 repository, ");
+    farm.prioritise(&["needer-1-1", "other-1-1"]);
+    let needer = simple_spec("needer", "1", "BuildRequires: nobody-has-this >= 2\n");
+    let other = simple_spec("other", "1", "");
+    for spec in [&needer, &other] {
+        farm.drop_file(&srpm_from_spec(farm.path(), spec));
+    }
+    let missing =
+        Outcome::exit(30).log("root.log", "No matching package to install: 'nobody-has-this >= 2'\n");
+    farm.outcome("needer-1-1.src.rpm", missing);
+    farm.outcome(
+        "other-1-1.src.rpm",
+        Outcome::exit(1).log("build.log", "error: Bad exit status from x (%build)\n"),
+    );
+    farm.add_builder();
+    farm.wait_hub_says(
+        "pkg=needer-1-1.src.rpm is held: neither mainline nor this hub provides nobody-has-this >= 2",
+    );
+    farm.wait_finished("other-1-1.src.rpm");
+    // Nothing else is left, and a header may be wrong.
+    farm.wait_hub_says("pkg=needer-1-1.src.rpm lease=");
+    farm.wait_until("it to wait for what its log says", SOON, |farm| {
+        let log = fs::read_to_string(farm.path().join("hub.log")).unwrap_or_default();
+        log.contains("deps: ") && farm.places("needer-1-1.src.rpm") == ["source"]
+    });
+    let log = fs::read_to_string(farm.path().join("hub.log")).unwrap();
+    let at = |text: &str| log.find(text).unwrap_or_else(|| panic!("{text} is not in the log"));
+    assert!(at("pkg=needer-1-1.src.rpm is held") < at("pkg=other-1-1.src.rpm lease="));
+    assert!(at("pkg=other-1-1.src.rpm lease=") < at("pkg=needer-1-1.src.rpm lease="));
 }
