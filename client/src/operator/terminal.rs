@@ -95,8 +95,9 @@ impl Screen {
             if i > 0 {
                 screen.push_str("\r\n");
             }
-            screen.push_str(line);
+            // First: behind a line that fills its row, terminals differ in whether its last character goes too.
             screen.push_str(CLEAR_LINE);
+            screen.push_str(line);
         }
         screen.push_str(CLEAR_BELOW);
         if screen != self.drawn {

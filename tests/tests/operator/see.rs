@@ -153,7 +153,7 @@ fn watch(farm: &mut Farm) {
         pty.resize(rows, columns);
         // What was drawn before stays until it is drawn again.
         let fits = poll_until(SOON, || pty.wrapped().is_empty() && pty.text().contains("held-1-1"));
-        assert!(fits, "{rows} rows, {columns} columns\n{}", pty.text());
+        assert!(fits, "{rows} rows, {columns} columns, too wide: {:?}\n{}", pty.wrapped(), pty.text());
     }
     // What happens is seen without a key.
     farm.open_gate("go");
