@@ -101,7 +101,8 @@ fn several(page: &mut Page<'_>, name: &str, topic: Topic, texts: &[Text]) {
     }
 }
 
-fn state(page: &mut Page<'_>, style: &Style, package: &PackageRow) {
+/// Where it is, and of a build how far it is.
+pub(super) fn state_words(package: &PackageRow) -> String {
     let mut words = package_words(package.state).to_owned();
     if package.state == PackageState::Building {
         if let Some(builder) = &package.builder {
@@ -111,7 +112,11 @@ fn state(page: &mut Page<'_>, style: &Style, package: &PackageRow) {
             words.push_str(&format!(", {}", phase_for(phase, package.phase_age_s)));
         }
     }
-    page.words(label("state"), INDENT, paint(words, package_paint(package.state)));
+    words
+}
+
+fn state(page: &mut Page<'_>, style: &Style, package: &PackageRow) {
+    page.words(label("state"), INDENT, paint(state_words(package), package_paint(package.state)));
     let since = style.now_unix_s.saturating_sub(package.age_s.into());
     let since = format!("{}, {} ago", local_time(style, since), duration(package.age_s.into()));
     field(page, "since", &since);
@@ -136,14 +141,13 @@ fn attempt(page: &mut Page<'_>, style: &Style, Attempt { row, texts }: &Attempt)
     page.line(&[paint(head, Paint::Bold), paint(word, colour), plain(rest)]);
     field(page, "began", &began(style, row));
     field(page, "why", row.reason.as_str());
-    for topic in [Topic::Provenance, Topic::Evidence, Topic::Wants, Topic::Option, Topic::File] {
-        let name = match topic {
-            Topic::Provenance => "built by",
-            Topic::Evidence => "evidence",
-            Topic::Wants => "waits for",
-            Topic::Option => "options",
-            Topic::File => "files",
-        };
+    for (name, topic) in [
+        ("built by", Topic::Provenance),
+        ("evidence", Topic::Evidence),
+        ("waits for", Topic::Wants),
+        ("options", Topic::Option),
+        ("files", Topic::File),
+    ] {
         several(page, name, topic, texts);
     }
     field(page, "logs", row.place.as_str());
