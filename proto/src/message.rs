@@ -15,8 +15,8 @@ use crate::text::{FileName, Line};
 
 pub use codec::{DecodeError, Message};
 pub use operator::{
-    AttemptRow, BuilderRow, BuilderState, EventKind, EventRow, FarmRow, FromOperator, NameOf, NoCode, Order,
-    PackageRow, PackageState, ToOperator, Topic,
+    AttemptRow, BlockedRow, BuilderRow, BuilderState, CycleRow, EventKind, EventRow, FarmRow, FromOperator,
+    LackRow, NameOf, NoCode, Order, PackageRow, PackageState, ToOperator, Topic,
 };
 
 mod codec;

@@ -98,8 +98,8 @@ impl Message for ToBuilder {
     const VARIANTS: u32 = 19;
 }
 impl Message for FromOperator {
-    const VARIANTS: u32 = 15;
+    const VARIANTS: u32 = 17;
 }
 impl Message for ToOperator {
-    const VARIANTS: u32 = 17;
+    const VARIANTS: u32 = 20;
 }

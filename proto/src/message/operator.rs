@@ -390,6 +390,18 @@ pub enum FromOperator {
         /// Of what.
         of: NameOf,
     },
+    /// Why a package is where it is: `Package`, `Text`s, a `Lack` for each capability that it waits for, then its
+    /// attempts, oldest first, an `Attempt` each.
+    Why {
+        /// Which.
+        package: Line,
+    },
+    /// What packages wait for that is not published: `Blocked`, then a `Lack` each, the longest chain first; then each
+    /// cycle: `Cycle`, its `Text`s.
+    Blocked {
+        /// At most so many capabilities.
+        rows: u32,
+    },
 }
 
 /// What a name is asked for of.
@@ -560,6 +572,55 @@ pub struct EventRow {
     pub text: Line,
 }
 
+/// All that waits for capabilities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockedRow {
+    /// Packages that wait for capabilities.
+    pub packages: u32,
+    /// Those of them of which no log names what they lack.
+    pub unnamed: u32,
+    /// Capabilities that are missing; fewer rows may follow.
+    pub capabilities: u32,
+    /// Cycles; fewer may follow.
+    pub cycles: u32,
+}
+
+/// A capability that packages wait for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LackRow {
+    /// Its name, with a version if there is one, as a log has it.
+    pub capability: Line,
+    /// Whether what is published provides it.
+    pub there: bool,
+    /// Whether one of several such would be enough.
+    pub any: bool,
+    /// Packages that wait for it.
+    pub holds: u32,
+    /// Those, and all that look as if they needed one of them, directly or not; 0 if only one package was asked about.
+    pub holds_all: u32,
+    /// Build time of the longest chain of packages behind it, seconds; 0 if no time is known.
+    pub chain_s: u32,
+    /// The SRPM that looks as if it would provide it.
+    pub from: Option<FileName>,
+    /// Where that is.
+    pub state: Option<PackageState>,
+    /// Who would provide it, in words.
+    pub text: Line,
+}
+
+/// Packages that wait for each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CycleRow {
+    /// How many: a `Text` of `Member` each, but not more than the hub tells of one cycle.
+    pub members: u32,
+    /// How many must come from elsewhere to break it: a `Text` of `Import` each, as far as the hub tells.
+    pub imports: u32,
+    /// Whether no fewer would do; otherwise they are known to break it, and fewer may.
+    pub exact: bool,
+    /// Whether logs name all that they lack of each other; otherwise headers hint at it.
+    pub sure: bool,
+}
+
 /// What a [`ToOperator::Text`] is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Topic {
@@ -573,6 +634,18 @@ pub enum Topic {
     Wants,
     /// Who built with what: builder, key, configuration, memory.
     Provenance,
+    /// Why a package is where it is.
+    Why,
+    /// Its place in the order, and the reason for it.
+    Order,
+    /// Builders that are not at work and did not get it, and why.
+    Passed,
+    /// What happens next, or what an operator may do.
+    Next,
+    /// A package of a cycle.
+    Member,
+    /// A package that, with the others of its cycle so marked, would break it if it came from elsewhere.
+    Import,
 }
 
 /// Why the answer is no.
@@ -680,4 +753,10 @@ pub enum ToOperator {
         /// How many rows it had.
         rows: u32,
     },
+    /// A row.
+    Lack(LackRow),
+    /// A row.
+    Blocked(BlockedRow),
+    /// A row.
+    Cycle(CycleRow),
 }

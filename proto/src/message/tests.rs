@@ -130,7 +130,19 @@ fn the_numbers_inside_messages_do_not_change() {
     numbers(&BuilderState::ALL);
     numbers(&EventKind::ALL);
     numbers(&[NameOf::Package, NameOf::Builder, NameOf::Result]);
-    numbers(&[Topic::Evidence, Topic::Option, Topic::File, Topic::Wants, Topic::Provenance]);
+    numbers(&[
+        Topic::Evidence,
+        Topic::Option,
+        Topic::File,
+        Topic::Wants,
+        Topic::Provenance,
+        Topic::Why,
+        Topic::Order,
+        Topic::Passed,
+        Topic::Next,
+        Topic::Member,
+        Topic::Import,
+    ]);
     numbers(&[
         NoCode::NotFound,
         NoCode::Ambiguous,

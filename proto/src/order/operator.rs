@@ -91,7 +91,9 @@ impl OperatorOrder {
                 | M::History { .. }
                 | M::Log { .. }
                 | M::Events { .. }
-                | M::Names { .. },
+                | M::Names { .. }
+                | M::Why { .. }
+                | M::Blocked { .. },
             ) => asked(0, false),
             _ => return Err(RejectCode::Order),
         };
@@ -157,7 +159,9 @@ mod tests {
             | M::Events { .. }
             | M::Submit { .. }
             | M::Change { .. }
-            | M::Names { .. } => [0, 1, 1, 0, 0, 0],
+            | M::Names { .. }
+            | M::Why { .. }
+            | M::Blocked { .. } => [0, 1, 1, 0, 0, 0],
         }
     }
 

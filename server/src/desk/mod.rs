@@ -156,6 +156,7 @@ impl Worker {
             Job::Tails(wanted) => Ok(Done::Tails(self.tails(&wanted))),
             Job::Counts => lock(&self.past).counts().map(Done::Counts),
             Job::Attempts(srpm) => lock(&self.past).attempts(&srpm).map(Done::Attempts),
+            Job::Blocked(survey) => Ok(Done::Blocked(survey.rows())),
             Job::Details(place) => Ok(Done::Details(self.details(&place))),
             Job::ReadLog { of, offset, pieces } => self.read_log(run, of, offset, pieces),
             Job::Newest { pattern, rows, before } => self.newest(&pattern, rows, before).map(Done::Newest),

@@ -399,7 +399,7 @@ fn an_operator_hails_and_then_asks_one_thing_after_the_other() {
 #[test]
 fn an_operator_who_does_not_hail_first_or_speaks_as_a_builder_is_rejected() {
     for (bytes, want) in
-        [(vec![3], RejectCode::Order), (vec![0], RejectCode::Order), (vec![15], RejectCode::Unknown)]
+        [(vec![3], RejectCode::Order), (vec![0], RejectCode::Order), (vec![127], RejectCode::Unknown)]
     {
         let mut pair = Pair::established(Role::Operator);
         let mut input = Vec::new();

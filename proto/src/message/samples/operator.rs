@@ -37,6 +37,8 @@ pub(crate) fn from_operator() -> Vec<FromOperator> {
         },
         FromOperator::Word { word: line("--nocheck") },
         FromOperator::Names { prefix: line("zl"), of: NameOf::Package },
+        FromOperator::Why { package: line("zlib") },
+        FromOperator::Blocked { rows: 20 },
     ]
 }
 
@@ -137,5 +139,18 @@ pub(crate) fn to_operator() -> Vec<ToOperator> {
             text: line("no package is called zlob"),
         },
         ToOperator::End { rows: 1 },
+        ToOperator::Lack(LackRow {
+            capability: line("pkgconfig(x) >= 2"),
+            there: false,
+            any: true,
+            holds: 3,
+            holds_all: 300,
+            chain_s: 18_000,
+            from: Some(srpm()),
+            state: Some(PackageState::Deps),
+            text: line("perhaps from zlib-1.3-1"),
+        }),
+        ToOperator::Blocked(BlockedRow { packages: 300, unnamed: 1, capabilities: 2, cycles: 1 }),
+        ToOperator::Cycle(CycleRow { members: 300, imports: 2, exact: false, sure: true }),
     ]
 }

@@ -11,6 +11,7 @@ use super::logs::{Reading, Wish};
 use super::names;
 use super::rows::{Rows, Show};
 use super::session::{Answer, Session, Step};
+use super::why::Why;
 use super::{Cx, Parcel};
 
 /// What a request needs.
@@ -29,11 +30,11 @@ fn needs(request: &FromOperator) -> Needs {
         M::List { state: None | Some(PackageState::Building), .. } | M::Show { .. } => {
             Needs { tails: true, ..view }
         }
-        M::List { .. } | M::Names { .. } | M::Log { .. } => view,
+        M::List { .. } | M::Names { .. } | M::Log { .. } | M::Why { .. } => view,
         M::Builders { .. } => Needs { counts: true, ..view },
         M::Events { current, .. } => Needs { view: *current, ..Needs::default() },
         M::Change { order, .. } => Needs { view: change::needs_view(*order), ..Needs::default() },
-        M::History { .. } | M::Submit { .. } => Needs::default(),
+        M::History { .. } | M::Submit { .. } | M::Blocked { .. } => Needs::default(),
         M::Ping | M::Hail { .. } | M::More { .. } | M::Data { .. } | M::Word { .. } => Needs::default(),
     }
 }
@@ -111,6 +112,10 @@ impl Session {
                 Ok(show) => Answer::Show(Box::new(show)),
                 Err(miss) => return self.miss(package.as_str(), miss),
             },
+            M::Why { package } => match Why::new(&view, package.as_str(), cx, self.run) {
+                Ok(why) => Answer::Why(Box::new(why)),
+                Err(miss) => return self.miss(package.as_str(), miss),
+            },
             M::Log { package, which, attempt, offset, follow } => {
                 match Reading::new(&view, package.as_str(), Wish { which, attempt, offset, follow }) {
                     Ok(reading) => Answer::Log(Box::new(reading)),
@@ -138,6 +143,7 @@ impl Session {
             M::History { pattern, rows } => {
                 self.answer = Answer::Events(Following::newest(cx.shared, &pattern, rows));
             }
+            M::Blocked { rows } => self.ask_blocked(cx, rows),
             M::Submit { name, size, digest, first, .. } => {
                 self.submit(cx, Parcel { name, size, digest }, first, words);
             }

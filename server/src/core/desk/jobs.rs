@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use moji_proto::message::{AttemptRow, EventRow, Order, ToOperator, Which};
 use moji_proto::{Bytes, Digest, FileName, LeaseId, Line, PublicKey};
 
+use crate::core::queue::Survey;
 use crate::core::view::{Decision, Reply};
 
 /// Names one request of a session, for what comes back late; 0 is the desk itself. Never used again.
@@ -58,6 +59,8 @@ pub enum Job {
     Counts,
     /// Find the attempts of a package, oldest first.
     Attempts(FileName),
+    /// Make the rows of what packages wait for, as the queue took it down.
+    Blocked(Box<Survey>),
     /// Read what `result.json` tells about an attempt in this folder.
     Details(Line),
     /// Read a log.
@@ -189,6 +192,8 @@ pub enum Done {
     Attempts(Vec<AttemptRow>),
     /// Of `Details`: rows.
     Details(Vec<ToOperator>),
+    /// Of `Blocked`: rows.
+    Blocked(Vec<ToOperator>),
     /// Of `ReadLog`: pieces one after the other.
     LogRead {
         /// The pieces.

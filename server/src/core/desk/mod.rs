@@ -11,6 +11,7 @@
 //! | `session.rs` | one session: its request, credit, rows |
 //! | `ask.rs` | what a request needs before it can be answered, and its first step |
 //! | `rows.rs` | answers that are rows of a view |
+//! | `why.rs` | reasons, which the queue and the history tell |
 //! | `logs.rs` | reading and following a log |
 //! | `events.rs` | following events, reading old ones |
 //! | `submit.rs` | taking a source RPM |
@@ -45,6 +46,7 @@ mod shared;
 mod submit;
 #[cfg(test)]
 mod tests;
+mod why;
 
 /// Operators that are answered at once: more than a team has, few enough for the hub's memory.
 pub const OPERATORS_MAX: usize = 64;
@@ -114,6 +116,20 @@ pub enum Msg {
     },
     /// Answer to `Look`. (queue)
     View(Arc<View>),
+    /// Why a package is where it is: rows. (queue)
+    Explained {
+        /// Which question.
+        ticket: Ticket,
+        /// The rows.
+        rows: Vec<ToOperator>,
+    },
+    /// What packages wait for that is not there. (queue)
+    Surveyed {
+        /// Which question.
+        ticket: Ticket,
+        /// All of it.
+        survey: Box<queue::Survey>,
+    },
     /// What came of a change. (queue)
     Replied {
         /// Which change.
@@ -252,6 +268,14 @@ impl Desk {
                 }
             }
             Msg::View(view) => self.shared.viewed(now, view),
+            Msg::Explained { ticket, rows } => {
+                let run = self.shared.tickets.remove(&ticket).unwrap_or_default();
+                self.with(now, run, out, |session, _| session.explained(rows));
+            }
+            Msg::Surveyed { ticket, survey } => {
+                let run = self.shared.tickets.remove(&ticket).unwrap_or_default();
+                self.with(now, run, out, |session, cx| session.surveyed(cx, survey));
+            }
             Msg::Replied { ticket, replies } => {
                 self.shared.stale_view();
                 let run = self.shared.tickets.remove(&ticket).unwrap_or_default();

@@ -23,6 +23,7 @@ use super::names::Miss;
 use super::rows::{Rows, Show};
 use super::shared::Ordered;
 use super::submit::Taking;
+use super::why::Why;
 use super::{Cx, Done, Effect, Job, Run};
 use crate::core::types::SessionId;
 use crate::core::view::Reply;
@@ -40,6 +41,10 @@ pub(super) enum Answer {
     Rows(Rows),
     /// A package and its attempts.
     Show(Box<Show>),
+    /// Why a package is where it is.
+    Why(Box<Why>),
+    /// What packages wait for.
+    Blocked,
     /// A log.
     Log(Box<Reading>),
     /// Events.
@@ -173,6 +178,11 @@ impl Session {
             (Done::Changed(replies), Answer::Submit(_)) => self.submitted(cx, replies),
             (Done::Replies(replies) | Done::Changed(replies), _) => self.replied(replies),
             (Done::Attempts(rows), Answer::Show(show)) => show.attempts(rows),
+            (Done::Attempts(rows), Answer::Why(why)) => why.attempts(rows),
+            (Done::Blocked(rows), Answer::Blocked) => {
+                self.queue.extend(rows);
+                self.answer = Answer::Last;
+            }
             (Done::Attempts(rows), Answer::Log(_)) => self.log_attempts(cx, rows),
             (Done::Details(rows), Answer::Show(_)) => self.queue.extend(rows),
             (Done::LogRead { pieces, end }, Answer::Log(reading)) => {
@@ -248,7 +258,7 @@ impl Session {
 
     fn step(&mut self, cx: &mut Cx<'_>) -> Step {
         match &mut self.answer {
-            Answer::Idle | Answer::Words { .. } | Answer::Waiting => Step::Wait,
+            Answer::Idle | Answer::Words { .. } | Answer::Waiting | Answer::Blocked => Step::Wait,
             Answer::Prepare { .. } => self.start(cx),
             Answer::Rows(rows) => rows.step(cx),
             Answer::Replies(replies) => match replies.next() {
@@ -259,6 +269,10 @@ impl Session {
             _ if self.busy => Step::Wait,
             Answer::Show(show) => {
                 let step = show.step(cx);
+                self.job(cx, step)
+            }
+            Answer::Why(why) => {
+                let step = why.step();
                 self.job(cx, step)
             }
             Answer::Log(reading) => {

@@ -23,8 +23,8 @@ use crate::rpmfile::Facts;
 const PAUSE_US_EACH: u64 = 400;
 /// A chain that nothing is known of, seconds: any number, since all are alike then.
 const UNKNOWN_S: f64 = 60.0;
-/// Between the guesses for one BuildRequires and those for the next.
-const END: u32 = u32::MAX;
+/// Behind the guesses for each BuildRequires.
+pub(super) const END: u32 = u32::MAX;
 /// So many words are taken off a name's end to find its source.
 const WORDS_OFF_MAX: usize = 4;
 
@@ -51,6 +51,18 @@ struct Node {
     place: Place,
     /// Whether it takes part still.
     is_live: bool,
+}
+
+/// Numbers of sources that a package's BuildRequires may come from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Guesses<'a> {
+    /// Its own source.
+    pub(super) source: u32,
+    pub(super) place: Place,
+    /// For each name in each of its header's BuildRequires, in their order, the likeliest first, then [`END`].
+    pub(super) needs: &'a [u32],
+    /// The same for what its last root.log missed.
+    pub(super) missed: &'a [u32],
 }
 
 /// The graph.
@@ -117,6 +129,45 @@ impl Chain {
     /// Where a package is.
     pub(super) fn place(&self, name: &FileName) -> Place {
         self.at.get(name).map(|number| self.nodes[*number as usize].place).unwrap_or_default()
+    }
+
+    /// How many sources have a number.
+    pub(super) fn sources(&self) -> usize {
+        self.sources.len()
+    }
+
+    /// What a package's needs are guessed to come from; None if it takes no part.
+    pub(super) fn guesses(&self, name: &FileName) -> Option<Guesses<'_>> {
+        let node = &self.nodes[*self.at.get(name)? as usize];
+        Some(Guesses { source: node.source, place: node.place, needs: &node.needs, missed: &node.missed })
+    }
+
+    /// The longest chain from a package on, itself first, as of the last look at everything.
+    pub(super) fn longest(&self, name: &FileName) -> Vec<&FileName> {
+        let mut way: Vec<u32> = self.at.get(name).copied().into_iter().collect();
+        while let Some(last) = way.last() {
+            let next = self.behind(*last).filter(|one| !way.contains(one));
+            match next.max_by_key(|one| self.nodes[*one as usize].place.chain_s) {
+                Some(next) => way.push(next),
+                None => break,
+            }
+        }
+        way.into_iter().map(|one| &self.nodes[one as usize].name).collect()
+    }
+
+    /// Packages that look as if they had to be built before this one, as of the last look at everything.
+    pub(super) fn first(&self, name: &FileName) -> Vec<&FileName> {
+        let Some(number) = self.at.get(name) else { return Vec::new() };
+        let is_first = |one: &u32| self.behind(*one).any(|behind| behind == *number);
+        let live = (0..self.nodes.len() as u32).filter(|one| self.nodes[*one as usize].is_live);
+        live.filter(is_first).map(|one| &self.nodes[one as usize].name).collect()
+    }
+
+    /// Nodes behind a node that take part still.
+    fn behind(&self, node: u32) -> impl Iterator<Item = u32> {
+        let (from, to) = self.bounds.get(node as usize).copied().unwrap_or_default();
+        let all = self.behind[from as usize..to as usize].iter().copied();
+        all.filter(|one| self.nodes[*one as usize].is_live)
     }
 
     /// Looks at everything, if something changed and enough time has passed. Gives the packages whose place is another.
@@ -279,7 +330,7 @@ impl Chain {
 }
 
 /// Names that the source of a capability may have, the likeliest first.
-fn sources_of(capability: &str) -> Vec<String> {
+pub(super) fn sources_of(capability: &str) -> Vec<String> {
     if let Some((_, file)) = capability.rsplit_once('/') {
         return shorter(file);
     }

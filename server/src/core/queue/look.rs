@@ -270,7 +270,13 @@ impl Queue {
     }
 
     /// How a builder is, and why. What keeps it from work longest comes first.
-    fn how(&self, now: Time, id: BuilderId, builder: &Builder, busy: bool) -> (BuilderState, String) {
+    pub(super) fn how(
+        &self,
+        now: Time,
+        id: BuilderId,
+        builder: &Builder,
+        busy: bool,
+    ) -> (BuilderState, String) {
         let arch = &builder.info.arch;
         let Link::Up { draining, .. } = builder.link else {
             return (BuilderState::Away, told(builder.told).to_owned());
@@ -363,7 +369,7 @@ fn nevr(nevra: &Nevra) -> Line {
 }
 
 /// A duration for people.
-fn duration(ms: u64) -> String {
+pub(super) fn duration(ms: u64) -> String {
     match ms.div_ceil(1_000) {
         s @ 0..120 => format!("{s} s"),
         s @ 120..7_200 => format!("{} min", s.div_ceil(60)),
@@ -371,10 +377,10 @@ fn duration(ms: u64) -> String {
     }
 }
 
-fn seconds(s: u64) -> u32 {
+pub(super) fn seconds(s: u64) -> u32 {
     u32::try_from(s).unwrap_or(u32::MAX)
 }
 
-fn count32(n: usize) -> u32 {
+pub(super) fn count32(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }

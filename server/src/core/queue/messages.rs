@@ -9,7 +9,7 @@ use moji_proto::{FileName, LeaseId, Line};
 
 use crate::core::capabilities::Capabilities;
 use crate::core::types::{BuilderId, BuilderInfo, End, Peak, Report, SessionId, Srpm};
-use crate::core::view::{Change, Decision, Told};
+use crate::core::view::{Change, Decision, Ticket, Told};
 use crate::core::{desk, leases, repo, transfers};
 use crate::repodata::{Holder, Provided};
 
@@ -233,6 +233,13 @@ pub enum Msg {
     Listed(Vec<(BuilderId, Vec<String>)>),
     /// What does all look like? Answered with a [`crate::core::view::View`] to the desk. (desk)
     Look,
+    /// An operator asks for reasons. Answered to the desk, once: [`desk::Msg::Explained`], [`desk::Msg::Surveyed`]. (desk)
+    Ask {
+        /// For the answer.
+        ticket: Ticket,
+        /// About what.
+        about: About,
+    },
     /// An operator changes something. Answered to the desk, once. (desk)
     Change(Change),
     /// The operator's decision about a result is durable: what waited for review is published or never will
@@ -258,6 +265,18 @@ pub enum Msg {
     },
     /// Time passed. (shell)
     Tick,
+}
+
+/// What reasons are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum About {
+    /// Why a package is where it is.
+    Package(FileName),
+    /// What packages wait for that is not there.
+    Blocked {
+        /// So many capabilities, the longest chain first.
+        rows: u32,
+    },
 }
 
 /// A result in `repo/`, as the queue learns of it at the start.

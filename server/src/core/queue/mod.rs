@@ -27,6 +27,11 @@
 //! | `settle.rs` | after every message: what is over, and why nothing moves |
 //! | `status.rs` | counts, and why nothing is leased |
 //! | `look.rs` | all of it, as an operator sees it |
+//! | `why.rs` | why one package is where it is, in words |
+//! | `provider.rs` | which source would provide what is missing |
+//! | `survey.rs` | what waits for what that is not there, taken down for a worker |
+//! | `blocked.rs` | what a worker makes of that: missing capabilities and cycles |
+//! | `cycles.rs` | cycles in a graph, and the least that breaks them |
 //! | `orders.rs` | what operators change, and what they are answered |
 //! | `events.rs` | what is told to operators of what happens |
 //! | `owners.rs` | which source package a binary package comes from |
@@ -57,8 +62,10 @@ use super::view::Event;
 use crate::rpmfile::Nevra;
 
 mod arrivals;
+pub mod blocked;
 mod chain;
 mod confirm;
+mod cycles;
 mod deps;
 mod events;
 mod evidence;
@@ -75,19 +82,23 @@ mod orders;
 pub mod owners;
 mod package;
 mod policy;
+mod provider;
 mod settle;
 mod standing;
 mod status;
 mod stock;
+mod survey;
 mod suspects;
 #[cfg(test)]
 mod tests;
 mod times;
 mod trial;
 pub mod verdict;
+mod why;
 
+pub use self::blocked::Survey;
 pub use self::deps::Wants;
-pub use self::messages::{ClaimFailure, Effect, Msg, News, Note, OptionRule, PastResult};
+pub use self::messages::{About, ClaimFailure, Effect, Msg, News, Note, OptionRule, PastResult};
 pub use self::settle::space_floor;
 pub use self::status::Snapshot;
 
@@ -311,6 +322,7 @@ impl Queue {
             }
             // Nothing follows from it.
             Msg::Look => return self.look(now, out),
+            Msg::Ask { ticket, about } => return self.give_reasons(now, ticket, &about, out),
             Msg::Change(change) => self.on_change(change, out),
             Msg::Decided { srpm, folder, decision, source, binaries, who } => {
                 self.on_decided(&srpm, folder, decision, &source, binaries, &who, out);

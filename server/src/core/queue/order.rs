@@ -101,6 +101,13 @@ impl Order {
         self.rank_of.contains_key(name)
     }
 
+    /// How many stand before a package that waits, and why it stands there.
+    pub(super) fn place_of(&self, name: &FileName) -> Option<(usize, Rank)> {
+        let rank = *self.rank_of.get(name)?;
+        let at = self.waiting.iter().position(|(_, one)| one == name)?;
+        Some((at, rank))
+    }
+
     /// Those that wait with their ranks, next first.
     pub(super) fn ranked(&self) -> impl Iterator<Item = &(Rank, FileName)> {
         self.waiting.iter()

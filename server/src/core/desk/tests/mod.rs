@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use moji_proto::limits::{OPERATOR_ROWS, OPERATOR_ROWS_MAX};
 use moji_proto::message::{
-    AttemptRow, Backend, BuilderRow, BuilderState, EventKind, FromOperator, Health, NameOf, NoCode, Order,
-    PackageRow, PackageState, Phase, ToOperator, Topic, Verdict, Which,
+    AttemptRow, Backend, BlockedRow, BuilderRow, BuilderState, EventKind, FromOperator, Health, NameOf,
+    NoCode, Order, PackageRow, PackageState, Phase, ToOperator, Topic, Verdict, Which,
 };
 use moji_proto::refusal::RejectCode;
 use moji_proto::{Bytes, Digest, FileName, LeaseId, Line, PublicKey, Time};
@@ -293,6 +293,12 @@ fn questions_are_answered_from_one_view_in_the_order_of_their_rows() {
         (names("", NameOf::Builder), &["name arm", "name away", "end 2"]),
         (names("s", NameOf::Result), &["name s-1-1@2", "end 1"]),
         (M::Show { package: line("x") }, &["no NotFound x", "end 1"]),
+        (M::Why { package: line("nothing") }, &["no NotFound nothing", "end 1"]),
+        (M::Why { package: line("a-1-2") }, &["no NotFound a-1-2", "name a-1-1", "end 2"]),
+        (
+            M::Why { package: line("[ab]-1-1") },
+            &["no Ambiguous [ab]-1-1", "name a-1-1.src.rpm", "name b-1-1.src.rpm", "end 3"],
+        ),
         (
             M::Show { package: line("?-1-1") },
             &[
@@ -395,6 +401,62 @@ fn a_package_is_shown_with_its_attempts_and_what_each_left() {
     let text = ToOperator::Text { topic: Topic::Evidence, line: line("build.log: error") };
     bench.done(run, Done::Details(vec![text]));
     assert_eq!(brief(&bench.heard(ANN)), ["Evidence build.log: error", "attempt 2", "end 6"]);
+}
+
+/// Questions to the queue since the last time.
+fn asked(bench: &mut Bench) -> Vec<(Ticket, queue::About)> {
+    let mut asked = Vec::new();
+    bench.effects.retain(|effect| match effect {
+        Effect::Queue(queue::Msg::Ask { ticket, about }) => {
+            asked.push((*ticket, about.clone()));
+            false
+        }
+        _ => true,
+    });
+    asked
+}
+
+#[test]
+fn reasons_are_the_queues_and_the_newest_attempts_follow_them() {
+    let mut bench = Bench::new();
+    bench.leased("b-1-1.src.rpm", LEASE);
+    bench.tell(Msg::Phase { lease: LEASE, phase: Phase::Build });
+    let rows = bench.ask(FromOperator::Why { package: line("b") });
+    let [ToOperator::Package(row)] = &rows[..] else { panic!("{rows:?}") };
+    assert_eq!((row.srpm.as_str(), row.phase), ("b-1-1.src.rpm", Some(Phase::Build)));
+    let [(ticket, queue::About::Package(of))] = &asked(&mut bench)[..] else { panic!() };
+    assert_eq!(*of, srpm("b-1-1.src.rpm"));
+    assert!(bench.jobs().is_empty(), "the history is asked when the queue has answered");
+    let said = vec![ToOperator::Text { topic: Topic::Why, line: line("so it is") }];
+    bench.tell(Msg::Explained { ticket: *ticket, rows: said });
+    assert_eq!(brief(&bench.heard(ANN)), ["Why so it is"]);
+    let (run, job) = bench.job();
+    assert!(matches!(job, Job::Attempts(of) if of == srpm("b-1-1.src.rpm")));
+    let attempts = (1..=7).map(|number| attempt(number, true, "attempts/1-1")).collect();
+    bench.done(run, Done::Attempts(attempts));
+    let want = ["attempt 3", "attempt 4", "attempt 5", "attempt 6", "attempt 7", "end 7"];
+    assert_eq!(brief(&bench.heard(ANN)), want);
+    assert!(bench.desk.shared.tickets.is_empty());
+}
+
+#[test]
+fn what_packages_wait_for_is_made_sense_of_by_a_worker() {
+    let mut bench = Bench::new();
+    assert!(bench.ask(FromOperator::Blocked { rows: 3 }).is_empty());
+    let [(ticket, queue::About::Blocked { rows: 3 })] = asked(&mut bench)[..] else { panic!() };
+    bench.tell(Msg::Surveyed { ticket, survey: Box::default() });
+    let (run, job) = bench.job();
+    let Job::Blocked(survey) = job else { panic!("{job:?}") };
+    bench.done(run, Done::Blocked(survey.rows()));
+    let rows = bench.heard(ANN);
+    let head = BlockedRow { packages: 0, unnamed: 0, capabilities: 0, cycles: 0 };
+    assert_eq!(rows, [ToOperator::Blocked(head), ToOperator::End { rows: 1 }]);
+    // Whoever hung up is not told, and holds nothing up.
+    bench.ask(FromOperator::Blocked { rows: 3 });
+    let [(ticket, _)] = asked(&mut bench)[..] else { panic!() };
+    bench.tell(Msg::Disconnected { session: ANN });
+    bench.tell(Msg::Surveyed { ticket, survey: Box::default() });
+    assert!(bench.jobs().is_empty() && bench.desk.shared.tickets.is_empty());
 }
 
 #[test]

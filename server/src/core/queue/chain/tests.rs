@@ -94,6 +94,15 @@ fn what_others_wait_for_comes_before_them_with_all_their_time() {
         (unknown, unknown, 1),
     ];
     assert_eq!(places, want);
+    // The way of the longest chain, once around a circle at most; and what is in the way.
+    let names = |of: Vec<&FileName>| -> Vec<String> {
+        of.iter().map(|one| one.as_str().split('-').next().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(chain.longest(&file("base"))), ["base", "lib", "app"]);
+    assert_eq!(names(chain.longest(&file("egg"))), ["egg", "hen"]);
+    assert_eq!(names(chain.longest(&file("nobody"))), [""; 0]);
+    assert_eq!(names(chain.first(&file("app"))), ["kit", "lib"]);
+    assert_eq!(names(chain.first(&file("base"))), [""; 0]);
     // What is built blocks no longer, at once.
     assert_eq!(chain.leave(&file("base")), [file("kit"), file("lib")]);
     assert_eq!(chain.leave(&file("kit")), [] as [FileName; 0]);

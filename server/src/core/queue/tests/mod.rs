@@ -11,6 +11,7 @@ mod placement;
 mod scenarios;
 mod states;
 mod trust;
+mod why;
 
 use std::net::{IpAddr, Ipv4Addr};
 
