@@ -10,8 +10,8 @@ use common::lease;
 use common::operator::{Desk, Moji, Said, Session, changed, event, farm, line, name, named, no, package};
 use moji_proto::limits::UPLOAD_WINDOW_BYTES;
 use moji_proto::message::{
-    AttemptRow, Backend, BuilderRow, BuilderState, EventKind, FromOperator, Health, NameOf, NoCode, Order,
-    PackageState, ToOperator, Topic, Verdict, Which,
+    AttemptRow, Backend, BlockedRow, BuilderRow, BuilderState, CycleRow, EventKind, FromOperator, Health,
+    LackRow, NameOf, NoCode, Order, PackageState, ToOperator, Topic, Verdict, Which,
 };
 use moji_proto::refusal::{Refusal, RejectCode};
 use moji_proto::secret::Psk;
@@ -102,6 +102,47 @@ fn what_looks_asks_for_what_it_shows() {
     asks(&["options", "a"], &show, rows()).tells(0, &[]);
     assert_eq!(asks(&["options", "a"], &show, rows()).out, "--nocheck\n");
 
+    let why = FromOperator::Why { package: line("a") };
+    let lack = |capability: &str| {
+        ToOperator::Lack(LackRow {
+            capability: line(capability),
+            there: false,
+            any: false,
+            holds: 2,
+            holds_all: 3,
+            chain_s: 60,
+            from: Some(name("x-1-1.src.rpm")),
+            state: Some(PackageState::Failed),
+            text: line("perhaps from x-1-1"),
+        })
+    };
+    let rows = || {
+        let (said, next) = (text(Topic::Why, "waits for x"), text(Topic::Next, "moji retry a"));
+        vec![package("a-1-1.src.rpm", PackageState::Deps), lack("x(y)"), said, next, attempt(1)]
+    };
+    let said = asks(&["why", "a"], &why, rows());
+    said.tells(
+        0,
+        &["a-1-1", "waits for x", "x(y): perhaps from x-1-1", "1: failed on board7", "moji retry a"],
+    );
+    let said = asks(&["why", "a", "--json"], &why, rows());
+    said.tells(0, &["\"why\":[\"waits for x\"]", "\"from\":\"x-1-1.src.rpm\""]);
+    assert_eq!(said.out.lines().count(), 1);
+    let rows = vec![no(NoCode::NotFound, "zlob", "there is no package zlob"), named("zlib-1.3-1")];
+    let said = asks(&["why", "zlob"], &FromOperator::Why { package: line("zlob") }, rows);
+    assert!(said.code == Some(1) && said.err.contains("zlib-1.3-1"), "{said:?}");
+
+    let rows = || {
+        let head = ToOperator::Blocked(BlockedRow { packages: 7, unnamed: 0, capabilities: 1, cycles: 1 });
+        let cycle = ToOperator::Cycle(CycleRow { members: 1, imports: 1, exact: true, sure: true });
+        vec![head, lack("x(y)"), cycle, text(Topic::Member, "m-1-1"), text(Topic::Import, "m-1-1")]
+    };
+    let said = asks(&["blocked"], &FromOperator::Blocked { rows: 20 }, rows());
+    said.tells(0, &["7 packages", "x(y)", "x-1-1", "cycle of 1 package", "m-1-1"]);
+    let said = asks(&["blocked", "-n", "5", "--json"], &FromOperator::Blocked { rows: 5 }, rows());
+    said.tells(0, &["{\"packages\":7,", "{\"capability\":\"x(y)\",", "{\"cycle\":[\"m-1-1\"],"]);
+    assert_eq!(said.out.lines().count(), 3);
+
     let builders = |pattern: &str| FromOperator::Builders { pattern: line(pattern) };
     let rows = || vec![builder("board7", BuilderState::Idle)];
     asks(&["builders"], &builders(""), rows()).tells(0, &["board7", "idle"]);
@@ -176,6 +217,8 @@ fn what_is_wrong_with_the_command_line_is_one_line_and_nobody_is_called() {
     for (words, texts) in [
         (&["stauts"][..], &["no command 'stauts'", "did you mean 'status'?", "moji help"][..]),
         (&["show"], &["<PKG>", "moji show"]),
+        (&["why"], &["<PKG>", "moji why"]),
+        (&["blocked", "-n", "few"], &["few", "invalid"]),
         (&["list", "faild", "x"], &["'faild' is no state", "failed"]),
         (&["retry", "--verdict", "bad"], &["'bad'", "infra"]),
         (&["status", "--wacth"], &["--wacth"]),

@@ -80,6 +80,31 @@ enum Command {
         #[arg(value_name = "PKG")]
         package: String,
     },
+    /// Tell why a package is where it is: what it waits for, who was passed over
+    #[command(
+        after_help = "What it lacks and who would provide that, its place in the order and the reason\n\
+        for it, why builders that are not at work did not get it, how its newest\nattempts ended.\n\
+        \nExamples:\n  moji why zlib\n  moji why zlib-1.3-1 --json | jq .lacks"
+    )]
+    Why {
+        /// The package
+        #[arg(value_name = "PKG")]
+        package: String,
+    },
+    /// List what packages wait for, the longest chain of builds first, and cycles
+    #[command(
+        after_help = "HOLDS: packages that lack it. IN ALL: those, and what waits behind them. CHAIN:\n\
+        build time of the longest chain behind it. Who would provide it is guessed from\nnames.\n\
+        A cycle is packages that wait for each other. It ends when builds of those under\n\
+        'import' come from elsewhere, as RPMs put into repo/.\n\
+        \nExamples:\n  moji blocked\n  moji blocked -n 100\n  \
+        moji blocked --json | jq -r 'select(.cycle).import[]'"
+    )]
+    Blocked {
+        /// The first so many capabilities
+        #[arg(short = 'n', value_name = "N", default_value_t = 20)]
+        rows: u32,
+    },
     /// Show builders and how they are; one that is named in full
     #[command(after_help = "Examples:\n  moji builders\n  moji builders 'board*'\n  moji builders board7")]
     Builders {
@@ -416,6 +441,8 @@ fn once(
             look::list(&mut open()?, out, state, &pattern)
         }
         Command::Show { package } => look::show(&mut open()?, out, &package),
+        Command::Why { package } => look::why(&mut open()?, out, &package),
+        Command::Blocked { rows } => look::blocked(&mut open()?, out, rows),
         Command::Builders { pattern } => look::builders(&mut open()?, out, &pattern.unwrap_or_default()),
         Command::History { pattern, rows } => {
             look::history(&mut open()?, out, &pattern.unwrap_or_default(), rows)
@@ -464,6 +491,8 @@ fn ordered(command: Command) -> Result<(Order, Vec<String>, Vec<moji_proto::Line
         Command::Status { .. }
         | Command::List { .. }
         | Command::Show { .. }
+        | Command::Why { .. }
+        | Command::Blocked { .. }
         | Command::Builders { .. }
         | Command::History { .. }
         | Command::Submit { .. }

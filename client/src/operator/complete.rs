@@ -152,7 +152,7 @@ impl Place {
         match (self.command.as_deref(), self.plain) {
             (None, _) | (Some("help"), 0) => Wants::Words(commands()),
             (Some("list"), 0) => Wants::Names(NameOf::Package, states()),
-            (Some("list"), 1) | (Some("show" | "log" | "options" | "history" | "events"), 0) => {
+            (Some("list"), 1) | (Some("show" | "why" | "log" | "options" | "history" | "events"), 0) => {
                 Wants::Names(NameOf::Package, Vec::new())
             }
             (Some("retry" | "cancel" | "prio" | "accept" | "refuse" | "wait"), _) => {
@@ -192,14 +192,22 @@ mod tests {
     #[test]
     fn each_place_wants_what_may_stand_there() {
         let packages = Wants::Names(NameOf::Package, Vec::new());
-        for line in
-            ["show z", "--hub h show ", "--json retry a b ", "log -f ", "list failed ", "wait --timeout 5m "]
-        {
+        for line in [
+            "show z",
+            "why z",
+            "--hub h show ",
+            "--json retry a b ",
+            "log -f ",
+            "list failed ",
+            "wait --timeout 5m ",
+        ] {
             assert_eq!(wants(line), packages, "{line}");
         }
         assert_eq!(wants("drain --exit b"), Wants::Names(NameOf::Builder, Vec::new()));
         assert_eq!(wants("retract "), Wants::Names(NameOf::Result, Vec::new()));
-        for line in ["submit ", "--password-file ", "history -n ", "--hub = ", "show a "] {
+        for line in
+            ["submit ", "--password-file ", "history -n ", "blocked -n ", "blocked ", "--hub = ", "show a "]
+        {
             assert_eq!(wants(line), Wants::Nothing, "{line}");
         }
         let Wants::Words(verdicts) = wants("retry --verdict ") else { panic!() };

@@ -16,6 +16,8 @@ Look:
   status [--watch]                the farm at a glance: what needs attention
   list [STATE] [PATTERN]          packages, all or those in a state
   show PKG                        all about a package: attempts, files
+  why PKG                         why it is where it is, what it waits for
+  blocked [-n N]                  what packages wait for, and cycles
   log PKG [-f]                    a build's log; -f follows it while it grows
   builders [PATTERN]              builders and how they are
   history [PATTERN] [-n N]        what happened
@@ -47,7 +49,8 @@ Options, before or after the command:
                                   this machine]
       --password-file FILE        the operators' secret [else configuration,
                                   a hub on this machine (needs root)]
-      --json                      an object a line (status, show: one object)
+      --json                      an object a line (status, show, why:
+                                  one object)
       --no-color                  no colours; so does $NO_COLOR
   -h, --help    -V, --version
 

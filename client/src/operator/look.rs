@@ -1,16 +1,16 @@
-//! `status`, `list`, `show`, `builders`, `history`: one request, shown once.
+//! `status`, `list`, `show`, `why`, `blocked`, `builders`, `history`: one request, shown once.
 //!
 //! Owns how rows become what [`super::print`] takes. As JSON each row is an object of its own, written as it
 //! comes; as text they are collected, because columns are as wide as the widest row.
 
 use moji_proto::message::{
-    BuilderRow, EventRow, FarmRow, FromOperator, PackageRow, PackageState, ToOperator,
+    BlockedRow, BuilderRow, EventRow, FarmRow, FromOperator, LackRow, PackageRow, PackageState, ToOperator,
 };
 
 use super::ask::{Stop, ask, line};
 use super::link::Session;
 use super::output::Out;
-use super::print::{self, Attempt, Text};
+use super::print::{self, Attempt, Cycle, Text};
 use crate::exit::Failure;
 
 /// What `status` shows.
@@ -115,6 +115,56 @@ pub(super) fn show(session: &mut Session, out: &mut Out, package: &str) -> Resul
         } else {
             print::show(out.style(), &package, &texts, &attempts)
         };
+        out.say(&text)?;
+    }
+    Ok(code)
+}
+
+/// `moji why`.
+pub(super) fn why(session: &mut Session, out: &mut Out, package: &str) -> Result<u8, Failure> {
+    let (mut found, mut texts, mut lacks, mut attempts) = (None, Vec::new(), Vec::new(), Vec::new());
+    let code = ask(session, out, &FromOperator::Why { package: line(package)? }, &[], |row, _| {
+        match row {
+            ToOperator::Package(row) if found.is_none() => found = Some(row),
+            ToOperator::Text { topic, line } => texts.push(Text { topic, line }),
+            ToOperator::Lack(row) => lacks.push(row),
+            ToOperator::Attempt(row) => attempts.push(row),
+            other => return Ok(Some(other)),
+        }
+        Ok(None)
+    })?;
+    if let Some(package) = found {
+        let text = if out.json {
+            print::json::why(&package, &texts, &lacks, &attempts)
+        } else {
+            print::why(out.style(), &package, &texts, &lacks, &attempts)
+        };
+        out.say(&text)?;
+    }
+    Ok(code)
+}
+
+/// `moji blocked`.
+pub(super) fn blocked(session: &mut Session, out: &mut Out, rows: u32) -> Result<u8, Failure> {
+    let mut head: Option<BlockedRow> = None;
+    let (mut lacks, mut cycles): (Vec<LackRow>, Vec<Cycle>) = Default::default();
+    let code = ask(session, out, &FromOperator::Blocked { rows }, &[], |row, _| {
+        match (row, cycles.last_mut()) {
+            (ToOperator::Blocked(row), _) if head.is_none() => head = Some(row),
+            (ToOperator::Lack(row), None) => lacks.push(row),
+            (ToOperator::Cycle(row), _) => cycles.push(Cycle { row, texts: Vec::new() }),
+            (ToOperator::Text { topic, line }, Some(cycle)) => cycle.texts.push(Text { topic, line }),
+            (other, _) => return Ok(Some(other)),
+        }
+        Ok(None)
+    })?;
+    let Some(head) = head else { return Ok(code) };
+    if out.json {
+        let rows = lacks.iter().map(print::json::lack).chain(cycles.iter().map(print::json::cycle));
+        let text: String = std::iter::once(print::json::blocked(&head)).chain(rows).collect();
+        out.say(&text)?;
+    } else {
+        let text = print::blocked(out.style(), &head, &lacks, &cycles);
         out.say(&text)?;
     }
     Ok(code)

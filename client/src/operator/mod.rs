@@ -12,7 +12,7 @@
 //! | [`retry`] | what to do while the hub is away |
 //! | [`ask`] | a request from its first row to its end, with every no in it |
 //! | [`output`], [`terminal`] | stdout and stderr; the size, the keys and the signals of a terminal |
-//! | [`look`], [`watch`] | `status`, `list`, `show`, `builders`, `history` |
+//! | [`look`], [`watch`] | `status`, `list`, `show`, `why`, `blocked`, `builders`, `history` |
 //! | [`change`] | all that changes something but `submit` |
 //! | [`submit`], [`srpm`] | `submit` |
 //! | [`log`], [`events`], [`wait`], [`idle`] | what goes on until something ends |

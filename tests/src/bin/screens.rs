@@ -80,6 +80,8 @@ fn scenes() -> Vec<(&'static str, String)> {
     let mut scenes = vec![
         ("status", shown(&farm, &["status"])),
         ("show", shown(&farm, &["show", "dropbear"])),
+        ("why", shown(&farm, &["why", "curl"])),
+        ("blocked", shown(&farm, &["blocked"])),
         ("log", follow),
         ("error", shown(&farm, &["retry", "drobpear"])),
     ];

@@ -3,18 +3,19 @@
 //! Field names are those of the rows, a health's among its builder's; a time loses its unit (`began_unix_s` is
 //! `began`, `unix_s` and `unix_ms` are `time`) and is ISO 8601 in UTC, null if it is unknown. States are words, keys
 //! and leases text, what is not there is null. Every text is escaped so far that it may go to a terminal
-//! as well. Written by hand: serde_json would bring a second serialiser for one direction of eight shapes.
+//! as well. Written by hand: serde_json would bring a second serialiser for one direction of eleven shapes.
 
 use std::fmt::{Display, Write as _};
 
 use moji_proto::Line;
 use moji_proto::message::{
-    AttemptRow, BuilderRow, BuilderState, EventRow, FarmRow, NoCode, PackageRow, PackageState, Topic,
+    AttemptRow, BlockedRow, BuilderRow, BuilderState, EventRow, FarmRow, LackRow, NoCode, PackageRow,
+    PackageState, Topic,
 };
 
 use super::text::is_hazard;
 use super::words::{backend_word, phase_word, trouble_word};
-use super::{Attempt, Text, iso};
+use super::{Attempt, Cycle, Text, iso};
 
 /// An object that is being written.
 struct Object(String);
@@ -120,6 +121,50 @@ pub fn show(package: &PackageRow, texts: &[Text], attempts: &[Attempt]) -> Strin
     show.line()
 }
 
+/// `{"package":{…},"why":[…],"lacks":[{…}],"order":[…],"passed_over":[…],"next":[…],"attempts":[{…}]}`.
+#[must_use]
+pub fn why(package: &PackageRow, texts: &[Text], lacks: &[LackRow], attempts: &[AttemptRow]) -> String {
+    let mut why = Object::new();
+    why.raw("package", &package_object(package).finish());
+    list_of(&mut why, "why", Topic::Why, texts);
+    why.list("lacks", lacks.iter().map(|row| lack_object(row).finish()));
+    list_of(&mut why, "order", Topic::Order, texts);
+    list_of(&mut why, "passed_over", Topic::Passed, texts);
+    list_of(&mut why, "next", Topic::Next, texts);
+    why.list("attempts", attempts.iter().map(|row| attempt_object(row).finish()));
+    why.line()
+}
+
+/// `{"packages":…,"unnamed":…,"capabilities":…,"cycles":…}`: how much there is, whatever follows.
+#[must_use]
+pub fn blocked(row: &BlockedRow) -> String {
+    let mut object = Object::new();
+    object.number("packages", row.packages);
+    object.number("unnamed", row.unnamed);
+    object.number("capabilities", row.capabilities);
+    object.number("cycles", row.cycles);
+    object.line()
+}
+
+/// One capability that is missing.
+#[must_use]
+pub fn lack(row: &LackRow) -> String {
+    lack_object(row).line()
+}
+
+/// `{"cycle":[…],"import":[…],"members":…,"imports":…,"exact":…,"sure":…}`.
+#[must_use]
+pub fn cycle(cycle: &Cycle) -> String {
+    let mut object = Object::new();
+    list_of(&mut object, "cycle", Topic::Member, &cycle.texts);
+    list_of(&mut object, "import", Topic::Import, &cycle.texts);
+    object.number("members", cycle.row.members);
+    object.number("imports", cycle.row.imports);
+    object.flag("exact", cycle.row.exact);
+    object.flag("sure", cycle.row.sure);
+    object.line()
+}
+
 /// One attempt, without its lines.
 #[must_use]
 pub fn attempt(attempt: &AttemptRow) -> String {
@@ -189,9 +234,27 @@ fn lines(object: &mut Object, texts: &[Text]) {
         ("evidence", Topic::Evidence),
         ("provenance", Topic::Provenance),
     ] {
-        let of_topic = texts.iter().filter(|text| text.topic == topic);
-        object.list(name, of_topic.map(|text| string(text.line.as_str())));
+        list_of(object, name, topic, texts);
     }
+}
+
+fn list_of(object: &mut Object, name: &str, topic: Topic, texts: &[Text]) {
+    let of_topic = texts.iter().filter(|text| text.topic == topic);
+    object.list(name, of_topic.map(|text| string(text.line.as_str())));
+}
+
+fn lack_object(row: &LackRow) -> Object {
+    let mut object = Object::new();
+    object.text("capability", &row.capability);
+    object.flag("there", row.there);
+    object.flag("any", row.any);
+    object.number("holds", row.holds);
+    object.number("holds_all", row.holds_all);
+    object.number("chain_s", row.chain_s);
+    object.maybe("from", row.from.as_ref().map(|name| name.as_str()));
+    object.maybe("state", row.state.map(|state| state.as_str()));
+    object.text("text", &row.text);
+    object
 }
 
 fn farm_object(farm: &FarmRow) -> Object {

@@ -11,7 +11,7 @@
 //! | `units` | durations, sizes, times |
 //! | `page` | lines that fit: colour, columns, wrapping |
 //! | `words` | states in words and colours |
-//! | `status`, `packages`, `builders`, `lines` | the screens |
+//! | `status`, `packages`, `builders`, `why`, `lines` | the screens |
 //! | [`json`] | the same for programs |
 
 use moji_proto::Line;
@@ -27,6 +27,7 @@ mod status;
 mod tests;
 mod text;
 mod units;
+mod why;
 mod words;
 
 pub use builders::{builder, builders};
@@ -36,6 +37,7 @@ pub use page::fit_height;
 pub use status::status;
 pub use text::{SafeLog, columns, safe};
 pub use units::{Zone, duration, iso, local_time, size};
+pub use why::{Cycle, blocked, why};
 
 /// How to print.
 #[derive(Clone, Debug)]

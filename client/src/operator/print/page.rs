@@ -116,6 +116,11 @@ impl<'a> Page<'a> {
         self.out
     }
 
+    /// Columns of the terminal, if it is one.
+    pub(super) fn width(&self) -> Option<usize> {
+        self.style.width
+    }
+
     /// An empty line, unless the page is empty.
     pub(super) fn gap(&mut self) {
         if !self.out.is_empty() {

@@ -57,6 +57,9 @@ pub fn status(style: &Style, farm: &FarmRow, packages: &[PackageRow], builders: 
     header(&mut page, style, farm);
     page.gap();
     counts(&mut page, farm);
+    if farm.packages[PackageState::Deps as usize] > 0 {
+        page.words(label("deps"), INDENT, plain("moji blocked lists what is missing"));
+    }
     space(&mut page, farm);
     if !farm.blocked.as_str().is_empty() {
         page.words(paint("blocked", Paint::Red), INDENT, paint(&farm.blocked, Paint::Red));

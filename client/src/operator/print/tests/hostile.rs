@@ -182,6 +182,43 @@ impl Random {
     }
 }
 
+impl Random {
+    fn lacks(&mut self) -> Vec<LackRow> {
+        let lack = |random: &mut Random| LackRow {
+            capability: random.line(),
+            there: random.below(2) == 0,
+            any: random.below(2) == 0,
+            holds: random.small(),
+            holds_all: random.small(),
+            chain_s: random.small(),
+            from: random.maybe(Random::file),
+            state: random.maybe(|random| random.of(&PackageState::ALL)),
+            text: random.line(),
+        };
+        (0..self.below(4)).map(|_| lack(self)).collect()
+    }
+
+    fn rows(&mut self, attempts: &[Attempt]) -> Vec<AttemptRow> {
+        attempts.iter().map(|attempt| attempt.row.clone()).collect()
+    }
+
+    fn blocked(&mut self, style: &Style) -> String {
+        let row = BlockedRow {
+            packages: self.small(),
+            unnamed: self.small(),
+            capabilities: self.small(),
+            cycles: self.small(),
+        };
+        let cycle = |random: &mut Random| {
+            let (members, imports) = (random.small(), random.small());
+            let (exact, sure) = (random.below(2) == 0, random.below(2) == 0);
+            Cycle { row: CycleRow { members, imports, exact, sure }, texts: random.texts() }
+        };
+        let cycles: Vec<Cycle> = (0..self.below(3)).map(|_| cycle(self)).collect();
+        blocked(style, &row, &self.lacks(), &cycles)
+    }
+}
+
 /// Everything that can be printed, of random rows; the same ones for the same seed.
 fn screens(style: &Style, seed: u64) -> Vec<(&'static str, String)> {
     let random = &mut Random(seed);
@@ -195,6 +232,8 @@ fn screens(style: &Style, seed: u64) -> Vec<(&'static str, String)> {
         ("status", status(style, &random.farm(), &packages, &builders)),
         ("list", super::super::packages(style, &packages)),
         ("show", show(style, &random.package(), &random.texts(), &attempts)),
+        ("why", why(style, &random.package(), &random.texts(), &random.lacks(), &random.rows(&attempts))),
+        ("blocked", random.blocked(style)),
         ("builders", super::super::builders(style, &builders)),
         ("builder", super::super::builder(style, &random.builder())),
         ("history", history(style, &events)),

@@ -3,8 +3,8 @@
 //! Owns rows to print ([`package`], [`builder`], [`farm`]); `scenes` makes farms of them.
 
 use moji_proto::message::{
-    AttemptRow, Backend, BuilderRow, BuilderState, EventKind, EventRow, FarmRow, Health, PackageRow,
-    PackageState, Phase, Topic, Verdict,
+    AttemptRow, Backend, BlockedRow, BuilderRow, BuilderState, CycleRow, EventKind, EventRow, FarmRow,
+    Health, LackRow, PackageRow, PackageState, Phase, Topic, Verdict,
 };
 use moji_proto::{FileName, LeaseId, Line, PublicKey};
 
@@ -15,6 +15,7 @@ mod json;
 mod scenes;
 mod screens;
 mod small;
+mod why;
 
 /// 2026-11-22 19:31:05 UTC.
 const NOW: u64 = 1_795_375_865;

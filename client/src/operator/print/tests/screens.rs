@@ -38,6 +38,7 @@ packages  3 building, 12 waiting, 34 deps, 5 review, 17 failed, 2 unusable,
           1 duplicate, 3120 success, 40 excluded, 6 cancelled, 7 finished
 builders  3 busy, 1 idle, 1 quarantined, 1 troubled, 1 unlisted, 1 unfit,
           1 draining, 2 drained, 4 away
+deps      moji blocked lists what is missing
 space     9.0 GiB free: nothing is leased below 10 GiB
 blocked   nothing is leased: 9.0 GiB are free in /srv/moji, 10 GiB must be
 idle      leasing is blocked
@@ -84,6 +85,7 @@ fn colour_is_where_something_is_said_with_it() {
           <yellow>1 duplicate</>, <green>3120 success</>, <dim>40 excluded</>, <dim>6 cancelled</>, <dim>7 finished</>
 <dim>builders</>  <cyan>3 busy</>, 1 idle, <red>1 quarantined</>, <red>1 troubled</>, <yellow>1 unlisted</>, <yellow>1 unfit</>,
           <dim>1 draining</>, <dim>2 drained</>, <yellow>4 away</>
+<dim>deps</>      moji blocked lists what is missing
 <dim>space</>     <red>9.0 GiB free: nothing is leased below 10 GiB</>
 <red>blocked</>   <red>nothing is leased: 9.0 GiB are free in /srv/moji, 10 GiB must be</>
 <dim>idle</>      leasing is blocked
@@ -400,7 +402,7 @@ fn events_in_colour_paint_kind_and_verdict() {
 }
 
 /// Escape codes as words.
-fn marked(screen: &str) -> String {
+pub(super) fn marked(screen: &str) -> String {
     let codes = [
         ("0", "</>"),
         ("1", "<bold>"),
