@@ -2,9 +2,7 @@
 
 use std::time::Instant;
 
-use moji_proto::message::{BlockedRow, CycleRow, LackRow, Order, PackageState, ToOperator, Topic};
-
-use moji_proto::message::Trouble;
+use moji_proto::message::{BlockedRow, CycleRow, LackRow, Order, PackageState, ToOperator, Topic, Trouble};
 
 use super::*;
 use crate::core::desk;
