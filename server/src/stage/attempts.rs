@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{MutexGuard, PoisonError};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -71,6 +72,8 @@ impl Worker {
         let attempts = self.attempts();
         let folder = attempts.join(lease.to_string());
         let making = attempts.join(format!(".making-{lease}"));
+        // The first look clears away what an earlier run left half made: nobody may be making one by then.
+        drop(self.kept());
         let made = self.pack(&making, &logs, &mut json);
         if let Err(trouble) = made {
             // Space may be what is missing.
@@ -126,9 +129,8 @@ impl Worker {
 
     /// Drops all but the newest attempts of the package that `lease` was of.
     fn prune(&self, lease: LeaseId, package: String) {
-        let mut kept = self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let kept = kept.get_or_insert_with(|| self.scan());
-        let attempts = kept.entry(package).or_default();
+        let mut kept = self.kept();
+        let attempts = kept.get_or_insert_default().entry(package).or_default();
         attempts.insert(lease);
         while attempts.len() > KEPT_MAX
             && let Some(oldest) = attempts.pop_first()
@@ -137,7 +139,14 @@ impl Worker {
         }
     }
 
-    /// Which attempts there are, by package.
+    /// The attempts that are kept, looked for once.
+    fn kept(&self) -> MutexGuard<'_, Option<BTreeMap<String, BTreeSet<LeaseId>>>> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.get_or_insert_with(|| self.scan());
+        kept
+    }
+
+    /// Which attempts there are, by package. Clears away what is half made.
     fn scan(&self) -> BTreeMap<String, BTreeSet<LeaseId>> {
         let mut kept: BTreeMap<String, BTreeSet<LeaseId>> = BTreeMap::new();
         for name in self.names(&self.attempts()).unwrap_or_default() {

@@ -3,8 +3,8 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use moji_proto::message::Backend;
 use moji_proto::{Digest, FileName, Line, PublicKey};
@@ -25,6 +25,8 @@ pub(crate) struct Faults {
     pub(crate) remove: AtomicBool,
     /// So many calls that change something succeed, then all fail with ENOSPC; `u64::MAX` for never.
     pub(crate) full_after: AtomicU64,
+    /// A file called `root.log.gz` is created only when this can be locked.
+    pub(crate) gate: Mutex<()>,
     /// Power cuts so far.
     pub(crate) power_cuts: AtomicU64,
 }
@@ -98,6 +100,9 @@ impl Disk for TestDisk {
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn File>> {
         self.0.write()?;
+        if path.ends_with("root.log.gz") {
+            drop(self.0.gate.lock());
+        }
         self.file(Real.create(path))
     }
 

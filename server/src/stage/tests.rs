@@ -170,6 +170,35 @@ fn newest_five_attempts_of_each_package_are_kept_also_over_a_restart() {
 }
 
 #[test]
+fn first_attempt_of_a_run_leaves_another_one_alone_that_is_just_being_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let folders = folders(dir.path());
+    let attempts = folders.state.join("attempts");
+    let faults = Faults::none();
+    let hub = Worker::new(Arc::new(TestDisk(faults.clone())), Arc::new(Still), folders.clone());
+    let discard = |counter, log| {
+        let live = live_dir(&folders, lease(counter));
+        fs::create_dir_all(&live).unwrap();
+        fs::write(live.join(log), b"words").unwrap();
+        let about = About { srpm: FileName::new("a-1-1.src.rpm").ok(), ..About::default() };
+        hub.run(lease(counter), Op::Discard { about: Box::new(about), why: "lost".into() })
+    };
+    std::thread::scope(|scope| {
+        let gate = faults.gate.lock().unwrap();
+        let first = scope.spawn(|| discard(1, "root.log"));
+        while !attempts.join(format!(".making-{}", lease(1))).exists() {
+            std::thread::yield_now();
+        }
+        assert!(matches!(discard(2, "build.log"), Done::Gone));
+        drop(gate);
+        assert!(matches!(first.join().unwrap(), Done::Gone));
+    });
+    for counter in [1, 2] {
+        assert!(attempts.join(lease(counter).to_string()).join("result.json").exists(), "{counter}");
+    }
+}
+
+#[test]
 fn link_in_a_stage_is_not_followed() {
     let dir = tempfile::tempdir().unwrap();
     let folders = folders(dir.path());
