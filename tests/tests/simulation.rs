@@ -3,6 +3,7 @@
 //! Owns how many. `tests/run` runs many more of them in the profile that is made for it.
 
 use moji_tests::sim::farm::{self, Plan};
+use moji_tests::sim::schedule::{self, Setup, Who};
 use moji_tests::sim::{Planted, run_all};
 
 /// So many take half a minute in a debug build on two shared cores.
@@ -56,4 +57,22 @@ fn a_farm_that_is_stopped_early_says_what_it_came_to_by_then() {
     assert_eq!(figures.virtual_ms, 3_600_000);
     assert!(figures.verdicts.values().sum::<usize>() < 400);
     assert!(figures.busy_ms.iter().all(|busy| *busy <= figures.last_build_ms), "{:?}", figures.busy_ms);
+}
+
+#[test]
+fn the_order_comes_close_to_what_is_possible_and_wastes_fewer_builds_than_simpler_ones() {
+    let setup = Setup { packages: 300, boards: 9, seed: 0, runs: 5, threads: THREADS };
+    let compared = schedule::compare(setup);
+    let [times, headers, mainline] =
+        [Who::Times, Who::Headers, Who::Mainline].map(|who| compared.median(who));
+    assert!(times.ratio < 1.15 && headers.ratio < 1.3 && mainline.ratio < 1.3, "{compared}");
+    for who in [Who::Fifo, Who::Random, Who::Rounds] {
+        let other = compared.median(who);
+        for own in [times, headers, mainline] {
+            assert!(own.wasted < other.wasted / 4 && own.ratio < other.ratio, "{}:\n{compared}", who.name());
+        }
+    }
+    // Nobody can be faster than what nobody can beat.
+    let all = compared.outcomes.iter().flat_map(|(_, runs)| runs);
+    assert!(all.into_iter().all(|run| run.ratio >= 1.0), "{compared}");
 }

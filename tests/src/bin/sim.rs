@@ -7,12 +7,17 @@ use std::str::FromStr;
 use std::time::Instant;
 
 use moji_tests::sim::farm::{self, Plan};
+use moji_tests::sim::schedule::{self, Setup};
 use moji_tests::sim::{Options, Planted, run, run_all};
 
 /// A planted bug is found within so many seeds.
 const PLANTED_SEEDS: u64 = 1_000;
 /// Threads, unless something else is said: what a CI machine has.
 const THREADS: usize = 2;
+/// A distribution, the boards of a farm, and how often it is drawn, unless something else is said.
+const PACKAGES: usize = 5_000;
+const BOARDS: usize = 60;
+const RUNS: usize = 3;
 /// Something was found wrong.
 const WRONG: u8 = 1;
 /// The command line is wrong.
@@ -26,19 +31,27 @@ usage: sim --seeds A..B [--threads N]         all seeds from A to before B
        sim --planted NAME|all                 whether a planted bug is found within 1000 seeds
        sim --farm BOARDS PACKAGES [--seed N] [--hours H]
                                               a farm without faults, and its figures
+       sim --schedule [--packages N] [--boards N] [--seed N] [--runs N]
+                                              a distribution built from nothing, by the queue
+                                              and by schedulers that know less
 
-  --seed N        the seed (with --farm: of boards and build times; 0 if it is not said)
+  --seed N        the seed (with --farm and --schedule: of what is drawn; 0 if it is not said)
   --seeds A..B    many seeds
-  --threads N     threads for many seeds (2)
+  --threads N     threads for many seeds and for --schedule (2)
   --trace         print what happens
   --planted NAME  plant this bug in the simulator's shells; also with --seed and --seeds
   --farm B P      B boards, P packages
   --hours H       stop the farm after H virtual hours
+  --schedule      makespan over what no order can beat, builds in vain, time of a decision
+  --packages N    packages for --schedule (5000)
+  --boards N      boards for --schedule, of three speeds (60)
+  --runs N        so many plans for --schedule (3)
   --help          this text
 
 example: sim --seeds 0..10000
          sim --seed 2753 --trace | less
          sim --farm 60 5000 --hours 24
+         sim --schedule --packages 1000 --boards 20
 
 exit code: 0 all is well; with --planted and no seed: the bug was found
            1 something is wrong, and said; with --planted and no seed: the bug was not found
@@ -54,6 +67,10 @@ struct Wanted {
     planted: Vec<Planted>,
     farm: Option<(usize, usize)>,
     hours: Option<f64>,
+    schedule: bool,
+    packages: Option<usize>,
+    boards: Option<usize>,
+    runs: Option<usize>,
 }
 
 fn number<T: FromStr>(text: &str) -> Result<T, String> {
@@ -85,6 +102,10 @@ fn parse(words: impl Iterator<Item = String>) -> Result<Wanted, String> {
             "--threads" => wanted.threads = Some(number(&value()?)?),
             "--farm" => wanted.farm = Some((number(&value()?)?, number(&value()?)?)),
             "--hours" => wanted.hours = Some(number(&value()?)?),
+            "--schedule" => wanted.schedule = true,
+            "--packages" => wanted.packages = Some(number(&value()?)?),
+            "--boards" => wanted.boards = Some(number(&value()?)?),
+            "--runs" => wanted.runs = Some(number(&value()?)?),
             "--trace" => wanted.trace = true,
             "--planted" => wanted.planted = planted(&value()?)?,
             _ => return Err(format!("unknown word '{word}'")),
@@ -97,12 +118,20 @@ fn parse(words: impl Iterator<Item = String>) -> Result<Wanted, String> {
 /// What does not go together.
 fn check(wanted: &Wanted) -> Result<(), String> {
     let wrong = |is: bool, what: &str| if is { Err(what.to_owned()) } else { Ok(()) };
-    let Wanted { help, seed, seeds, threads, trace, planted, farm, hours } = wanted;
+    let Wanted { help, seed, seeds, threads, trace, planted, farm, hours, schedule, .. } = wanted;
     if *help {
         return Ok(());
     }
-    let none = seed.is_none() && seeds.is_none() && planted.is_empty() && farm.is_none();
-    wrong(none, "say --seed N, --seeds A..B, --planted NAME or --farm BOARDS PACKAGES")?;
+    let none = seed.is_none() && seeds.is_none() && planted.is_empty() && farm.is_none() && !schedule;
+    wrong(none, "say --seed N, --seeds A..B, --planted NAME, --farm BOARDS PACKAGES or --schedule")?;
+    let sizes = [wanted.packages, wanted.boards, wanted.runs];
+    wrong(
+        !schedule && sizes.iter().any(Option::is_some),
+        "--packages, --boards and --runs go with --schedule",
+    )?;
+    wrong(sizes.contains(&Some(0)), "--packages, --boards and --runs need at least 1")?;
+    let others = seeds.is_some() || !planted.is_empty() || farm.is_some() || hours.is_some() || *trace;
+    wrong(*schedule && others, "--schedule goes with --seed and --threads only")?;
     wrong(seed.is_some() && seeds.is_some(), "--seed and --seeds do not go together")?;
     wrong(seeds.is_some_and(|(from, to)| from >= to), "--seeds A..B needs A below B")?;
     wrong(*threads == Some(0), "--threads needs at least 1")?;
@@ -150,6 +179,14 @@ fn run_farm(seed: u64, boards: usize, packages: usize, hours: Option<f64>) -> bo
             false
         }
     }
+}
+
+fn run_schedule(wanted: &Wanted, threads: usize) {
+    let (packages, boards) = (wanted.packages.unwrap_or(PACKAGES), wanted.boards.unwrap_or(BOARDS));
+    let (seed, runs) = (wanted.seed.unwrap_or(0), wanted.runs.unwrap_or(RUNS));
+    println!("{packages} packages on {boards} boards of three speeds:");
+    println!("{}", schedule::compare(Setup { packages, boards, seed, runs, threads }));
+    println!("{}", schedule::decisions(boards, seed));
 }
 
 fn run_one(seed: u64, planted: Option<Planted>, trace: bool) -> bool {
@@ -216,6 +253,9 @@ fn main() -> ExitCode {
     let fine = if wanted.help {
         println!("{HELP}");
         true
+    } else if wanted.schedule {
+        run_schedule(&wanted, threads);
+        true
     } else if let Some((boards, packages)) = wanted.farm {
         run_farm(wanted.seed.unwrap_or(0), boards, packages, wanted.hours)
     } else if let Some(seed) = wanted.seed {
@@ -240,7 +280,7 @@ mod tests {
     #[test]
     fn a_wrong_command_line_is_told_in_one_line() {
         for (line, want) in [
-            ("", "say --seed N, --seeds A..B, --planted NAME or --farm BOARDS PACKAGES"),
+            ("", "say --seed N, --seeds A..B, --planted NAME, --farm BOARDS PACKAGES or --schedule"),
             ("--seed", "--seed needs a value"),
             ("--seed x", "'x' is not a number"),
             ("--seeds 5", "--seeds takes A..B, not '5'"),
@@ -252,6 +292,9 @@ mod tests {
             ("--farm 0 5", "a farm needs a board and a package"),
             ("--seed 1 --hours 2", "--hours goes with --farm only"),
             ("--farm 1 1 --hours -1", "--hours needs more than 0"),
+            ("--runs 2 --seed 1", "--packages, --boards and --runs go with --schedule"),
+            ("--schedule --boards 0", "--packages, --boards and --runs need at least 1"),
+            ("--schedule --seeds 0..5", "--schedule goes with --seed and --threads only"),
             ("--planted all --seed 1", "--planted all takes no seeds"),
             ("--loud", "unknown word '--loud'"),
         ] {

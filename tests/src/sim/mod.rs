@@ -17,6 +17,7 @@
 //! | `check.rs` | what must hold after every step |
 //! | `planted.rs` | bugs that must be found |
 //! | `farm.rs` | a farm without faults, and its figures |
+//! | `schedule.rs`, `schedule/` | the queue alone on thousands of packages, beside simpler schedulers |
 //! | `rpm.rs`, `dice.rs` | tiny packages, chance |
 //!
 //! `cargo run -p moji-tests --bin sim -- --seed N --trace` replays a seed.
@@ -31,6 +32,7 @@ mod options;
 mod pipe;
 mod planted;
 mod rpm;
+pub mod schedule;
 mod world;
 
 use std::cell::RefCell;
