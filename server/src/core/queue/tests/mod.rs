@@ -1,7 +1,6 @@
 //! The queue alone, with leases, builders and folders played by the tests.
 
 mod deps;
-mod farm;
 mod headers;
 mod limits;
 mod model;
