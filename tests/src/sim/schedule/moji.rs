@@ -105,8 +105,14 @@ fn missing(package: &Package) -> String {
 impl<'a> Moji<'a> {
     /// A hub in whose `source/` all packages of the plan lie.
     pub(super) fn new(plan: &'a Plan, knows: Knows) -> Moji<'a> {
-        let config =
-            Config { attempts: ATTEMPTS, retry_pause_ms: RETRY_PAUSE_MS, target: None, started: Time(0) };
+        let config = Config {
+            attempts: ATTEMPTS,
+            confirm_failures: 1,
+            retry_pause_ms: RETRY_PAUSE_MS,
+            limits: Default::default(),
+            target: None,
+            started: Time(0),
+        };
         let numbers = plan.packages.iter().enumerate().map(|(n, one)| (one.name.as_str(), n)).collect();
         let (leases, counter, starts, ruling, took) = Default::default();
         let queue = Queue::new(config);
@@ -158,7 +164,10 @@ impl<'a> Moji<'a> {
             // On two boards each, so that speeds are known.
             for board in [n, n / 3 + 1].map(|n| n % plan.boards.len()) {
                 let seconds = (learned_s / plan.boards[board].0) as u32;
-                self.tell(0, Msg::Took { source: package.name.clone(), builder: id(board), seconds });
+                self.tell(
+                    0,
+                    Msg::Took { source: package.name.clone(), builder: id(board), seconds, silent_s: 0 },
+                );
             }
         }
     }
@@ -226,6 +235,8 @@ impl<'a> Moji<'a> {
             backend: Backend::Mock,
             seconds: seconds as u32,
             oom_kills: 0,
+            silence_s: 0,
+            peak: Default::default(),
             evidence,
             files: if is_built { rpms.into_iter().map(staged).collect() } else { Vec::new() },
             defect: None,
