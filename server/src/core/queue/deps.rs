@@ -97,7 +97,7 @@ impl Queue {
     }
 
     /// Builders can see something new.
-    pub(super) fn on_published(&mut self, now: Time, news: &News, out: &mut Vec<Effect>) {
+    pub(super) fn on_published(&mut self, now: Time, news: News, out: &mut Vec<Effect>) {
         self.published += 1;
         let over = self.stock_up(news);
         self.all_provided(now, over, out);

@@ -285,7 +285,7 @@ impl Queue {
             Msg::ClaimFailed { srpm, builder, why } => self.on_claim_failed(now, &srpm, builder, why, out),
             Msg::Judge { srpm, lease, builder, report } => self.on_judge(&srpm, lease, builder, &report, out),
             Msg::Ended { srpm, lease, builder, end } => self.on_ended(now, &srpm, lease, builder, end, out),
-            Msg::Published(news) => self.on_published(now, &news, out),
+            Msg::Published(news) => self.on_published(now, news, out),
             Msg::Mainline(there) => self.on_mainline(there, out),
             Msg::FilesFound(found) => {
                 let over = self.stock_files(&found);

@@ -30,9 +30,10 @@ pub(super) struct Stock {
 
 impl Stock {
     /// Takes the news; gives who is through with waiting.
-    fn take(&mut self, news: &News) -> Vec<FileName> {
-        if let Some(stock) = &news.stock {
-            self.there = (**stock).clone();
+    fn take(&mut self, news: News) -> Vec<FileName> {
+        let is_all = news.stock.is_some();
+        if let Some(stock) = news.stock {
+            self.there = *stock;
             self.is_known = true;
         }
         for path in &news.gone {
@@ -42,7 +43,7 @@ impl Stock {
         for (path, Provided { nevra, provides, files, .. }) in &news.came {
             self.there.add(path, nevra, provides, files);
         }
-        if news.stock.is_some() {
+        if is_all {
             return self.waits.look(&self.there);
         }
         let arrived = news.came.iter().flat_map(|(_, Provided { nevra, provides, files, .. })| {
@@ -72,7 +73,7 @@ impl Stock {
 
 impl Queue {
     /// Gives who is through with waiting since builders can see this.
-    pub(super) fn stock_up(&mut self, news: &News) -> Vec<FileName> {
+    pub(super) fn stock_up(&mut self, news: News) -> Vec<FileName> {
         self.stock.take(news)
     }
 
