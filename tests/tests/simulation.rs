@@ -69,7 +69,7 @@ fn the_order_comes_close_to_what_is_possible_and_wastes_fewer_builds_than_simple
     for who in [Who::Fifo, Who::Random, Who::Rounds] {
         let other = compared.median(who);
         for own in [times, headers, mainline] {
-            assert!(own.wasted < other.wasted / 4 && own.ratio < other.ratio, "{}:\n{compared}", who.name());
+            assert!(own.wasted < other.wasted / 20 && own.ratio < other.ratio, "{}:\n{compared}", who.name());
         }
     }
     // Nobody can be faster than what nobody can beat.

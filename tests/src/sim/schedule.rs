@@ -99,6 +99,8 @@ pub struct Decisions {
     pub waiting: usize,
     /// Messages that ended in a lease.
     pub count: usize,
+    /// Half of them took no longer.
+    pub p50: Duration,
     /// 99 of 100 of them took no longer.
     pub p99: Duration,
     /// The longest.
@@ -151,10 +153,10 @@ impl fmt::Display for Comparison {
 
 impl fmt::Display for Decisions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Decisions { waiting, count, p99, longest, longest_of_all } = self;
+        let Decisions { waiting, count, p50, p99, longest, longest_of_all } = self;
         write!(
             f,
-            "next job with {waiting} packages waiting: 99 % of {count} within {p99:.0?}, the longest {longest:.1?}; \
+            "next job with {waiting} packages waiting: half of {count} within {p50:.1?}, 99 % within {p99:.1?}, the longest {longest:.1?}; \
              of all messages the longest {longest_of_all:.1?}"
         )
     }
@@ -218,6 +220,7 @@ pub fn decisions(boards: usize, seed: u64) -> Decisions {
     Decisions {
         waiting: WAITING,
         count: took.len(),
+        p50: took.get(took.len() / 2).copied().unwrap_or(zero),
         p99: took.get(took.len() * 99 / 100).copied().unwrap_or(zero),
         longest: took.last().copied().unwrap_or(zero),
         longest_of_all: moji.took().iter().map(|one| one.0).max().unwrap_or(zero),
