@@ -51,8 +51,9 @@ impl Queue {
         if self.standing.idle(now).next().is_none() {
             return self.kept.clear();
         }
-        let moved = self.chain.look(now, &self.times);
-        self.put_in_order(moved);
+        if self.chain.is_small() {
+            self.look_at_chains(now);
+        }
         let Matched { mut claims, lacking, mut kept } = self.matches(now);
         if lacking.len() >= LOOKS_MAX {
             self.wakes.insert(now.plus_ms(1));
@@ -76,6 +77,20 @@ impl Queue {
         for (srpm, builder) in claims {
             self.claim(srpm, builder, out);
         }
+    }
+
+    /// Has a look at everything in a message of its own, if one is due: where much waits it takes long, and whoever is to
+    /// be given something shall not wait for it.
+    pub(super) fn plan_a_look(&mut self, now: Time) {
+        if self.chain.is_due(now) && !self.chain.is_small() {
+            self.wakes.insert(now.plus_ms(1));
+        }
+    }
+
+    /// Looks at all chains, if that is due.
+    pub(super) fn look_at_chains(&mut self, now: Time) {
+        let moved = self.chain.look(now, &self.times);
+        self.put_in_order(moved);
     }
 
     /// Brings the places of packages up to date.

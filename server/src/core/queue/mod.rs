@@ -327,7 +327,7 @@ impl Queue {
             Msg::Decided { srpm, folder, decision, source, binaries, who } => {
                 self.on_decided(&srpm, folder, decision, &source, binaries, &who, out);
             }
-            Msg::Tick => {}
+            Msg::Tick => self.look_at_chains(now),
         }
         self.settle(now, out);
     }

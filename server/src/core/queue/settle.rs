@@ -62,6 +62,7 @@ impl Queue {
                 self.tell_that_wait(&[name], "the other file of that package is done", out);
             }
         }
+        self.plan_a_look(now);
         if self.say_blocked(now, out) {
             return;
         }

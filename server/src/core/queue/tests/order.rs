@@ -169,3 +169,20 @@ fn what_is_kept_too_long_goes_to_a_slow_builder_after_all() {
     }
     assert!((40_000..46_000).contains(&waited_s), "{waited_s}");
 }
+
+#[test]
+fn where_much_waits_the_chains_are_looked_at_apart_from_grants() {
+    let mut rig = Rig::new();
+    for n in 0..300 {
+        rig.drop_needing(&format!("p{n:03}"), 1, &["z-devel"]);
+    }
+    rig.drop_needing("z", 1, &[]);
+    // Whoever comes before that gets what he would get without headers, at once.
+    rig.up(1);
+    assert_eq!(rig.claims(), ["p000→1"]);
+    let due = rig.queue.deadline().expect("a look is due");
+    assert!(due <= rig.now.plus_ms(1), "{due:?}");
+    rig.pass_ms(1);
+    rig.up(2);
+    assert_eq!(rig.claims(), ["z→2"]);
+}
