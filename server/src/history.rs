@@ -18,14 +18,15 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, never, select};
 use moji_proto::message::{PackageState, Verdict};
 use moji_proto::{FileName, LeaseId};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::actors::spawn;
+use crate::actors::spawn_behind;
 use crate::clock::Clock;
 use crate::core::queue::{Msg, Note};
 use crate::core::types::{BuilderInfo, Peak};
@@ -42,6 +43,8 @@ pub use self::reader::{Counts, Reader};
 pub const FILE_NAME: &str = "history.db";
 /// Most notes that go into one transaction: a burst costs one write, and memory stays small.
 const BATCH_MAX: usize = 1_000;
+/// How long a note waits for others that share its write: a commit alone writes a page of each table and index that it touches.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// Name of the fact that holds the architecture of the repository.
 const TARGET: &str = "target";
@@ -226,7 +229,7 @@ impl History {
         stop: Receiver<()>,
         clock: impl Clock + 'static,
     ) -> JoinHandle<()> {
-        spawn("history", move || self.run(&inbox, &stop, &clock))
+        spawn_behind("history", move || self.run(&inbox, &stop, &clock))
     }
 
     fn run(&mut self, inbox: &Receiver<Note>, stop: &Receiver<()>, clock: &dyn Clock) {
@@ -247,6 +250,7 @@ impl History {
                     }
                 }
             };
+            thread::sleep(GATHER);
             let notes: Vec<Note> = std::iter::once(first).chain(inbox.try_iter()).take(BATCH_MAX).collect();
             match self.write(&notes, clock.unix_s()) {
                 Ok(()) => failing = false,
@@ -278,18 +282,25 @@ impl History {
     }
 }
 
+/// Runs a statement that is parsed once.
+fn run(db: &Connection, sql: &str, params: impl rusqlite::Params) -> rusqlite::Result<usize> {
+    db.prepare_cached(sql)?.execute(params)
+}
+
 fn write_one(db: &Connection, note: &Note, unix_s: i64) -> rusqlite::Result<()> {
     match note {
         Note::Began { srpm, lease, builder } => {
             forget_ending(db, srpm)?;
-            db.execute(
+            run(
+                db,
                 "INSERT OR IGNORE INTO attempts (lease, srpm, builder, began_unix_s) VALUES (?1, ?2, ?3, ?4)",
                 params![lease.to_string(), srpm.as_str(), builder.to_string(), unix_s],
             )
         }
         Note::Ended { srpm, lease, verdict, reason, charged, seconds, silent_s, peak, is_last, folder } => {
             let folder = folder.as_deref().unwrap_or_default();
-            db.execute(
+            run(
+                db,
                 "INSERT INTO attempts
                     (lease, srpm, builder, ended_unix_s, verdict, reason, charged, seconds, folder,
                         peak_memory_mib, peak_disk_mib, silent_s)
@@ -322,11 +333,13 @@ fn write_one(db: &Connection, note: &Note, unix_s: i64) -> rusqlite::Result<()> 
                 | Verdict::Timeout => Ok(0),
             }
         }
-        Note::EndedAs { srpm, state, text } => db.execute(
+        Note::EndedAs { srpm, state, text } => run(
+            db,
             "INSERT OR REPLACE INTO endings VALUES (?1, ?2, ?3, ?4)",
             params![srpm.as_str(), state.as_str(), text, unix_s],
         ),
-        Note::Told { builder, told: Told { drained, exit, quarantined } } => db.execute(
+        Note::Told { builder, told: Told { drained, exit, quarantined } } => run(
+            db,
             "UPDATE builders SET drained = ?2, exit = ?3, quarantined = ?4 WHERE key = ?1",
             params![builder.to_string(), drained, exit.map(u64::cast_signed), quarantined],
         ),
@@ -337,7 +350,7 @@ fn write_one(db: &Connection, note: &Note, unix_s: i64) -> rusqlite::Result<()> 
             close(db, srpm)
         }
         Note::Target { arch } => {
-            db.execute("INSERT OR REPLACE INTO facts VALUES (?1, ?2)", params![TARGET, arch])
+            run(db, "INSERT OR REPLACE INTO facts VALUES (?1, ?2)", params![TARGET, arch])
         }
     }
     .map(|_| ())
@@ -345,7 +358,7 @@ fn write_one(db: &Connection, note: &Note, unix_s: i64) -> rusqlite::Result<()> 
 
 /// What was charged to the package so far no longer counts.
 fn close(db: &Connection, srpm: &FileName) -> rusqlite::Result<usize> {
-    db.execute("UPDATE attempts SET open = 0 WHERE srpm = ?1 AND open", [srpm.as_str()])
+    run(db, "UPDATE attempts SET open = 0 WHERE srpm = ?1 AND open", [srpm.as_str()])
 }
 
 fn forget_ending(db: &Connection, srpm: &FileName) -> rusqlite::Result<usize> {
@@ -353,7 +366,8 @@ fn forget_ending(db: &Connection, srpm: &FileName) -> rusqlite::Result<usize> {
 }
 
 fn write_builder(db: &Connection, info: &BuilderInfo, unix_s: i64) -> rusqlite::Result<usize> {
-    db.execute(
+    run(
+        db,
         "INSERT INTO builders
             (key, name, arch, version, cfg, backend, cpus, memory_mib, first_unix_s, last_unix_s)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)

@@ -18,7 +18,7 @@ use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
 use mio::unix::SourceFd;
 use mio::{Interest, Poll, Token, Waker};
 
-use crate::actors::{spawn, tell};
+use crate::actors::{spawn_behind, tell};
 use crate::clock::Clock;
 use crate::core::intake::{Effect, Intake, List, Msg, Seen, Stamp, What};
 use crate::core::leases::{self, Place};
@@ -89,7 +89,7 @@ impl Handle {
 /// If the system has no thread left.
 pub fn start(setup: Setup, clock: impl Clock + 'static) -> io::Result<(Handle, JoinHandle<()>)> {
     let (mut watch, handle) = Watch::new(setup, Box::new(clock))?;
-    let thread = spawn("watch", move || {
+    let thread = spawn_behind("watch", move || {
         watch.handle(Msg::Rescan);
         if let Err(error) = watch.run() {
             // Without it, files dropped in would wait for ever and nobody would know.
