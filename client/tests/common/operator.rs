@@ -341,6 +341,7 @@ pub fn package(srpm: &str, state: PackageState) -> ToOperator {
         phase_age_s: 0,
         line: line(""),
         place: line(""),
+        expected_s: 0,
     })
 }
 
@@ -359,6 +360,7 @@ pub fn farm(waiting: u32, building: u32) -> ToOperator {
         blocked: line(""),
         idle: line(""),
         rpms: 300,
+        ends_in_s: 0,
     })
 }
 

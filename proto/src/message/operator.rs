@@ -440,6 +440,8 @@ pub struct FarmRow {
     pub idle: Line,
     /// RPM files in the index.
     pub rpms: u32,
+    /// Seconds until all is built that can be built, as earlier builds tell; 0 if unknown, or nothing is left.
+    pub ends_in_s: u32,
 }
 
 /// One package.
@@ -473,6 +475,8 @@ pub struct PackageRow {
     pub line: Line,
     /// Where its last result is, relative to the hub's REPO: `NVR`, `NVR@2`; empty if there is none.
     pub place: Line,
+    /// How long its build is expected to take on that builder, seconds from its lease; 0 if unknown, or it is not built.
+    pub expected_s: u32,
 }
 
 /// One attempt to build a package.

@@ -22,6 +22,8 @@ pub struct View {
     pub idle: Option<String>,
     /// Free space of the folders' file system, and what must stay free, bytes.
     pub space: Option<(u64, u64)>,
+    /// Seconds until all is built that can be built, as learned times tell; 0 if unknown, or nothing is left.
+    pub ends_in_s: u32,
     /// Architecture of the repository.
     pub target: Option<String>,
 }

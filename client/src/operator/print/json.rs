@@ -278,6 +278,7 @@ fn farm_object(farm: &FarmRow) -> Object {
     object.text("blocked", &farm.blocked);
     object.text("idle", &farm.idle);
     object.number("rpms", farm.rpms);
+    object.number("ends_in_s", farm.ends_in_s);
     object
 }
 
@@ -297,6 +298,7 @@ fn package_object(package: &PackageRow) -> Object {
     object.number("phase_age_s", package.phase_age_s);
     object.text("line", &package.line);
     object.text("place", &package.place);
+    object.number("expected_s", package.expected_s);
     object
 }
 

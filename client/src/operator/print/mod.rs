@@ -36,7 +36,7 @@ pub use packages::{packages, show};
 pub use page::fit_height;
 pub use status::status;
 pub use text::{SafeLog, columns, safe};
-pub use units::{Zone, duration, iso, local_time, size};
+pub use units::{Zone, duration, ends, iso, local_time, size};
 pub use why::{Cycle, blocked, why};
 
 /// How to print.

@@ -111,6 +111,10 @@ pub(super) fn state_words(package: &PackageRow) -> String {
         if let Some(phase) = package.phase {
             words.push_str(&format!(", {}", phase_for(phase, package.phase_age_s)));
         }
+        if package.expected_s > 0 {
+            let (age, all) = (duration(package.age_s.into()), duration(package.expected_s.into()));
+            words.push_str(&format!(", {age} of about {all}"));
+        }
     }
     words
 }

@@ -8,7 +8,7 @@ use moji_proto::message::{BuilderRow, BuilderState, FarmRow, PackageRow, Package
 use super::page::{Column, Page, Paint, Span, paint, plain};
 use super::units::count;
 use super::words::{builder_paint, builder_why, nvr, package_paint, phase_word};
-use super::{Style, duration, local_time, size};
+use super::{Style, duration, ends, local_time, size};
 
 /// Where the text after a label begins, columns.
 const INDENT: usize = 10;
@@ -57,6 +57,9 @@ pub fn status(style: &Style, farm: &FarmRow, packages: &[PackageRow], builders: 
     header(&mut page, style, farm);
     page.gap();
     counts(&mut page, farm);
+    if let Some(ends) = ends(style, farm.ends_in_s) {
+        page.words(label("ends"), INDENT, plain(ends));
+    }
     if farm.packages[PackageState::Deps as usize] > 0 {
         page.words(label("deps"), INDENT, plain("moji blocked lists what is missing"));
     }
@@ -169,6 +172,7 @@ fn builds(page: &mut Page<'_>, packages: &[PackageRow]) {
         Column::name("BUILDER"),
         Column::text("PHASE"),
         Column::number("ELAPSED"),
+        Column::number("OF"),
         Column::text("LAST LINE"),
     ];
     let rows: Vec<Vec<Span>> = packages
@@ -179,9 +183,15 @@ fn builds(page: &mut Page<'_>, packages: &[PackageRow]) {
                 plain(package.builder.as_ref().map_or("", |name| name.as_str())),
                 paint(package.phase.map_or("", phase_word), Paint::Cyan),
                 plain(duration(package.age_s.into())),
+                plain(expected(package)),
                 paint(&package.line, Paint::Dim),
             ]
         })
         .collect();
     page.table(&columns, &rows);
+}
+
+/// How long it should take on that builder, if anything is known of it.
+fn expected(package: &PackageRow) -> String {
+    if package.expected_s > 0 { duration(package.expected_s.into()) } else { String::new() }
 }

@@ -78,6 +78,15 @@ pub fn local_time(style: &Style, unix_s: u64) -> String {
     iso(shifted).replace('T', " ").replace('Z', "")
 }
 
+/// `in about 3 h 20 m, at 14:05`, with the date if that is not within a day; None if it is unknown.
+#[must_use]
+pub fn ends(style: &Style, in_s: u32) -> Option<String> {
+    const DAY_S: u32 = 86_400;
+    let at = local_time(style, style.now_unix_s.saturating_add(in_s.into()));
+    let at = if in_s < DAY_S { &at[11..16] } else { &at[..16] };
+    (in_s > 0).then(|| format!("in about {}, at {at}", duration(in_s.into())))
+}
+
 /// `1 attempt`, `2 attempts`.
 pub(super) fn count(n: u64, what: &str) -> String {
     let s = if n == 1 { "" } else { "s" };

@@ -61,6 +61,7 @@ pub(crate) fn to_operator() -> Vec<ToOperator> {
             blocked: line("a canary is out"),
             idle: line(""),
             rpms: 300,
+            ends_in_s: 12_000,
         }),
         ToOperator::Package(PackageRow {
             srpm: srpm(),
@@ -77,6 +78,7 @@ pub(crate) fn to_operator() -> Vec<ToOperator> {
             phase_age_s: 30,
             line: line("gcc -O2 -c inflate.c"),
             place: line(""),
+            expected_s: 480,
         }),
         ToOperator::Attempt(AttemptRow {
             number: 1,

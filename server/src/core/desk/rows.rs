@@ -151,6 +151,7 @@ fn farm(view: &View, cx: &Cx<'_>) -> FarmRow {
         blocked: line(&view.blocked),
         idle: line(&view.idle),
         rpms: cx.shared.rpms,
+        ends_in_s: view.ends_in_s,
     }
 }
 

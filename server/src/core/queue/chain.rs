@@ -54,6 +54,8 @@ struct Node {
     /// The same for what its last root.log missed.
     missed: Box<[u32]>,
     place: Place,
+    /// As its chain, but a circle counts as its longest member, and what was never built as the mean of all that was.
+    way_s: f64,
     /// Whether it takes part still.
     is_live: bool,
 }
@@ -94,8 +96,8 @@ impl Chain {
         let needs = self.guess(requirements, owners);
         let source = self.source(&facts.nevra.name);
         let number = u32::try_from(self.nodes.len()).expect("fewer than 2^32 packages");
-        let (missed, place) = Default::default();
-        self.nodes.push(Node { name: name.clone(), source, needs, missed, place, is_live: true });
+        let (missed, place, way_s) = Default::default();
+        self.nodes.push(Node { name: name.clone(), source, needs, missed, place, way_s, is_live: true });
         self.at.insert(name.clone(), number);
         self.is_dirty = true;
     }
@@ -134,6 +136,11 @@ impl Chain {
     /// Where a package is.
     pub(super) fn place(&self, name: &FileName) -> Place {
         self.at.get(name).map(|number| self.nodes[*number as usize].place).unwrap_or_default()
+    }
+
+    /// Seconds of build time that cannot be shortened by more builders, from its start on; 0 if nothing is known.
+    pub(super) fn way_s(&self, name: &FileName) -> f64 {
+        self.at.get(name).map_or(0.0, |number| self.nodes[*number as usize].way_s)
     }
 
     /// How many sources have a number.
@@ -195,13 +202,15 @@ impl Chain {
         self.not_before = now.plus_ms(self.nodes.len() as u64 * pause_us_each / 1_000);
         self.sweep();
         let blocked = self.connect();
-        let own = self.own_times(times);
-        let chains = self.chains(&own);
+        let own = self.own_times(times, times.longest_s());
+        let chains = self.chains(&own, |a, b| a + b);
+        let ways = self.chains(&self.own_times(times, times.mean_s()), f64::max);
         let mut changed = Vec::new();
         for (number, node) in self.nodes.iter_mut().enumerate() {
             let whole = |seconds: f64| seconds.ceil() as u64;
             let (chain_s, own_s) = (whole(chains[number]), whole(own[number]));
             let place = Place { chain_s, own_s, blocked: blocked[number] };
+            node.way_s = ways[number];
             if node.place != place {
                 node.place = place;
                 changed.push(node.name.clone());
@@ -256,8 +265,8 @@ impl Chain {
         blocked
     }
 
-    fn own_times(&self, times: &Times) -> Vec<f64> {
-        let unknown = times.longest_s().unwrap_or(UNKNOWN_S);
+    fn own_times(&self, times: &Times, unknown: Option<f64>) -> Vec<f64> {
+        let unknown = unknown.unwrap_or(UNKNOWN_S);
         let mut of_source = vec![unknown; self.sources.len()];
         for (name, number) in &self.sources {
             of_source[*number as usize] = times.seconds(name).unwrap_or(unknown);
@@ -265,8 +274,9 @@ impl Chain {
         self.nodes.iter().map(|node| of_source[node.source as usize]).collect()
     }
 
-    /// Longest chain from each node on: Tarjan's strongly connected components, which come out sinks first.
-    fn chains(&self, own: &[f64]) -> Vec<f64> {
+    /// Longest chain from each node on: Tarjan's strongly connected components, which come out sinks first. `together`
+    /// makes one time of two of a circle.
+    fn chains(&self, own: &[f64], together: fn(f64, f64) -> f64) -> Vec<f64> {
         const NEW: u32 = u32::MAX;
         let nodes = self.nodes.len();
         let (mut order, mut low) = (vec![NEW; nodes], vec![0; nodes]);
@@ -301,7 +311,7 @@ impl Chain {
                 }
                 if low[at] == order[at] {
                     let circle = open.iter().rposition(|one| *one as usize == at).expect("it is open");
-                    self.close(&open[circle..], own, &mut chain);
+                    self.close(&open[circle..], own, together, &mut chain);
                     open.drain(circle..).for_each(|one| is_open[one as usize] = false);
                 }
             }
@@ -311,14 +321,14 @@ impl Chain {
 
     /// All of a circle have the same chain: their times together, and the longest chain behind any of them. (While
     /// a circle is open its chains are 0.)
-    fn close(&self, circle: &[u32], own: &[f64], chain: &mut [f64]) {
-        let together: f64 = circle.iter().map(|one| own[*one as usize]).sum();
+    fn close(&self, circle: &[u32], own: &[f64], together: fn(f64, f64) -> f64, chain: &mut [f64]) {
+        let own_s = circle.iter().map(|one| own[*one as usize]).fold(0.0, together);
         let behind = circle.iter().flat_map(|one| {
             let (from, to) = self.bounds[*one as usize];
             &self.behind[from as usize..to as usize]
         });
         let longest = behind.map(|one| chain[*one as usize]).fold(0.0, f64::max);
-        circle.iter().for_each(|one| chain[*one as usize] = together + longest);
+        circle.iter().for_each(|one| chain[*one as usize] = own_s + longest);
     }
 
     fn source(&mut self, name: &str) -> u32 {

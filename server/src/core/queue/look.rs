@@ -62,6 +62,7 @@ impl Queue {
             blocked,
             idle: has_idle.then(|| self.groups(now).why_nothing()),
             space: self.space,
+            ends_in_s: self.ends_in_s(now),
             target: self.target.clone(),
         }
     }
@@ -98,6 +99,7 @@ impl Queue {
             phase_age_s: 0,
             line: Line::default(),
             place: package.place.as_deref().map(Line::lossy).unwrap_or_default(),
+            expected_s: self.expected_s(name, package),
         };
         let options = if self.options.is_empty() { Vec::new() } else { self.options_for(name).0 };
         PackageView { row, wants, options }

@@ -27,7 +27,7 @@ const KEPT_MAX: usize = 256;
 /// Whom a slow build keeps waiting looks again after this, milliseconds.
 const KEPT_AGAIN_MS: u64 = 60_000;
 /// A build that should be over is taken to need this share of the time that it has taken so far.
-const OVERDUE: f64 = 0.5;
+pub(super) const OVERDUE: f64 = 0.5;
 
 /// A builder that is busy, and what it has to do, seconds from now.
 struct Busy {

@@ -13,6 +13,7 @@
 //! | `standing.rs` | builders: idle, quarantined, vanished together; the canary |
 //! | `arrivals.rs` | what the folders say |
 //! | `chain.rs` | what waits for what, as headers hint, and the longest chains of build time |
+//! | `estimate.rs` | when builds end, and all of them, as learned times tell |
 //! | `stock.rs` | what builders can install, and who waits for it |
 //! | `deps.rs` | what waits for BuildRequires, and what ends the wait |
 //! | `headers.rs` | what headers name and nobody provides |
@@ -67,6 +68,7 @@ mod chain;
 mod confirm;
 mod cycles;
 mod deps;
+mod estimate;
 mod events;
 mod evidence;
 pub mod glob;

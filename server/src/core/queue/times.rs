@@ -130,6 +130,13 @@ impl Times {
         self.builds.keys().filter_map(|source| self.seconds(source)).max_by(f64::total_cmp)
     }
 
+    /// The mean of all of these.
+    pub(super) fn mean_s(&self) -> Option<f64> {
+        let all = self.builds.keys().filter_map(|source| self.seconds(source));
+        let (count, sum) = all.fold((0_u32, 0.0), |(count, sum), one| (count + 1, sum + one));
+        (count > 0).then(|| sum / f64::from(count))
+    }
+
     fn board(&mut self, id: BuilderId) -> u16 {
         if let Some(number) = self.number.get(&id) {
             return *number;

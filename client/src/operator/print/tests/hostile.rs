@@ -99,6 +99,7 @@ impl Random {
             phase_age_s: self.small(),
             line: self.line(),
             place: self.line(),
+            expected_s: self.small(),
         }
     }
 
@@ -145,6 +146,7 @@ impl Random {
             blocked: self.line(),
             idle: self.line(),
             rpms: self.small(),
+            ends_in_s: self.small(),
         }
     }
 

@@ -60,6 +60,7 @@ fn farm() -> FarmRow {
         blocked: line(""),
         idle: line(""),
         rpms: 12_408,
+        ends_in_s: 0,
     }
 }
 
@@ -79,6 +80,7 @@ fn package(nvr: &str, state: PackageState) -> PackageRow {
         phase_age_s: 0,
         line: line(""),
         place: line(""),
+        expected_s: 0,
     }
 }
 

@@ -10,7 +10,8 @@ pub(super) fn calm(style: &Style) -> String {
     farm.packages[PackageState::Waiting as usize] = 1_203;
     farm.packages[PackageState::Success as usize] = 3_120;
     farm.builders[BuilderState::Busy as usize] = 2;
-    let builds = [
+    farm.ends_in_s = 12_059;
+    let mut builds = [
         building(
             "zlib-1.3-1",
             "board7",
@@ -26,6 +27,7 @@ pub(super) fn calm(style: &Style) -> String {
             "Installing  : perl-libs",
         ),
     ];
+    builds[0].expected_s = 960;
     status(style, &farm, &builds, &[])
 }
 

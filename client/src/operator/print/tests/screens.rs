@@ -16,11 +16,12 @@ moji 0.1.0, up 3 d 4 h, armv5tel, 12408 RPMs                 2026-11-22 20:31:05
 
 packages  2 building, 1203 waiting, 3120 success
 builders  2 busy
+ends      in about 3 h 20 m, at 23:52
 space     412 GiB free, nothing is leased below 10 GiB
 
-PACKAGE                     BUILDER  PHASE   ELAPSED  LAST LINE
-zlib-1.3-1                  board7   build      12 m  gcc -O2 -g -c -o adler32.…
-texlive-colle…-svn54074-57  board12  setup  3 h 05 m  Installing  : perl-libs
+PACKAGE                  BUILDER  PHASE   ELAPSED    OF  LAST LINE
+zlib-1.3-1               board7   build      12 m  16 m  gcc -O2 -g -c -o adler…
+texlive-col…svn54074-57  board12  setup  3 h 05 m        Installing  : perl-libs
 ",
     );
 }
@@ -63,11 +64,12 @@ moji 0.1.0, up 3 d 4 h, armv5tel, 12408 RPMs  2026-11-22 20:31:05
 
 packages  2 building, 1203 waiting, 3120 success
 builders  2 busy
+ends      in about 3 h 20 m, at 23:52
 space     412 GiB free, nothing is leased below 10 GiB
 
-PACKAGE                                          BUILDER  PHASE   ELAPSED  LAST LINE
-zlib-1.3-1                                       board7   build      12 m  gcc -O2 -g -c -o adler32.o adler32.c -DHAVE_HIDDEN
-texlive-collection-latexrecommended-svn54074-57  board12  setup  3 h 05 m  Installing  : perl-libs
+PACKAGE                                          BUILDER  PHASE   ELAPSED    OF  LAST LINE
+zlib-1.3-1                                       board7   build      12 m  16 m  gcc -O2 -g -c -o adler32.o adler32.c -DHAVE_HIDDEN
+texlive-collection-latexrecommended-svn54074-57  board12  setup  3 h 05 m        Installing  : perl-libs
 ",
     );
 }

@@ -44,6 +44,7 @@ pub(super) fn package(srpm: &str, nevr: &str) -> PackageView {
         phase_age_s: 0,
         line: Line::default(),
         place: Line::default(),
+        expected_s: 0,
     };
     PackageView { row, wants: Vec::new(), options: Vec::new() }
 }

@@ -1,6 +1,7 @@
 //! The queue alone, with leases, builders and folders played by the tests.
 
 mod deps;
+mod estimate;
 mod headers;
 mod limits;
 mod model;

@@ -47,7 +47,7 @@ impl Rig {
         self.effects().into_iter().filter_map(event).collect()
     }
 
-    fn view(&mut self) -> std::sync::Arc<View> {
+    pub(super) fn view(&mut self) -> std::sync::Arc<View> {
         self.effects();
         self.tell(Msg::Look);
         match self.effects().pop() {
