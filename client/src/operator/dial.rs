@@ -21,7 +21,7 @@ use crate::exit::Failure;
 
 /// How long the hub may take for what.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
+pub struct Patience {
     /// For each address to answer.
     pub(super) connect: Duration,
     /// For the handshake and the first answer.
@@ -32,13 +32,13 @@ pub(super) struct Patience {
 
 impl Patience {
     /// A person waits for the answer: 10 s an address, and the wire's limits.
-    pub(super) const COMMAND: Patience = Patience {
+    pub const COMMAND: Patience = Patience {
         connect: Duration::from_secs(10),
         handshake: Duration::from_millis(HANDSHAKE_MAX_MS),
         silence: Duration::from_millis(SILENCE_MAX_MS),
     };
     /// A person looks at a screen and may want to leave it: 2 s.
-    pub(super) const SCREEN: Patience = Patience {
+    pub const SCREEN: Patience = Patience {
         connect: Duration::from_secs(2),
         handshake: Duration::from_secs(2),
         silence: Duration::from_secs(10),
@@ -55,7 +55,7 @@ impl Patience {
 ///
 /// # Errors
 /// [`Lost::Away`] if it may be otherwise in a moment, [`Lost::For`] if somebody has to do something.
-pub(super) fn open(access: &Access, patience: Patience) -> Result<Session, Lost> {
+pub fn open(access: &Access, patience: Patience) -> Result<Session, Lost> {
     let hub = access.hub();
     let pinned = match (access.hub_key, &access.state) {
         (Some(key), _) => Some(key),

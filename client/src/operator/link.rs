@@ -28,7 +28,7 @@ const WAIT_MIN: Duration = Duration::from_millis(1);
 
 /// Why there is no session any more, or none in the first place.
 #[derive(Debug)]
-pub(super) enum Lost {
+pub enum Lost {
     /// It may be otherwise in a moment: the hub restarts, the network is away.
     Away(String),
     /// Somebody has to do something.
@@ -58,7 +58,10 @@ impl From<Lost> for Failure {
 
 impl Lost {
     /// Why, if it is worth trying again.
-    pub(super) fn away(self) -> Result<String, Failure> {
+    ///
+    /// # Errors
+    /// The [`Failure`] if it is not.
+    pub fn away(self) -> Result<String, Failure> {
         match self {
             Lost::Away(why) => Ok(why),
             Lost::Channel(error) => Ok(format!("the connection broke: {error}")),
@@ -69,7 +72,7 @@ impl Lost {
 
 /// What came of an answer.
 #[derive(Debug)]
-pub(super) enum Next {
+pub enum Next {
     /// A row, or one of what steers an upload.
     Row(ToOperator),
     /// The answer is complete.
@@ -79,7 +82,7 @@ pub(super) enum Next {
 }
 
 /// One connection.
-pub(super) struct Session {
+pub struct Session {
     stream: TcpStream,
     channel: Box<Channel>,
     input: Box<[u8]>,
@@ -131,7 +134,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Lost`] if the hub went away.
-    pub(super) fn ask(&mut self, request: &FromOperator, words: &[Line]) -> Result<(), Lost> {
+    pub fn ask(&mut self, request: &FromOperator, words: &[Line]) -> Result<(), Lost> {
         self.rows = 0;
         self.say(request)?;
         words.iter().try_for_each(|word| self.say(&FromOperator::Word { word: word.clone() }))
@@ -141,7 +144,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Lost`] if the hub went away or broke the protocol.
-    pub(super) fn row(&mut self) -> Result<Option<ToOperator>, Lost> {
+    pub fn row(&mut self) -> Result<Option<ToOperator>, Lost> {
         loop {
             // The clock of silence ends this, or what comes.
             match self.next(Instant::now() + self.silence + WAIT_MIN)? {
@@ -156,7 +159,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Lost`] if the hub went away or broke the protocol.
-    pub(super) fn next(&mut self, until: Instant) -> Result<Next, Lost> {
+    pub fn next(&mut self, until: Instant) -> Result<Next, Lost> {
         loop {
             let row = match self.message(until)? {
                 None => return Ok(Next::Nothing),
@@ -206,7 +209,8 @@ impl Session {
     }
 
     /// The hub says what it must not say now.
-    pub(super) fn nonsense(&self, message: &ToOperator) -> Lost {
+    #[must_use]
+    pub fn nonsense(&self, message: &ToOperator) -> Lost {
         let what = format!("{message:?}");
         let what = what.split([' ', '(', '{']).next().unwrap_or_default().to_owned();
         let text = format!(

@@ -43,6 +43,12 @@ mod watch;
 mod whereabouts;
 
 pub use cli::main;
+/// What a program beside `moji` needs to ask the hub as `moji` does.
+pub mod hub {
+    pub use super::dial::{Patience, open};
+    pub use super::link::{Lost, Next, Session};
+    pub use super::settings::{Access, Given, Machine, access};
+}
 
 /// Exit codes, as `--help` says.
 pub mod code {

@@ -34,16 +34,16 @@ const HOW: &str = "the hub prints one with 'moji-server token --operator'";
 
 /// What the command line says about it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Given {
+pub struct Given {
     /// `--hub`.
-    pub(super) hub: Option<String>,
+    pub hub: Option<String>,
     /// `--password-file`.
-    pub(super) password_file: Option<PathBuf>,
+    pub password_file: Option<PathBuf>,
 }
 
 /// What the machine says about it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Machine {
+pub struct Machine {
     /// `$MOJI_HUB`.
     pub(super) hub: Option<String>,
     /// `$HOME`.
@@ -60,7 +60,7 @@ pub(super) struct Machine {
 
 /// How to reach the hub.
 #[derive(Clone, Debug)]
-pub(super) struct Access {
+pub struct Access {
     /// Host: a name or an address without brackets.
     pub(super) host: String,
     /// TCP port.
@@ -77,14 +77,16 @@ pub(super) struct Access {
 
 impl Access {
     /// `HOST:PORT`, for a person and for the list of known hubs.
-    pub(super) fn hub(&self) -> String {
+    #[must_use]
+    pub fn hub(&self) -> String {
         format!("{}:{}", url_host(&self.host), self.port)
     }
 }
 
 impl Machine {
     /// This one.
-    pub(super) fn this() -> Machine {
+    #[must_use]
+    pub fn this() -> Machine {
         let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let home = absolute("HOME");
         let below = |name, folder: &str| absolute(name).or_else(|| Some(home.as_ref()?.join(folder)));
@@ -113,7 +115,7 @@ impl Machine {
 ///
 /// # Errors
 /// A [`Failure`] that names what is wrong: the hub's name, a configuration file, the secret's file.
-pub(super) fn access(given: &Given, machine: &Machine) -> Result<Access, Failure> {
+pub fn access(given: &Given, machine: &Machine) -> Result<Access, Failure> {
     let config = Config::read(machine)?;
     let named = given.hub.as_ref().or(machine.hub.as_ref()).or(config.hub.as_ref());
     let (mut host, port) = match named {

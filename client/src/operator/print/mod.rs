@@ -33,11 +33,12 @@ mod words;
 pub use builders::{builder, builders};
 pub use lines::{changed, event, history, log_end, log_of, no, progress};
 pub use packages::{packages, show};
-pub use page::fit_height;
+pub use page::{Paint, fit_height};
 pub use status::status;
-pub use text::{SafeLog, columns, safe};
+pub use text::{SafeLog, columns, cut, cut_middle, safe};
 pub use units::{Zone, duration, ends, iso, local_time, size};
 pub use why::{Cycle, blocked, why};
+pub use words::{builder_paint, builder_why, nvr, package_paint, phase_word, verdict_paint};
 
 /// How to print.
 #[derive(Clone, Debug)]

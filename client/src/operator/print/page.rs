@@ -16,7 +16,8 @@ const WRAP_COLUMNS_MIN: usize = 10;
 
 /// How a span looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Paint {
+pub enum Paint {
+    /// As all text.
     Plain,
     /// What to look at first.
     Bold,

@@ -61,7 +61,8 @@ pub fn columns(text: &str) -> usize {
 }
 
 /// `text` in at most `width` columns: what is over is cut off, with `…` at the end.
-pub(super) fn cut(text: &str, width: usize) -> String {
+#[must_use]
+pub fn cut(text: &str, width: usize) -> String {
     if columns(text) <= width {
         return text.to_owned();
     }
@@ -72,7 +73,8 @@ pub(super) fn cut(text: &str, width: usize) -> String {
 }
 
 /// `name` in at most `width` columns: its middle is cut out, since names differ at both ends.
-pub(super) fn cut_middle(name: &str, width: usize) -> String {
+#[must_use]
+pub fn cut_middle(name: &str, width: usize) -> String {
     if columns(name) <= width {
         return name.to_owned();
     }

@@ -8,7 +8,9 @@ use moji_proto::message::{
 
 use super::page::Paint;
 
-pub(super) fn package_paint(state: PackageState) -> Paint {
+/// The colour of a package's state.
+#[must_use]
+pub fn package_paint(state: PackageState) -> Paint {
     match state {
         PackageState::Building => Paint::Cyan,
         PackageState::Success => Paint::Green,
@@ -35,7 +37,9 @@ pub(super) fn package_words(state: PackageState) -> &'static str {
     }
 }
 
-pub(super) fn builder_paint(state: BuilderState) -> Paint {
+/// The colour of a builder's state.
+#[must_use]
+pub fn builder_paint(state: BuilderState) -> Paint {
     match state {
         BuilderState::Idle => Paint::Plain,
         BuilderState::Busy => Paint::Cyan,
@@ -59,7 +63,9 @@ pub(super) fn builder_words(state: BuilderState) -> &'static str {
     }
 }
 
-pub(super) fn verdict_paint(verdict: Verdict) -> Paint {
+/// The colour of a verdict.
+#[must_use]
+pub fn verdict_paint(verdict: Verdict) -> Paint {
     match verdict {
         Verdict::Success => Paint::Green,
         Verdict::Failed => Paint::Red,
@@ -81,7 +87,9 @@ pub(super) fn event_paint(kind: EventKind) -> Paint {
     }
 }
 
-pub(super) fn phase_word(phase: Phase) -> &'static str {
+/// The word for a phase.
+#[must_use]
+pub fn phase_word(phase: Phase) -> &'static str {
     match phase {
         Phase::Fetch => "fetch",
         Phase::Init => "init",
@@ -114,7 +122,8 @@ pub(super) fn trouble_words(trouble: Trouble) -> &'static str {
 }
 
 /// Why a builder is as it is. Of one that was turned away the key comes first: `moji approve` wants it.
-pub(super) fn builder_why(builder: &BuilderRow) -> String {
+#[must_use]
+pub fn builder_why(builder: &BuilderRow) -> String {
     let why = builder.why.as_str();
     let suspect = builder.suspect.as_str();
     if !suspect.is_empty() {
@@ -130,6 +139,7 @@ pub(super) fn builder_why(builder: &BuilderRow) -> String {
 }
 
 /// What people call a package: its file name without what all of them end in.
-pub(super) fn nvr(srpm: &str) -> &str {
+#[must_use]
+pub fn nvr(srpm: &str) -> &str {
     srpm.strip_suffix(".src.rpm").unwrap_or(srpm)
 }
