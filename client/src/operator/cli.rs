@@ -14,7 +14,7 @@ use super::dial::{self, Patience};
 use super::link::Session;
 use super::output::Out;
 use super::settings::{self, Access, Given, Machine};
-use super::{change, code, complete, events, help, idle, log, look, print, submit, wait, watch};
+use super::{change, code, complete, events, help, idle, log, look, print, submit, top, wait, watch};
 use crate::exit::Failure;
 
 /// All verdicts, for `--verdict`.
@@ -60,6 +60,16 @@ enum Command {
         /// Draw it again each second, until q
         #[arg(short, long)]
         watch: bool,
+    },
+    /// Show the farm live in a terminal: progress, trouble, what is built where
+    #[command(
+        after_help = "It is a program of its own, moji-top, beside this one: ? there lists its keys.\n\
+        \nExamples:\n  moji top\n  moji top --once          the screen once, as plain text"
+    )]
+    Top {
+        /// Print the screen once
+        #[arg(long)]
+        once: bool,
     },
     /// List packages, all or those in a state
     #[command(
@@ -410,6 +420,7 @@ fn run(command: Command, given: &Given, out: &mut Out) -> Result<u8, Failure> {
     let until = |timeout: Option<Duration>| timeout.map(|timeout| Instant::now() + timeout);
     match command {
         Command::Status { watch: true } => watch::watch(&access()?, out),
+        Command::Top { once } => top::top(given, out, once),
         Command::Submit { files, first, options } => {
             submit::submit(access, out, &submit::Wanted { files, first, options })
         }
@@ -489,6 +500,7 @@ fn ordered(command: Command) -> Result<(Order, Vec<String>, Vec<moji_proto::Line
         Command::Release { builders } => plain(Order::Release, builders),
         Command::Approve { name, words } => Ok((Order::Approve, vec![name], change::words(&words)?)),
         Command::Status { .. }
+        | Command::Top { .. }
         | Command::List { .. }
         | Command::Show { .. }
         | Command::Why { .. }

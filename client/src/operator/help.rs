@@ -14,6 +14,7 @@ Usage: moji [OPTIONS] COMMAND ...
 
 Look:
   status [--watch]                the farm at a glance: what needs attention
+  top                             the farm live: progress, trouble, builds
   list [STATE] [PATTERN]          packages, all or those in a state
   show PKG                        all about a package: attempts, files
   why PKG                         why it is where it is, what it waits for

@@ -13,6 +13,7 @@
 //! | [`ask`] | a request from its first row to its end, with every no in it |
 //! | [`output`], [`terminal`] | stdout and stderr; the size, the keys and the signals of a terminal |
 //! | [`look`], [`watch`] | `status`, `list`, `show`, `why`, `blocked`, `builders`, `history` |
+//! | [`top`] | `top`, which is a program of its own |
 //! | [`change`] | all that changes something but `submit` |
 //! | [`submit`], [`srpm`] | `submit` |
 //! | [`log`], [`events`], [`wait`], [`idle`] | what goes on until something ends |
@@ -38,6 +39,7 @@ mod settings;
 mod srpm;
 mod submit;
 mod terminal;
+mod top;
 mod wait;
 mod watch;
 mod whereabouts;

@@ -19,6 +19,8 @@ pub(super) struct Out {
     pub(super) json: bool,
     /// Whether stdout is a terminal.
     pub(super) is_terminal: bool,
+    /// Whether there may be colours.
+    pub(super) colour: bool,
     style: Style,
     error_style: Style,
 }
@@ -38,6 +40,7 @@ impl Out {
         Out {
             json,
             is_terminal: stdout.is_terminal(),
+            colour,
             style: style(stdout.is_terminal(), terminal::size(&stdout)),
             error_style: style(stderr.is_terminal(), terminal::size(&stderr)),
         }

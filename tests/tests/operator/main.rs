@@ -15,6 +15,7 @@ mod quick;
 mod review;
 mod see;
 mod submit;
+mod top;
 
 use std::fs;
 use std::path::PathBuf;
