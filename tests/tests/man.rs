@@ -32,10 +32,16 @@ fn groff_finds_no_fault_in_a_page() {
         eprintln!("LEFT OUT: no groff here");
         return;
     }
-    for page in ["client/dist/moji-client.8", "server/dist/moji-server.8"] {
+    let daemon = ["NAME", "SYNOPSIS", "OPTIONS", "FILES", "SIGNALS", "EXIT STATUS", "EXAMPLES"];
+    let command = ["NAME", "SYNOPSIS", "OPTIONS", "KEYS", "FILES", "EXIT STATUS", "EXAMPLES"];
+    for (page, headings) in [
+        ("client/dist/moji-client.8", daemon),
+        ("server/dist/moji-server.8", daemon),
+        ("top/dist/moji-top.1", command),
+    ] {
         let ended = run("groff", &["-Tutf8", "-P-cbou", "-man", "-ww", page]);
         assert_eq!((ended.code, &*ended.stderr), (0, ""), "{page}");
-        for heading in ["NAME", "SYNOPSIS", "OPTIONS", "FILES", "SIGNALS", "EXIT STATUS", "EXAMPLES"] {
+        for heading in headings {
             assert!(ended.stdout.contains(heading), "{page} has no {heading}");
         }
     }

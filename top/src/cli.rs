@@ -39,14 +39,10 @@ const LIST_EVERY: Duration = Duration::from_secs(5);
 
 /// `moji-top --help`, of the shape that the man pages are made of.
 const HELP: &str = "\
-Shows a moji build farm live in a terminal.
+moji-top: shows a moji build farm live in a terminal
 
 Usage: moji top [OPTIONS]
        moji-top [OPTIONS]
-
-How much is built and when all of it ends, what is wrong first, what is built
-where with phase, time and last line of its log, the last results. It changes
-nothing and needs no mouse.
 
 Options:
       --hub HOST[:PORT]     the hub [else $MOJI_HUB, configuration, this
@@ -70,6 +66,9 @@ Keys:
   space                     the screen stands still
   Esc                       back
   ?                         all keys, and what the bar's signs mean
+The screen shows how much is built and when all of it ends, what is wrong
+first, what is built where with phase, time and last line of its log, and the
+last results. It changes nothing.
 
 Exit codes:
   0  done

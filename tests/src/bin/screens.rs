@@ -13,6 +13,11 @@ use moji_tests::{Farm, Outcome, Pty, SOON, rpms_from_spec, simple_spec, srpm_fro
 
 /// The time that all screens show, as long as any other.
 const TIME: &str = "2026-11-22 20:31:05";
+/// Its clock alone, and that of an end.
+const CLOCK: &str = "20:31:05";
+const END: &str = " at 20:31";
+/// The hub's address that all screens show.
+const ADDRESS: &str = "127.0.0.1:67890";
 /// The age that all screens show.
 const AGE: &str = " 2 s";
 /// The free space that all screens show.
@@ -79,6 +84,7 @@ fn scenes() -> Vec<(&'static str, String)> {
     let follow = followed(&farm);
     let mut scenes = vec![
         ("status", shown(&farm, &["status"])),
+        ("top", top(&farm)),
         ("show", shown(&farm, &["show", "dropbear"])),
         ("why", shown(&farm, &["why", "curl"])),
         ("blocked", shown(&farm, &["blocked"])),
@@ -105,6 +111,18 @@ fn followed(farm: &Farm) -> String {
         pty.wait_until("the next line", SOON, |text| text.contains(line));
     }
     format!("$ moji {}\n{}", words.join(" "), pty.text())
+}
+
+/// `top`, until it is left.
+fn top(farm: &Farm) -> String {
+    let mut pty = Pty::sized(&farm.moji_with(&["top"]), 14, moji_tests::COLUMNS);
+    pty.wait_until("the farm", SOON, |text| {
+        ["openssl", "app_rand", "dropbear", "zlib"].iter().all(|part| text.contains(part))
+    });
+    let screen = pty.text();
+    pty.keys("q");
+    pty.wait_exit(SOON);
+    format!("$ moji top\n{screen}")
 }
 
 /// What a command shows on a terminal, below the line that a person typed.
@@ -158,7 +176,7 @@ fn stable(farm: &Farm, screen: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text.as_str();
     while let Some(first) = rest.chars().next() {
-        let masks = [TIME, LEASE, AGE, FREE];
+        let masks = [TIME, CLOCK, END, ADDRESS, LEASE, AGE, FREE];
         let taken = match masks.into_iter().find(|mask| fits(rest, mask)) {
             Some(mask) => {
                 out.push_str(mask);

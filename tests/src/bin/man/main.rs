@@ -19,7 +19,7 @@ use roff::Page;
 /// completions itself.
 type Program = (Page, &'static str, Option<Operands>);
 
-const PROGRAMS: [Program; 3] = [
+const PROGRAMS: [Program; 4] = [
     (
         Page {
             program: "moji",
@@ -32,9 +32,23 @@ const PROGRAMS: [Program; 3] = [
                 ("/run/moji-server/PORT.hub", "Where a hub on this machine has its secrets."),
                 ("~/.local/state/moji/known_hubs", "Keys of hubs, trusted at first use."),
             ],
-            see_also: "moji-client(8), moji-server(8)",
+            see_also: "moji-top(1), moji-client(8), moji-server(8)",
         },
         "client/dist",
+        None,
+    ),
+    (
+        Page {
+            program: "moji-top",
+            section: 1,
+            files: &[(
+                "~/.config/moji.conf, /etc/moji.conf",
+                "Where the hub is, and the file of the operators' secret, as for moji.",
+            )],
+            see_also: "moji(1), moji-server(8)",
+        },
+        "top/dist",
+        // It is called by moji, whose completion knows it.
         None,
     ),
     (

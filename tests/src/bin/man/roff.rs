@@ -17,10 +17,11 @@ pub(crate) struct Page {
 }
 
 /// The page's headings, in their order, each with the help's headings that lead to it.
-const HEADINGS: [(&str, &[&str]); 7] = [
+const HEADINGS: [(&str, &[&str]); 8] = [
     ("COMMANDS", &["Commands", "Look", "Packages", "Builders", "In scripts"]),
     ("ARGUMENTS", &["Arguments"]),
     ("OPTIONS", &["Options"]),
+    ("KEYS", &["Keys"]),
     ("FILES", &["Files", "Folders"]),
     ("SIGNALS", &["Signals"]),
     ("EXIT STATUS", &["Exit codes"]),
