@@ -22,6 +22,7 @@ mod document;
 mod files;
 mod find;
 mod group;
+mod needs;
 mod piece;
 mod repomd;
 mod sealed;
@@ -34,6 +35,7 @@ pub use describe::{
 pub use document::{footer, header};
 pub use find::{Finder, Holder};
 pub use group::{Class, Described, GROUP_PACKAGES_MAX, Group, Listed, PARTS, Part};
+pub use needs::{Needs, needs};
 pub use piece::{DamagedPiece, PIECE_NAME, decode_piece, encode_piece};
 pub use repomd::{DataFile, foreign_data, named_files, repomd};
 pub use sealed::{Magic, open_file, seal_file};

@@ -6,6 +6,7 @@
 //!
 //! | file | owns |
 //! |---|---|
+//! | `change.rs` | what a new build provides otherwise than the one before it |
 //! | `requirement.rs` | what dnf, rpm and headers say is needed, and how versions meet |
 //! | `table.rs` | a map by the hashes of texts |
 //! | `waits.rs` | who waits for what |
@@ -20,13 +21,15 @@ use std::fmt::Write as _;
 
 use crate::rpmfile::{Capability, Nevra};
 
+mod change;
 mod requirement;
 mod table;
 #[cfg(test)]
 mod tests;
 mod waits;
 
-pub use self::requirement::Requirement;
+pub use self::change::change;
+pub use self::requirement::{Requirement, compare_evrs};
 pub use self::waits::Waits;
 
 use self::requirement::{EQUAL, meets};

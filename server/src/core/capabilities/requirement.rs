@@ -137,8 +137,14 @@ pub(super) fn meets(wanted: &Capability, flags: u32, evr: &str) -> bool {
     }
 }
 
+/// Which `[epoch:]version[-release]` is the later one; a release that only one of them has makes it later.
+#[must_use]
+pub fn compare_evrs(a: &str, b: &str) -> Ordering {
+    split(a).cmp(&split(b))
+}
+
 /// `[epoch:]version[-release]`, as `rpmverParse` has it: an epoch is digits, and the last dash counts.
-fn split(evr: &str) -> Evr<'_> {
+pub(super) fn split(evr: &str) -> Evr<'_> {
     let epoch = evr.split_once(':').filter(|(epoch, _)| epoch.bytes().all(|b| b.is_ascii_digit()));
     let (epoch, rest) = epoch.unwrap_or(("", evr));
     let (version, release) = rest.rsplit_once('-').unwrap_or((rest, ""));
