@@ -189,6 +189,10 @@ pub struct Run {
     /// times: everything that builders install from. URL of one mirror, or a folder; the one with repodata/ in it.
     #[arg(long, value_name = "URL_OR_FOLDER")]
     pub mainline: Vec<Place>,
+    /// When a new build of a package provides other libraries (sonames) or versions than the one before, build again, once
+    /// and in order, what was built against it.
+    #[arg(long)]
+    pub rebuild_dependents: bool,
     /// Serve only builders listed in this file: `name key [arch…]` a line.
     #[arg(long, value_name = "FILE")]
     pub builders: Option<PathBuf>,

@@ -499,6 +499,7 @@ fn start_queue(
         confirm_failures: options.confirm_failures as usize,
         retry_pause_ms: millis(options.retry_pause),
         limits: build_limits(options),
+        rebuild_dependents: options.rebuild_dependents,
         target: options.target.clone(),
         started: clock.now(),
     };

@@ -113,6 +113,7 @@ mod tests {
             confirm_failures: 1,
             retry_pause_ms: 1,
             limits: Default::default(),
+            rebuild_dependents: false,
             target: None,
             started: Time(0),
         };

@@ -43,6 +43,7 @@ use crate::repodata::{Compression, DamagedMember};
 
 mod catalog;
 mod complete;
+mod dependents;
 mod generation;
 mod merge;
 pub mod reading;

@@ -29,7 +29,7 @@ pub(super) const CLASSES: [Class; 2] = [Class::Main, Class::Extra];
 pub(super) const CATALOG: &str = "catalog";
 
 /// Takes a package and its text of a part.
-type EachText<'a> = dyn FnMut(&Listed, &[u8]) -> Result<(), DamagedMember> + 'a;
+pub(super) type EachText<'a> = dyn FnMut(&Listed, &[u8]) -> Result<(), DamagedMember> + 'a;
 
 /// What is on the shelves. For the slow thread.
 pub struct Shelves {
@@ -150,7 +150,7 @@ impl Shelves {
     /// # Errors
     /// What cannot be read.
     pub fn provided(&self, each: &mut dyn FnMut(&Listed, Provided)) -> Result<(), IndexError> {
-        self.each_text(Part::Provides, &mut |listed, text| {
+        self.each_text(Class::Main, Part::Provides, &mut |listed, text| {
             each(listed, decode_provided(text).map_err(|_| DamagedMember)?);
             Ok(())
         })
@@ -162,7 +162,7 @@ impl Shelves {
     /// What cannot be read.
     pub fn which_have(&self, files: &Finder) -> Result<Vec<Holder>, IndexError> {
         let mut all = Vec::new();
-        self.each_text(Part::Filelists, &mut |listed, text| {
+        self.each_text(Class::Main, Part::Filelists, &mut |listed, text| {
             let found = files.find(text);
             if !found.is_empty() {
                 all.push((listed.path.clone(), found));
@@ -172,9 +172,14 @@ impl Shelves {
         Ok(all)
     }
 
-    /// Calls `each` with the text of each package that builders see; never more than a group's texts are in memory.
-    fn each_text(&self, part: Part, each: &mut EachText<'_>) -> Result<(), IndexError> {
-        let Some(body) = self.open_body(Class::Main, part)? else { return Ok(()) };
+    /// Calls `each` with the text of each package of a shelf; never more than a group's texts are in memory.
+    pub(super) fn each_text(
+        &self,
+        class: Class,
+        part: Part,
+        each: &mut EachText<'_>,
+    ) -> Result<(), IndexError> {
+        let Some(body) = self.open_body(class, part)? else { return Ok(()) };
         let fails = |damage| at(&body.path)(damaged(damage));
         for (group, start) in body.groups() {
             let member = body.read(start, group.member_bytes[part as usize])?;

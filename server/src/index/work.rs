@@ -12,7 +12,7 @@ use super::shelf::CATALOG;
 use super::{Config, IndexError, Layout, Recent, RecentChange, Shelves, at, damaged, remove_if_there};
 use crate::clock::Clock;
 use crate::core::capabilities::Capabilities;
-use crate::core::repo::{Effect, Live, Merged, Msg, Opened, Path, Source, Stamp};
+use crate::core::repo::{Compare, Effect, Live, Merged, Msg, Opened, Path, Source, Stamp};
 use crate::disk::Disk;
 use crate::repodata::{Class, Finder, Group, Holder, Provided};
 
@@ -53,6 +53,13 @@ pub enum SlowOrder {
         /// What is on recent.
         recent: Vec<Arc<Group>>,
     },
+    /// See [`crate::core::repo::Effect::Compare`].
+    Compare {
+        /// Which.
+        builds: Vec<Compare>,
+        /// What is on recent.
+        recent: Vec<Arc<Group>>,
+    },
     /// Delete old files.
     Sweep,
 }
@@ -81,6 +88,7 @@ impl Order {
             Effect::Merge { add, gone } => Order::Slow(SlowOrder::Merge { add, gone }),
             Effect::Complete { recent } => Order::Slow(SlowOrder::Complete(recent)),
             Effect::Find { files, recent } => Order::Slow(SlowOrder::Find { files, recent }),
+            Effect::Compare { builds, recent } => Order::Slow(SlowOrder::Compare { builds, recent }),
             Effect::SweepIndex => Order::Slow(SlowOrder::Sweep),
             Effect::Read(paths) => Order::Read(paths),
             Effect::Queue(_) | Effect::Desk(_) | Effect::Log(..) => return Err(Box::new(effect)),
@@ -138,9 +146,9 @@ impl Fast {
 
 /// Merges, and publishes the complete index.
 pub struct Slow {
-    disk: Arc<dyn Disk>,
+    pub(super) disk: Arc<dyn Disk>,
     clock: Arc<dyn Clock>,
-    layout: Layout,
+    pub(super) layout: Layout,
     config: Config,
     reader: Arc<Reader>,
     shelves: Option<Shelves>,
@@ -189,6 +197,9 @@ impl Slow {
                 Msg::CompleteLive(live.map(|()| shelves.next_sweep()))
             }
             SlowOrder::Find { files, recent } => Msg::Found(self.find(&files, &recent).map_err(words)),
+            SlowOrder::Compare { builds, recent } => {
+                Msg::Compared(self.compare(&builds, &recent).map_err(words))
+            }
             SlowOrder::Sweep => {
                 let shelves = self.shelves();
                 let swept = shelves.sweep().map_err(words);
@@ -197,7 +208,7 @@ impl Slow {
         }
     }
 
-    fn shelves(&mut self) -> &mut Shelves {
+    pub(super) fn shelves(&mut self) -> &mut Shelves {
         self.shelves.as_mut().expect("the first order opens the shelves")
     }
 

@@ -102,7 +102,10 @@ impl Queue {
         let peak = source.map(|srpm| self.peaks.of(&srpm.facts.nevra.name)).unwrap_or_default();
         let package = self.package(name);
         (package.ending, package.peak) = (None, peak);
-        let Some(of) = self.own(name) else { return self.go(name, State::Waiting) };
+        let Some(of) = self.own(name) else {
+            let turn = self.turn(name);
+            return self.go(name, turn);
+        };
         let hold = State::Held(Hold::Duplicate { of: of.clone() });
         if self.package(name).state != hold {
             log(out, log::Level::Warn, format!("pkg={name} is not leased: {of} is the same package"));

@@ -100,6 +100,7 @@ impl Queue {
     pub(super) fn on_published(&mut self, now: Time, news: News, out: &mut Vec<Effect>) {
         self.published += 1;
         let over = self.stock_up(news);
+        self.look_at_fresh(out);
         self.all_provided(now, over, out);
         let soon = now.plus_ms(self.config.retry_pause_ms);
         let later = |p: &Package| match &p.state {

@@ -83,7 +83,7 @@ impl Queue {
             _ => None,
         };
         let (since, before_s) = package.since;
-        let why = self.why(now, name, package, common);
+        let why = self.rebuild.with_words(name, self.why(now, name, package, common));
         let row = PackageRow {
             srpm: name.clone(),
             nevr: package.srpm.as_ref().map(|srpm| nevr(&srpm.facts.nevra)).unwrap_or_default(),
@@ -117,6 +117,7 @@ impl Queue {
             State::Gone => String::new(),
             State::Unusable { why } => why.clone(),
             State::Held(Hold::Duplicate { of }) => format!("{of} is the same package"),
+            State::Held(Hold::Behind { first, .. }) => format!("behind {first}, which is built again first"),
             State::Held(Hold::Deps { wants, until, is_guess: true }) => {
                 let when = duration(until.since_ms(now));
                 let what = wants.names().join(", ");

@@ -150,6 +150,8 @@ pub enum Msg {
     Mainline(Arc<Capabilities>),
     /// Answer to [`repo::Msg::FindFiles`]: what is published has these files. (repo)
     FilesFound(Vec<Holder>),
+    /// Answer to [`repo::Msg::Compare`]. (repo)
+    Compared(Vec<repo::Compared>),
     /// What a source package has published, from `repo/` at the start, in the order in which it was. (recovery)
     Known {
         /// The result's folder in `repo/`.
@@ -325,7 +327,7 @@ pub enum Effect {
     Leases(leases::Msg),
     /// Tell transfers (`Ruling`).
     Transfers(transfers::Msg),
-    /// Tell repo (`FindFiles`).
+    /// Tell repo (`FindFiles`, `Compare`).
     Repo(repo::Msg),
     /// Say this to a builder (`Drain`, `Undrain`, `Exit`).
     Send(SessionId, ToBuilder),

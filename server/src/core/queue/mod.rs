@@ -35,6 +35,8 @@
 //! | `cycles.rs` | cycles in a graph, and the least that breaks them |
 //! | `orders.rs` | what operators change, and what they are answered |
 //! | `events.rs` | what is told to operators of what happens |
+//! | `rebuild.rs` | what is built again since what it was built against changed |
+//! | `wave.rs` | the order among what is built again |
 //! | `owners.rs` | which source package a binary package comes from |
 //!
 //! What the folders say and what leases say come by two ways, so a message may be older than one that
@@ -54,6 +56,7 @@ use self::order::Order;
 use self::orders::Asked;
 use self::owners::Owners;
 use self::package::{Ending, Hold, Package, State};
+use self::rebuild::Rebuild;
 use self::standing::{Link, Standing};
 use self::stock::Stock;
 use self::suspects::Suspects;
@@ -85,6 +88,7 @@ pub mod owners;
 mod package;
 mod policy;
 mod provider;
+mod rebuild;
 mod settle;
 mod standing;
 mod status;
@@ -96,6 +100,7 @@ mod tests;
 mod times;
 mod trial;
 pub mod verdict;
+mod wave;
 mod why;
 
 pub use self::blocked::Survey;
@@ -119,6 +124,9 @@ pub struct Config {
     pub retry_pause_ms: u64,
     /// When builders end a build of which nothing else is known (`--max-silence`, `--max-build`).
     pub limits: Limits,
+    /// Whether a build that changed what it provides has what was built against it built again
+    /// (`--rebuild-dependents`).
+    pub rebuild_dependents: bool,
     /// The one architecture that is published (`--target`).
     pub target: Option<String>,
     /// When the hub started.
@@ -153,6 +161,8 @@ pub struct Queue {
     standing: Standing,
     /// Source package of each binary package in the repository.
     owners: Owners,
+    /// What is built again since what it was built against changed.
+    rebuild: Rebuild,
     /// `--target`, or what the first accepted build was for.
     target: Option<String>,
     /// Architectures that the list of builders allows each.
@@ -227,6 +237,7 @@ impl Queue {
             options: Vec::new(),
             standing: Standing::default(),
             owners: Owners::default(),
+            rebuild: Rebuild::default(),
             listed: BTreeMap::new(),
             published: 1,
             releases: 0,
@@ -250,7 +261,10 @@ impl Queue {
             Msg::Unusable { srpm, why } => self.on_unusable(&srpm, why, out),
             Msg::Vanished { srpm } => self.on_vanished(&srpm, out),
             Msg::FinishedChanged { srpm, present } => self.on_finished_changed(&srpm, present, out),
-            Msg::Scanned => self.scanned = true,
+            Msg::Scanned => {
+                self.scanned = true;
+                self.look_at_fresh(out);
+            }
             Msg::Priority(names) => {
                 // No list at the start is no news.
                 if !(names.is_empty() && self.order.has_no_list()) {
@@ -294,7 +308,11 @@ impl Queue {
                 self.all_provided(now, over, out);
             }
             Msg::Placed { srpm, to, moved } => self.on_placed(&srpm, to, moved, out),
-            Msg::Known { folder, source, binaries } => self.owners.add(&folder, &source, binaries),
+            Msg::Compared(compared) => self.on_compared(now, compared, out),
+            Msg::Known { folder, source, binaries } => {
+                self.was_published(&folder, &source, &binaries);
+                self.owners.add(&folder, &source, binaries);
+            }
             Msg::Took { source, builder, seconds, silent_s } => {
                 self.times.built(&source, builder, seconds, silent_s);
                 self.chain.touch();
@@ -303,7 +321,10 @@ impl Queue {
             Msg::Tried { srpm, builder, verdict, is_open, memory_mib } => {
                 self.on_tried(&srpm, builder, verdict, is_open, memory_mib);
             }
-            Msg::Past { srpm, result } => self.package(&srpm).take(result, now),
+            Msg::Past { srpm, result } => {
+                self.was_built(&srpm, &result);
+                self.package(&srpm).take(result, now);
+            }
             Msg::EndedAs { srpm, state, text, ago_s } => self.on_ended_as(&srpm, state, text, ago_s),
             Msg::Told { builder, name, told } => {
                 self.standing.told.insert(builder, (name, told));
@@ -367,7 +388,10 @@ impl Queue {
         }
         let free = match (&package.state, &package.srpm) {
             (
-                State::Waiting | State::Held(Hold::Deps { .. }) | State::Claimed { .. } | State::Leased(_),
+                State::Waiting
+                | State::Held(Hold::Deps { .. } | Hold::Behind { .. })
+                | State::Claimed { .. }
+                | State::Leased(_),
                 srpm,
             ) => {
                 if let Some(srpm) = srpm {
@@ -386,6 +410,7 @@ impl Queue {
             self.order.remove(name);
         }
         self.put_in_order(free);
+        self.rebuild.wave.touch(name);
         if !live {
             self.disown(name);
         }

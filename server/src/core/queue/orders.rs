@@ -11,7 +11,7 @@ use moji_proto::FileName;
 use moji_proto::message::{EventKind, NoCode, Order, PackageState, ToBuilder, Verdict};
 
 use super::package::{Ending, Hold, Package, State};
-use super::{Effect, Note, Queue, events, log};
+use super::{Effect, Note, Queue, events, log, rebuild};
 use crate::core::desk;
 use crate::core::leases::{self, Place};
 use crate::core::types::{BuilderId, SessionId};
@@ -173,7 +173,7 @@ impl Queue {
     }
 
     /// Tells of an order that was carried out, and logs it.
-    fn ordered(&self, name: &FileName, who: &str, text: &str, out: &mut Vec<Effect>) {
+    pub(super) fn ordered(&self, name: &FileName, who: &str, text: &str, out: &mut Vec<Effect>) {
         log(out, log::Level::Info, format!("pkg={name} {text} by {who}"));
         let event = self.event(EventKind::Ordered, name, text);
         events::tell(out, Event { who: who.to_owned(), ..event });
@@ -212,8 +212,9 @@ impl Queue {
                 no(NoCode::Refused, name, "it is being built: cancel it first")
             }
             State::Retiring => no(NoCode::Later, name, "it is on its way to finished/: try again"),
-            State::Waiting | State::Held(Hold::Deps { .. }) => {
+            State::Waiting | State::Held(Hold::Deps { .. } | Hold::Behind { .. }) => {
                 self.forgive(name, out);
+                self.rebuild.wave.free(name);
                 self.package(name).past.tried = true;
                 self.enqueue(name, out);
                 self.ordered(name, who, "retried", out);
@@ -356,6 +357,8 @@ impl Queue {
             self.ordered(name, &who, "retried", out);
             let text = "it is in source/ again".to_owned();
             self.answer(name, &Reply::Changed { target: name.to_string(), text }, out);
+        } else if let Some(words) = self.rebuild.words(name) {
+            self.ordered(name, rebuild::HUB, &words, out);
         }
     }
 
@@ -484,8 +487,14 @@ impl Queue {
     ) {
         let now = self.now;
         match decision {
-            Decision::Accepted => self.owners.add(&folder, source, binaries),
-            Decision::Retracted => self.owners.remove(&folder, &binaries),
+            Decision::Accepted => {
+                self.is_published(name, &folder, source, &binaries, out);
+                self.owners.add(&folder, source, binaries);
+            }
+            Decision::Retracted => {
+                self.is_retracted(&folder, source);
+                self.owners.remove(&folder, &binaries);
+            }
             Decision::Refused => {}
         }
         let package = self.package(name);

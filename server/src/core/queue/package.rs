@@ -125,6 +125,13 @@ pub(super) enum Hold {
         /// Its name.
         of: FileName,
     },
+    /// It is built again, but what it is built against is built again first.
+    Behind {
+        /// What.
+        first: FileName,
+        /// When it waits for that no longer.
+        until: Time,
+    },
 }
 
 /// What the queue remembers of a live lease.
@@ -266,6 +273,7 @@ impl Package {
             (State::Unusable { .. }, _) => PackageState::Unusable,
             (State::Held(Hold::Deps { .. }), _) => PackageState::Deps,
             (State::Held(Hold::Duplicate { .. }), _) => PackageState::Duplicate,
+            (State::Held(Hold::Behind { .. }), _) => PackageState::Waiting,
             (State::Leased(_), _) => PackageState::Building,
             (State::Retiring | State::Finished, Some(ending)) => ending.state,
             (State::Retiring, None) => PackageState::Failed,

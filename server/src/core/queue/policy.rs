@@ -244,9 +244,10 @@ impl Queue {
         if verdict == Verdict::Success && !held {
             package.published.extend(folder.clone());
         }
-        package.place = folder.or(package.place.take());
+        package.place = folder.clone().or(package.place.take());
         self.after(name, out);
         self.is_over(name, "it is built", out);
+        self.note_build(name, leased, folder.filter(|_| verdict == Verdict::Success && !held), out);
         reason
     }
 

@@ -62,6 +62,7 @@ impl Queue {
                 self.tell_that_wait(&[name], "the other file of that package is done", out);
             }
         }
+        self.follow(out);
         self.plan_a_look(now);
         if self.say_blocked(now, out) {
             return;
@@ -79,6 +80,7 @@ impl Queue {
         let over = |p: &Package| matches!(&p.state, State::Held(Hold::Deps { until, .. }) if *until <= now);
         self.packages.values_mut().filter(|p| over(p)).for_each(|p| p.past.tried = true);
         self.unhold(over, "tried again after a pause", out);
+        self.follow_no_longer(now, out);
         let lost = |p: &Package| matches!(p.state, State::Returning { until } if until <= now);
         let lost: Vec<FileName> =
             self.packages.iter().filter(|(_, p)| lost(p)).map(|(name, _)| name.clone()).collect();

@@ -103,7 +103,7 @@ impl Queue {
                 State::Unusable { why } => all.unusable.add(name, || why.clone()),
                 // With no builder idle they simply wait their turn.
                 State::Waiting if nobody_is_idle => all.waiting += 1,
-                State::Returning { .. } => all.waiting += 1,
+                State::Returning { .. } | State::Held(Hold::Behind { .. }) => all.waiting += 1,
                 State::Waiting => all.passed_over.add(name, || self.why_not(now, name, package)),
                 State::Held(Hold::Deps { wants, .. }) => all.deps.add(name, || wants.names().join(", ")),
                 State::Held(Hold::Duplicate { of }) => all.duplicates.add(name, || of.to_string()),

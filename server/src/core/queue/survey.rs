@@ -84,7 +84,7 @@ impl Queue {
         let (mut waiters, mut soon): (Vec<Waits<'_>>, Vec<u32>) = Default::default();
         for (name, package) in &self.packages {
             match package.state {
-                State::Waiting | State::Held(Hold::Deps { .. }) => {
+                State::Waiting | State::Held(Hold::Deps { .. } | Hold::Behind { .. }) => {
                     let guesses = self.chain.guesses(name);
                     if let Some(guesses) = guesses {
                         from[guesses.source as usize] = From::Waiter(waiters.len() as u32);

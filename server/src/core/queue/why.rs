@@ -62,6 +62,7 @@ impl Queue {
     fn explain(&self, now: Time, name: &FileName) -> Vec<ToOperator> {
         let mut said = Said::default();
         let Some(package) = self.packages.get(name) else { return said.0 };
+        self.rebuild.words(name).into_iter().for_each(|words| said.why(words));
         match &package.state {
             State::Gone => said.why("it left source/ a moment ago"),
             State::Unusable { why } => {
@@ -80,6 +81,16 @@ impl Queue {
                 let short = stem(of.as_str());
                 said.why(format!("{of} is the same package and comes first (moji why {short})"));
                 said.next(format!("goes on when {short} has left source/; take one of both out"));
+            }
+            State::Held(Hold::Behind { first, until }) => {
+                let first = stem(first.as_str());
+                said.why(format!(
+                    "{first} is built again first, and it is built against that (moji why {first})"
+                ));
+                let (short, when) = (stem(name.as_str()), duration(until.since_ms(now)));
+                said.next(format!(
+                    "waits for that no longer than {when}; moji retry {short} builds it at once"
+                ));
             }
             State::Claimed { builder } => {
                 said.why(format!("is being leased to {}", self.standing.name(*builder)));

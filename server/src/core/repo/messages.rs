@@ -147,6 +147,11 @@ pub enum Msg {
     FindFiles(BTreeSet<String>),
     /// Answer to `Find`. (shell)
     Found(Result<Vec<Holder>, String>),
+    /// What do these builds provide otherwise than those before, and who was built against it? Answered with
+    /// [`queue::Msg::Compared`]. (queue)
+    Compare(Vec<Compare>),
+    /// Answer to `Compare`. (shell)
+    Compared(Result<Vec<Compared>, String>),
     /// Answer to `Open`; and to `Merge`, if the shelves were damaged and start over. (shell)
     Opened(Result<Opened, String>),
     /// Answer to `Read`. (shell)
@@ -199,6 +204,13 @@ pub enum Effect {
     Find {
         /// Which.
         files: Finder,
+        /// What is on recent.
+        recent: Vec<Arc<Group>>,
+    },
+    /// Compare these builds with those before, and find what was built against them. (slow)
+    Compare {
+        /// Which.
+        builds: Vec<Compare>,
         /// What is on recent.
         recent: Vec<Arc<Group>>,
     },

@@ -26,6 +26,7 @@ use super::view::Event;
 use super::{desk, queue};
 use crate::repodata::{DamagedMember, Finder, Group, Holder, Provided};
 
+mod compare;
 mod messages;
 mod news;
 mod orders;
@@ -35,6 +36,7 @@ mod places;
 mod tests;
 mod wanted;
 
+pub use compare::{Changed, Compare, Compared};
 pub use messages::{
     Effect, Found, Live, Merged, Msg, Opened, Path, Published, Read, Seen, Skipped, Source, Stamp,
 };
@@ -90,6 +92,8 @@ enum Slow {
     Completing(Vec<String>, News),
     /// Looks for files.
     Finding,
+    /// Compares builds.
+    Comparing(Vec<Compare>),
     Sweeping,
 }
 
@@ -135,6 +139,9 @@ pub struct Repo {
     files: BTreeSet<String>,
     /// Which of them are to be looked for in what is published already.
     to_find: BTreeSet<String>,
+    /// Builds that are to be compared with earlier ones.
+    to_compare: Vec<Compare>,
+    compare_retry: Retry,
     fast_retry: Retry,
     read_retry: Retry,
     merge_retry: Retry,
@@ -188,6 +195,8 @@ impl Repo {
             news: News::default(),
             files: BTreeSet::new(),
             to_find: BTreeSet::new(),
+            to_compare: Vec::new(),
+            compare_retry: Retry::default(),
             find_retry: Retry::default(),
             fast_retry: Retry::default(),
             read_retry: Retry::default(),
@@ -238,6 +247,8 @@ impl Repo {
                 self.files = files;
             }
             Msg::Found(found) => self.found(now, found, out),
+            Msg::Compare(builds) => self.to_compare.extend(builds),
+            Msg::Compared(compared) => self.compared(now, compared, out),
             Msg::Opened(opened) => self.opened(now, opened, out),
             Msg::Read(read) => self.read(now, read, out),
             Msg::RecentLive(live) => self.recent_live(now, live, out),

@@ -32,7 +32,7 @@ impl Repo {
     }
 
     /// Whether there is a pause; then a tick comes at its end.
-    fn pauses(&mut self, until: Option<Time>) -> bool {
+    pub(super) fn pauses(&mut self, until: Option<Time>) -> bool {
         until.inspect(|at| self.wake_at(*at)).is_some()
     }
 
@@ -157,6 +157,7 @@ impl Repo {
             Slow::Idle if self.published && self.seen_all => {
                 let removes = self.removes();
                 let _ = self.order_find(now, out)
+                    || self.order_compare(now, out)
                     || removes && self.order_merge(now, out)
                     || self.order_complete(now, removes, out)
                     || !removes && self.is_full() && self.order_merge(now, out)

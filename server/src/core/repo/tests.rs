@@ -211,6 +211,10 @@ impl Bench {
                 }
                 self.tell(Msg::Found(Ok(found)));
             }
+            Effect::Compare { builds, .. } => {
+                let same = |build: Compare| Compared { folder: build.folder, change: None };
+                self.tell(Msg::Compared(Ok(builds.into_iter().map(same).collect())));
+            }
             Effect::SweepRecent => self.tell(Msg::RecentSwept(Ok(None))),
             Effect::SweepIndex => self.tell(Msg::IndexSwept(Ok(None))),
             Effect::Queue(_) | Effect::Desk(_) | Effect::Log(..) => {}
@@ -738,4 +742,30 @@ fn whatever_happens_in_whatever_order_everything_ends_where_it_belongs() {
         assert!(bench.core.places.recent.iter().all(|(path, stamp)| exact(path, *stamp)), "seed {seed}");
         assert!(bench.shelf.iter().all(|(path, stamp)| exact(path, *stamp)), "seed {seed}");
     }
+}
+
+#[test]
+fn builds_are_compared_one_order_at_a_time_and_once_more_after_an_error() {
+    let mut bench = Bench::started(vec![one("a-1")]);
+    let build = |folder: &str| Compare { folder: folder.into(), earlier: vec!["a-1".into()] };
+    let ordered = |bench: &mut Bench| match bench.take(|effect| matches!(effect, Effect::Compare { .. })) {
+        Some(Effect::Compare { builds, recent }) => {
+            assert_eq!(recent.len(), 1);
+            builds.into_iter().map(|build| build.folder).collect::<Vec<_>>().join(" ")
+        }
+        _ => String::new(),
+    };
+    bench.tell(Msg::Compare(vec![build("a-2")]));
+    assert_eq!(ordered(&mut bench), "a-2");
+    bench.tell(Msg::Compare(vec![build("a-3")]));
+    assert_eq!(ordered(&mut bench), "", "the thread is at work");
+    bench.tell(Msg::Compared(Err("no".into())));
+    assert_eq!(ordered(&mut bench), "", "not at once");
+    bench.wait(5_000);
+    assert_eq!(ordered(&mut bench), "a-2 a-3");
+    bench.tell(Msg::Compared(Ok(vec![Compared { folder: "a-2".into(), change: None }])));
+    let told = |effect: &Effect| matches!(effect, Effect::Queue(queue::Msg::Compared(all)) if all.len() == 1);
+    assert!(bench.take(told).is_some());
+    bench.run();
+    assert_eq!(ordered(&mut bench), "");
 }

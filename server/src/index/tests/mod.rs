@@ -15,6 +15,7 @@ use crate::repodata::{Class, Described, Group, Listed, Part, Provided, encode_pr
 use crate::rpmfile::Nevra;
 use std::collections::BTreeSet;
 
+mod dependents;
 mod faults;
 mod rules;
 

@@ -341,7 +341,7 @@ fn damaged_catalog_or_shelf_gives_empty_shelves_and_the_old_base_serves_on() {
 }
 
 /// The slow thread over this hub's files.
-fn slow(hub: &Hub) -> Slow {
+pub(super) fn slow(hub: &Hub) -> Slow {
     let (disk, clock): (Arc<dyn Disk>, _) = (Arc::new(hub.disk.clone()), hub.clock.clone());
     let read = ReadConfig { compression: Compression::Gzip, threads: 1 };
     let reader = Arc::new(Reader::new(disk.clone(), clock.clone(), layout(), read));

@@ -109,6 +109,7 @@ fn name_of(order: &Order) -> String {
         Order::Slow(SlowOrder::Merge { add, gone }) => format!("merge: {} sources, gone {gone:?}", add.len()),
         Order::Slow(SlowOrder::Complete(groups)) => format!("complete: {} groups of recent", groups.len()),
         Order::Slow(SlowOrder::Find { .. }) => "find files".to_owned(),
+        Order::Slow(SlowOrder::Compare { builds, .. }) => format!("compare {} builds", builds.len()),
         Order::Slow(SlowOrder::Sweep) => "sweep".to_owned(),
         Order::Read(read) => format!("read {}", paths(read)),
     }

@@ -45,6 +45,7 @@ impl Hub {
             confirm_failures: 1 + (world.opt.seed % 2) as usize,
             retry_pause_ms: world.opt.retry_pause_ms,
             limits: Default::default(),
+            rebuild_dependents: false,
             target: None,
             started: Time(0),
         };

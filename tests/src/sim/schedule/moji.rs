@@ -110,6 +110,7 @@ impl<'a> Moji<'a> {
             confirm_failures: 1,
             retry_pause_ms: RETRY_PAUSE_MS,
             limits: Default::default(),
+            rebuild_dependents: false,
             target: None,
             started: Time(0),
         };

@@ -8,6 +8,7 @@ mod model;
 mod operators;
 mod order;
 mod placement;
+mod rebuild;
 mod scenarios;
 mod states;
 mod trust;
@@ -147,6 +148,7 @@ impl Rig {
             confirm_failures: 1,
             retry_pause_ms: PAUSE_MS,
             limits: Limits { silence_s: 86_400, build_s: 1_209_600 },
+            rebuild_dependents: false,
             target: None,
             started: Time(0),
         })

@@ -89,7 +89,7 @@ impl Rig {
         all
     }
 
-    fn order(&mut self, order: Order, name: &str) {
+    pub(super) fn order(&mut self, order: Order, name: &str) {
         let packages = vec![file(name)];
         let change =
             Change { ticket: Ticket(1), who: "ann".to_owned(), order, packages, builders: Vec::new() };
