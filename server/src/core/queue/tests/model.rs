@@ -4,14 +4,18 @@
 //! leases say and what the watch says each stay in order, but come mixed. Checked: leases are never
 //! asked for a package that is claimed already nor for a builder that is; and once everything heals, every
 //! package that is not unusable ends in `finished/`. Operators cancel, retry and order builders about: each
-//! change is answered once, with a reply for each thing it is about.
+//! change is answered once, with a reply for each thing it is about. In every other story what is built again changes
+//! what it provides, for packages in a circle.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use moji_proto::message::Order;
 
+use super::super::wave::Wave;
 use super::*;
+use crate::core::capabilities::Capabilities;
 use crate::core::desk;
+use crate::core::repo::{self, Changed, Compare, Compared};
 use crate::core::view::{Change, Ticket};
 
 const BUILDERS: u8 = 4;
@@ -47,12 +51,15 @@ struct World {
     healed: bool,
     /// Changes that are not answered, and how many replies each must have.
     tickets: BTreeMap<Ticket, usize>,
+    /// Folders of what is published.
+    published: Vec<String>,
 }
 
 impl World {
     fn new(seed: u64) -> World {
+        let rebuild_dependents = seed % 2 == 1;
         World {
-            rig: Rig::with(Config { attempts: 3, ..Rig::new().queue.config }),
+            rig: Rig::with(Config { attempts: 3, rebuild_dependents, ..Rig::new().queue.config }),
             dice: Dice(seed),
             source: BTreeSet::new(),
             finished: BTreeSet::new(),
@@ -65,6 +72,7 @@ impl World {
             counter: 0,
             healed: false,
             tickets: BTreeMap::new(),
+            published: Vec::new(),
         }
     }
 
@@ -104,14 +112,40 @@ impl World {
                     assert_eq!(self.tickets.remove(&ticket), Some(replies.len()), "{replies:?}");
                 }
                 Effect::Transfers(transfers::Msg::Ruling { lease, ruling }) => self.ruled(lease, &ruling),
+                Effect::Repo(repo::Msg::Compare(builds)) => {
+                    let compared = builds.into_iter().map(|build| self.compare(build)).collect();
+                    self.from_leases.push_back(Msg::Compared(compared));
+                }
                 _ => {}
             }
         }
     }
 
+    /// Some of what is published was built against it, until all is well.
+    fn compare(&mut self, Compare { folder, .. }: Compare) -> Compared {
+        let dependents: Vec<String> = self.published.clone();
+        let dependents = dependents.into_iter().filter(|_| self.dice.roll(2) == 0).collect();
+        let (what, offered) = ("something".to_owned(), Box::<Capabilities>::default());
+        let change = (!self.healed).then_some(Changed { what, offered, dependents });
+        Compared { folder, change }
+    }
+
+    /// Builders can see a result.
+    fn index(&mut self, srpm: &FileName, folder: &str) {
+        let short = World::short(srpm);
+        let nevra = facts(short, Kind::Binary, "noarch").nevra;
+        let provides = vec![Capability { name: format!("{short}-devel"), flags: 0, evr: String::new() }];
+        let provided = Provided { nevra, provides, files: Vec::new(), source: None };
+        let came = vec![(format!("{folder}/{short}.rpm").into(), provided)];
+        self.from_leases.push_back(Msg::Published(News { came, ..News::default() }));
+        self.published.push(folder.to_owned());
+    }
+
     fn ruled(&mut self, lease: LeaseId, ruling: &Ruling) {
         let end = match ruling {
-            Ruling::Publish { .. } => finished(Verdict::Success),
+            Ruling::Publish { .. } => {
+                End::Finished { verdict: Verdict::Success, folder: Some(format!("r-{}", lease.counter)) }
+            }
             Ruling::Keep { verdict, .. } => finished(*verdict),
             Ruling::Reject { .. } => finished(Verdict::Failed),
             Ruling::Return { verdict, .. } => End::Returned(*verdict),
@@ -189,7 +223,14 @@ impl World {
             }
             End::Taken => {}
         }
+        let folder = match &end {
+            End::Finished { verdict: Verdict::Success, folder } => folder.clone(),
+            _ => None,
+        };
+        let index_first = self.dice.roll(2) == 0;
+        folder.iter().filter(|_| index_first).for_each(|folder| self.index(srpm, folder));
         self.from_leases.push_back(Msg::Ended { srpm: srpm.clone(), lease, builder, end });
+        folder.iter().filter(|_| !index_first).for_each(|folder| self.index(srpm, folder));
         if self.up.contains_key(&builder) {
             self.ready(builder);
         }
@@ -331,6 +372,8 @@ impl World {
             let shown = self.rig.queue.packages.get(name).map(|package| &package.state);
             assert_eq!(shown, Some(&State::Finished), "{name}");
         }
+        let wave = format!("{:?}", self.rig.queue.rebuild.wave);
+        assert_eq!(wave, format!("{:?}", Wave::default()), "nobody is built again");
     }
 
     /// What logs miss is published, or nobody knows what, or it is published no longer.
@@ -376,7 +419,18 @@ impl World {
 fn srpm_of(name: &FileName) -> Srpm {
     // Two of the files hold the same package.
     let short = World::short(name);
-    srpm(if short == "f" { "e" } else { short })
+    let mut srpm = srpm(if short == "f" { "e" } else { short });
+    // Two circles, with one package behind them.
+    let needs: &[&str] = match short {
+        "a" => &["b-devel"],
+        "b" => &["c-devel"],
+        "c" => &["a-devel", "b-devel"],
+        "d" => &["a-devel", "e-devel"],
+        _ => &[],
+    };
+    let capability = |name: &&str| Capability { name: (*name).to_owned(), flags: 0, evr: String::new() };
+    srpm.facts.requires = needs.iter().map(capability).collect();
+    srpm
 }
 
 #[test]
@@ -384,6 +438,7 @@ fn no_package_is_forgotten_and_none_is_leased_twice() {
     for seed in 1..=400 {
         let mut world = World::new(seed);
         let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            world.hear(Msg::Scanned);
             for name in NAMES {
                 world.source.insert(file(name));
                 world.watch(&file(name));
