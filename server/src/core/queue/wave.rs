@@ -79,7 +79,8 @@ impl Queue {
         let facts = &self.packages.get(name)?.srpm.as_ref()?.facts;
         let is_first = |path: &str| {
             let first = wave.folders.get(path.rsplit_once('/')?.0)?;
-            let is_one = first != name && wave.members.contains_key(first) && self.is_pending(first);
+            // Who is through has left.
+            let is_one = first != name && wave.members.contains_key(first);
             is_one.then(|| first.clone())
         };
         facts.requires.iter().find_map(|one| {

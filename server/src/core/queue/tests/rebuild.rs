@@ -408,6 +408,7 @@ fn what_is_built_against_another_that_is_built_again_waits_until_builders_see_th
     assert_eq!(rig.behind("b"), Some("a"));
     rig.finish("a", lease, Verdict::Success, "a-1-1@2");
     assert_eq!(rig.behind("b"), Some("a"), "nobody sees it yet");
+    assert_eq!(rig.queue.rebuild.words(&file("a")), None, "it is built");
     rig.see("a", "a-1-1@2");
     assert!(rig.is_claimed("b"));
     // What a changed by that does not have it built once more.
