@@ -6,6 +6,7 @@
 //! | `events.rs` | what happened, bounded in number |
 //! | `rebuild.rs` | what comes back from results and kept attempts after the file is lost |
 //! | `reader.rs` | what others read, beside the thread that writes |
+//! | `numbers.rs` | the same in numbers: days, reasons, durations |
 //!
 //! Owns `history.db` in the state folder. Is memory, never on the path of a grant or a commit: the queue
 //! tells it and goes on. It may be deleted while the hub is down; what the folders and `result.json` know
@@ -34,9 +35,11 @@ use crate::core::view::Told;
 
 mod events;
 mod layout;
+mod numbers;
 mod reader;
 mod rebuild;
 
+pub use self::numbers::{BOUNDS_S, Numbers, Reason, Sum, Totals, Tried};
 pub use self::reader::{Counts, Reader};
 
 /// The file's name in the state folder.

@@ -246,8 +246,8 @@ fn json(event: &EventRow) -> String {
     format!("{value}\n")
 }
 
-/// ISO 8601 in UTC. Days to dates after Howard Hinnant's `civil_from_days`.
-fn iso(unix_ms: u64) -> String {
+/// ISO 8601 in UTC, whole seconds. Days to dates after Howard Hinnant's `civil_from_days`.
+pub(crate) fn iso(unix_ms: u64) -> String {
     let (days, second) = (unix_ms / 86_400_000, unix_ms / 1_000 % 86_400);
     let days = days + 719_468;
     let (era, day) = (days / 146_097, days % 146_097);

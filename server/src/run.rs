@@ -379,7 +379,7 @@ impl Hub {
             stopped.clone(),
         ));
         threads.push(start_queue(options, queue_in, &stopped, &clock, &peers, &folders, disk.clone()));
-        let (desk_disk, mainline_disk) = (disk.clone(), disk.clone());
+        let (desk_disk, mainline_disk, web_disk) = (disk.clone(), disk.clone(), disk.clone());
         threads.push(start_leases(
             options, past, journal, welcome, leases_in, &stopped, &clock, &peers, &folders, disk,
         ));
@@ -408,14 +408,22 @@ impl Hub {
             pending_max: net::PENDING_MAX,
             clocks: net::Clocks::default(),
         };
-        let reactor = net::Reactor::new(config, ports.protocol, net_inbox, peers.clone(), clock)
+        let reactor = net::Reactor::new(config, ports.protocol, net_inbox, peers.clone(), clock.clone())
             .map_err(fatal(exit::LISTEN, "failed to make the reactor"))?;
         let reactor = actors::spawn("reactor", move || reactor.run().expect("the reactor can poll"));
         let web = ports
             .http
             .map(|listener| {
-                let signatures = signer.map(|signer| signer.pairs());
-                web::start(listener, &folders.repo, &layout(&folders).index, signatures)
+                let setup = web::Setup {
+                    folders: folders.clone(),
+                    disk: web_disk,
+                    clock,
+                    desk: peers.desk.clone(),
+                    bridge: peers.web.clone(),
+                    signatures: signer.map(|signer| signer.pairs()),
+                    repo_url: options.repo_url.clone(),
+                };
+                web::start(listener, setup)
             })
             .transpose()
             .map_err(fatal(exit::LISTEN, "failed to serve HTTP"))?;

@@ -1,7 +1,7 @@
 //! The desk's thread, and those that do its work on files.
 //!
 //! Owns carrying out the desk's effects and the queue of jobs: of each request at most one is under way, so
-//! it is bounded by [`crate::core::desk::OPERATORS_MAX`]. Decides nothing.
+//! it is bounded by [`crate::core::desk::OPERATORS_MAX`] and the web's own limit. Decides nothing.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -51,6 +51,7 @@ pub fn start(
             core.handle(clock.now(), msg, &mut effects);
             effects.drain(..).for_each(|effect| carry_out(&peers, &jobs, hooks.as_ref(), effect));
         }
+        peers.web.end();
         drop(jobs);
         for worker in workers {
             worker.join().expect("a worker does not panic");
@@ -66,9 +67,14 @@ fn serve(worker: &Worker, work: &Receiver<(Run, Job)>, done: &Sender<Msg>) {
 
 fn carry_out(peers: &Peers, jobs: &Sender<(Run, Job)>, hooks: Option<&Hooks>, effect: Effect) {
     match effect {
+        Effect::Send(session, msg) if session.is_inner() => peers.web.answer(session, msg),
         Effect::Send(session, msg) => peers.net.answer(session, msg),
+        // The web actor sends nothing that is counted.
+        Effect::Consumed(session, _) if session.is_inner() => {}
         Effect::Consumed(session, bytes) => peers.net.consumed(session, bytes),
+        Effect::Close(session, _) if session.is_inner() => peers.web.close(session),
         Effect::Close(session, code) => peers.net.close(session, code),
+        Effect::Glance(glance) => peers.web.glance(&glance),
         Effect::Queue(msg) => tell(&peers.queue, msg),
         Effect::Repo(msg) => tell(&peers.repo, msg),
         Effect::Work { run, job } => tell(jobs, (run, job)),

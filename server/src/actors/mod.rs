@@ -13,10 +13,11 @@
 //! | leases | queue, transfers, watch | live leases, files in the folders |
 //! | transfers | reactor | as leases |
 //! | transfers | leases, queue, workers | live leases; a session's pieces as above |
-//! | desk | reactor, queue, transfers, repo, workers | operators' requests, which run one at a time a session; live logs as above |
+//! | desk | reactor, queue, transfers, repo, workers, web | operators' requests, which run one at a time a session; live logs as above |
 //! | queue | leases, watch, repo, desk | builders, live leases, files in the folders |
 //! | repo | transfers | results committed while one index is made |
 //! | reactor | all | Data by what builders fetched (256 KiB a lease), the rest by what they said |
+//! | web | desk | rows by the credit of each page, glances by who waits for one |
 //! | history | queue, desk | attempts and events; SQLite takes thousands a second |
 
 pub mod desk;
@@ -34,6 +35,7 @@ use moji_proto::Time;
 use crate::clock::Clock;
 use crate::core::{self, Core};
 use crate::net;
+use crate::web::Bridge;
 
 /// Niceness of threads that do what nobody waits for.
 const BEHIND: i32 = 10;
@@ -55,6 +57,8 @@ pub struct Peers {
     pub history: Sender<core::queue::Note>,
     /// To builders.
     pub net: net::Handle,
+    /// To the pages that are open.
+    pub web: Bridge,
 }
 
 /// The other ends of [`Peers`].
@@ -83,7 +87,7 @@ pub fn channels(net: net::Handle) -> (Peers, Inboxes) {
     let (desk, desk_in) = unbounded();
     let (history, history_in) = unbounded();
     (
-        Peers { leases, queue, transfers, repo, desk, history, net },
+        Peers { leases, queue, transfers, repo, desk, history, net, web: Bridge::default() },
         Inboxes {
             leases: leases_in,
             queue: queue_in,

@@ -14,6 +14,23 @@ use crate::rpmfile::{Facts, Nevra};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
 
+impl SessionId {
+    /// The hub counts its connections from 1, so none ever has this bit.
+    const INNER: u64 = 1 << 63;
+
+    /// A session of the hub's own web actor: an operator's that only asks, without a connection.
+    #[must_use]
+    pub fn inner(number: u64) -> SessionId {
+        SessionId(SessionId::INNER | number)
+    }
+
+    /// Whether it is such a one.
+    #[must_use]
+    pub fn is_inner(self) -> bool {
+        self.0 & SessionId::INNER != 0
+    }
+}
+
 /// SHA-256 of a file's bytes: what yum repositories name RPMs by.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Sha256(pub [u8; 32]);

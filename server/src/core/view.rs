@@ -4,12 +4,12 @@
 //! nothing. The queue makes a [`View`] whenever the desk asks for one; nobody else keeps a copy of its state.
 
 use moji_proto::message::{BuilderRow, EventKind, NoCode, Order, PackageRow, PackageState, Phase, Verdict};
-use moji_proto::{FileName, LeaseId, Line};
+use moji_proto::{FileName, LeaseId, Line, Time};
 
 use super::types::BuilderId;
 
 /// The queue at one moment.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct View {
     /// All packages, by file name. Phase and last line are the desk's to fill in.
     pub packages: Vec<PackageView>,
@@ -29,10 +29,13 @@ pub struct View {
 }
 
 /// One package in a [`View`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackageView {
     /// What an operator sees of it.
     pub row: PackageRow,
+    /// Since when it is so, and how many seconds it was so before this run: the row's age, which a view that is kept for
+    /// a while would make wrong.
+    pub since: (Time, u64),
     /// Capabilities that it waits for.
     pub wants: Vec<String>,
     /// mock options that it gets.

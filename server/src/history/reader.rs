@@ -28,7 +28,7 @@ pub struct Counts {
 
 /// Reads the history beside the thread that writes it.
 pub struct Reader {
-    db: Connection,
+    pub(super) db: Connection,
     folders: Folders,
     disk: Arc<dyn Disk>,
 }
@@ -188,6 +188,6 @@ impl Reader {
     }
 }
 
-fn clamp(limit: usize) -> i64 {
+pub(super) fn clamp(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }

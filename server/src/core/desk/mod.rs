@@ -14,6 +14,7 @@
 //! | `why.rs` | reasons, which the queue and the history tell |
 //! | `logs.rs` | reading and following a log |
 //! | `events.rs` | following events, reading old ones |
+//! | `glance.rs` | all of the farm at once, for the web |
 //! | `submit.rs` | taking a source RPM |
 //! | `change.rs` | carrying out an operator's change |
 //! | `jobs.rs` | what workers are asked to do |
@@ -22,21 +23,24 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use moji_proto::message::{EventKind, EventRow, FromOperator, NoCode, Phase, ToOperator, Which};
+use moji_proto::message::{BuilderRow, EventKind, EventRow, FromOperator, NoCode, Phase, ToOperator, Which};
 use moji_proto::refusal::RejectCode;
 use moji_proto::{FileName, LeaseId, PublicKey, Time};
 
+pub use glance::{Build, Glance, RESULTS_MAX};
 pub use jobs::{Decided, Done, Job, LogOf, Parcel, Run, Verdictable};
+pub use names::Miss;
 
 use self::session::{Answer, Session};
 use self::shared::Shared;
 use super::types::SessionId;
-use super::view::{Decision, Event, Reply, Ticket, View};
+use super::view::{Decision, Event, PackageView, Reply, Ticket, View};
 use super::{queue, repo};
 
 mod ask;
 mod change;
 mod events;
+mod glance;
 mod jobs;
 mod logs;
 mod names;
@@ -48,8 +52,12 @@ mod submit;
 mod tests;
 mod why;
 
-/// Operators that are answered at once: more than a team has, few enough for the hub's memory.
+/// Operators that are answered at once: more than a team has, few enough for the hub's memory. Sessions of the hub's own
+/// web actor are not among them: it has a limit of its own.
 pub const OPERATORS_MAX: usize = 64;
+/// Rows of an answer that a session of the web actor gets unasked: there may be hundreds, and what a slow browser does not
+/// take waits in memory. Pieces of logs make that 512 KiB at most.
+pub const INNER_ROWS: u16 = 16;
 /// When what was sent in part is looked at for removal, milliseconds: hourly is enough for what stays a day.
 const SWEEP_EVERY_MS: u64 = 3_600_000;
 
@@ -153,6 +161,9 @@ pub enum Msg {
         /// Its length, bytes.
         bytes: u64,
     },
+    /// What does all look like, with what only the desk knows? Answered with [`Effect::Glance`], once for all who asked
+    /// since the last one. (web)
+    Glance,
     /// What came of a job. (shell)
     Done {
         /// For which request.
@@ -173,6 +184,8 @@ pub enum Effect {
     Consumed(SessionId, u32),
     /// End a session.
     Close(SessionId, RejectCode),
+    /// Show this to the web.
+    Glance(Arc<Glance>),
     /// Tell the queue.
     Queue(queue::Msg),
     /// Tell repo.
@@ -206,6 +219,8 @@ pub struct Desk {
     sessions: BTreeMap<SessionId, Session>,
     /// Which session runs which request.
     runs: BTreeMap<Run, SessionId>,
+    /// A glance was asked for, first then.
+    glance: Option<Time>,
     sweep_at: Time,
 }
 
@@ -237,7 +252,8 @@ impl Desk {
     #[must_use]
     pub fn new(setup: Setup) -> Desk {
         let sweep_at = setup.started;
-        Desk { shared: Shared::new(setup), sessions: BTreeMap::new(), runs: BTreeMap::new(), sweep_at }
+        let (sessions, runs) = (BTreeMap::new(), BTreeMap::new());
+        Desk { shared: Shared::new(setup), sessions, runs, glance: None, sweep_at }
     }
 
     /// When it wants a `Tick`.
@@ -286,6 +302,7 @@ impl Desk {
                     self.event(now, event, out);
                 }
             }
+            Msg::Glance => self.glance = self.glance.or(Some(now)),
             Msg::Grown { lease, which, bytes } => self.shared.grown(lease, which, bytes),
             Msg::Done { run, done } => self.done(now, run, done, out),
             Msg::Tick => {
@@ -318,7 +335,8 @@ impl Desk {
     }
 
     fn hear(&mut self, now: Time, id: SessionId, msg: FromOperator, out: &mut Vec<Effect>) {
-        let seated = self.sessions.values().filter(|session| session.seated).count();
+        let taken = self.sessions.iter().filter(|(id, session)| session.seated && !id.is_inner()).count();
+        let is_full = taken >= OPERATORS_MAX && !id.is_inner();
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let mut cx = Cx { now, shared: &mut self.shared, out };
         match msg {
@@ -332,7 +350,7 @@ impl Desk {
                 self.runs.remove(&session.run);
                 self.runs.insert(run, id);
                 session.begin(run);
-                if !session.seated && seated >= OPERATORS_MAX {
+                if !session.seated && is_full {
                     let text = format!("{OPERATORS_MAX} operators are connected already: try again later");
                     session.no(NoCode::Later, "", text);
                 } else {
@@ -393,6 +411,7 @@ impl Desk {
 
     /// Brings every session as far as it can go.
     fn settle(&mut self, now: Time, out: &mut Vec<Effect>) {
+        self.give_glance(now, out);
         for session in self.sessions.values_mut() {
             let mut cx = Cx { now, shared: &mut self.shared, out };
             session.pump(&mut cx);
@@ -419,6 +438,22 @@ pub(crate) fn sample_package(srpm: &str) -> super::view::PackageView {
 pub fn event_filter(pattern: &moji_proto::Line) -> impl Fn(&EventRow) -> bool {
     let pattern = names::Pattern::new(pattern);
     move |row| pattern.as_ref().is_none_or(|pattern| pattern.fits_event(row))
+}
+
+/// The one package that a name means.
+///
+/// # Errors
+/// That there is none or several, and which come near.
+pub fn package_named<'v>(view: &'v View, text: &str) -> Result<&'v PackageView, Miss> {
+    names::package(view, text)
+}
+
+/// The one builder that a name or a key means.
+///
+/// # Errors
+/// That there is none or several, and which come near.
+pub fn builder_named<'v>(builders: &'v [BuilderRow], text: &str) -> Result<&'v BuilderRow, Miss> {
+    names::builder(builders, text)
 }
 
 /// What is said of a decision.

@@ -115,13 +115,13 @@ fn is_key_of(text: &str, row: &BuilderRow) -> bool {
 
 /// What a name means if it does not mean exactly what is wanted.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Miss {
+pub struct Miss {
     /// Of what kind.
-    pub(super) code: NoCode,
+    pub code: NoCode,
     /// In words.
-    pub(super) text: String,
+    pub text: String,
     /// What it could mean.
-    pub(super) names: Vec<String>,
+    pub names: Vec<String>,
 }
 
 /// The packages that a name means: of a glob all, of anything else exactly one.
@@ -170,6 +170,18 @@ pub(super) fn package<'v>(view: &'v View, text: &str) -> Result<&'v PackageView,
 
 /// The builders that a name, key or glob means.
 pub(super) fn builders<'v>(view: &'v View, text: &str) -> Result<Vec<&'v BuilderRow>, Miss> {
+    builders_of(&view.builders, text)
+}
+
+/// The one builder that a name or key means.
+pub(super) fn builder<'v>(rows: &'v [BuilderRow], text: &str) -> Result<&'v BuilderRow, Miss> {
+    match builders_of(rows, text)?[..] {
+        [one] => Ok(one),
+        ref several => Err(ambiguous(several.iter().map(|row| row.name.to_string()).collect())),
+    }
+}
+
+fn builders_of<'v>(rows: &'v [BuilderRow], text: &str) -> Result<Vec<&'v BuilderRow>, Miss> {
     let Some(pattern) = Pattern::new(&Line::lossy(text)) else {
         return Err(Miss {
             code: NoCode::BadInput,
@@ -177,9 +189,9 @@ pub(super) fn builders<'v>(view: &'v View, text: &str) -> Result<Vec<&'v Builder
             names: Vec::new(),
         });
     };
-    let found: Vec<_> = view.builders.iter().filter(|row| pattern.fits_builder(row)).collect();
+    let found: Vec<_> = rows.iter().filter(|row| pattern.fits_builder(row)).collect();
     if found.is_empty() {
-        return Err(no_builder(view, text));
+        return Err(no_builder(rows, text));
     }
     if !pattern.is_glob && found.len() > 1 {
         let names = found.iter().map(|row| format!("{} {}", row.name, row.key.fingerprint())).collect();
@@ -205,7 +217,7 @@ pub(super) fn no_builder_of(
     let pattern = Pattern::new(text)?;
     let known = view.builders.iter().any(|row| pattern.fits_builder(row))
         || unlisted.any(|row| pattern.fits_builder(&row));
-    (!known).then(|| no_builder(view, text.as_str()))
+    (!known).then(|| no_builder(&view.builders, text.as_str()))
 }
 
 fn ambiguous(mut names: Vec<String>) -> Miss {
@@ -226,8 +238,8 @@ fn no_package(view: &View, text: &str) -> Miss {
     }
 }
 
-fn no_builder(view: &View, text: &str) -> Miss {
-    let names = near(text, view.builders.iter().map(|row| row.name.to_string()));
+fn no_builder(rows: &[BuilderRow], text: &str) -> Miss {
+    let names = near(text, rows.iter().map(|row| row.name.to_string()));
     Miss { code: NoCode::NotFound, text: format!("there is no builder {text}"), names }
 }
 

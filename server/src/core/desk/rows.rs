@@ -132,7 +132,7 @@ impl Part {
     }
 }
 
-fn farm(view: &View, cx: &Cx<'_>) -> FarmRow {
+pub(super) fn farm(view: &View, cx: &Cx<'_>) -> FarmRow {
     let (mut packages, mut builders) = ([0u32; 11], [0u32; 9]);
     view.packages.iter().for_each(|package| packages[package.row.state as usize] += 1);
     view.builders.iter().for_each(|row| builders[row.state as usize] += 1);

@@ -24,7 +24,7 @@ use super::rows::{Rows, Show};
 use super::shared::Ordered;
 use super::submit::Taking;
 use super::why::Why;
-use super::{Cx, Done, Effect, Job, Run};
+use super::{Cx, Done, Effect, INNER_ROWS, Job, Run};
 use crate::core::types::SessionId;
 use crate::core::view::Reply;
 
@@ -118,7 +118,7 @@ impl Session {
     /// A request begins.
     pub(super) fn begin(&mut self, run: Run) {
         self.run = run;
-        self.credit = u32::from(OPERATOR_ROWS);
+        self.credit = u32::from(if self.id.is_inner() { INNER_ROWS } else { OPERATOR_ROWS });
         (self.rows, self.busy) = (0, false);
         self.queue.clear();
     }

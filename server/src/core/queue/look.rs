@@ -102,7 +102,7 @@ impl Queue {
             expected_s: self.expected_s(name, package),
         };
         let options = if self.options.is_empty() { Vec::new() } else { self.options_for(name).0 };
-        PackageView { row, wants, options }
+        PackageView { row, since: package.since, wants, options }
     }
 
     /// Why a package is where it is.

@@ -1,33 +1,23 @@
-//! The web actor: the repository over HTTP, read-only.
+//! The repository over HTTP, read-only.
 //!
-//! Owns the HTTP port and the one thread with an async runtime (axum's; no other thread has one).
-//! Never changes anything and never asks another actor: it serves files as they lie in `repo/` and, for the indexes
-//! that builders read, below `STATE/index/`, but for signatures of `repomd.xml`, which are those of the one that the
-//! reader has.
+//! Owns the paths of the repository and of its tiers. Never changes anything and never asks another actor: it serves
+//! files as they lie in `repo/` and, for the indexes that builders read, below `STATE/index/`, but for signatures of
+//! `repomd.xml`, which are those of the one that the reader has.
 
-mod pairs;
-
-use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
-use std::thread::JoinHandle;
-use std::time::Duration;
 
+use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::header::{CACHE_CONTROL, HOST, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE};
+use axum::http::header::{ALLOW, CACHE_CONTROL, HOST, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Extension, Router};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use tokio::sync::{Semaphore, oneshot};
 use tower_http::services::ServeDir;
 
+use super::pairs;
 use crate::signing::{PUBLIC_KEY, Pairs};
-use pairs::Reader;
 
 /// Path of the repository on the HTTP port.
 pub const REPO_PATH: &str = "/repo/";
@@ -37,99 +27,11 @@ pub const RECENT_PATH: &str = "/tier/recent/";
 /// Path of all others.
 pub const BASE_PATH: &str = "/tier/base/";
 
-/// Most HTTP connections at once: a thousand boards may fetch, and descriptors are left for the rest.
-const CONNECTIONS_MAX: usize = 1_024;
-
-/// Time for a request's head to arrive, and for an idle connection to stay open.
-const HEAD_TIME_MAX: Duration = Duration::from_secs(60);
-
-/// Pause after a failed accept (out of descriptors), so that the loop does not spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// The running service; dropping it lets it end.
-pub struct Web {
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-/// Binds `addr`.
-///
-/// # Errors
-/// Those of bind(2) and listen(2).
-pub fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(addr)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
-}
-
-/// Serves `repo` at [`REPO_PATH`] until the result is dropped, and with the indexes in `index` (`STATE/index`) at
-/// [`RECENT_PATH`] and [`BASE_PATH`].
-///
-/// # Errors
-/// If the runtime cannot be made.
-pub fn start(
-    listener: TcpListener,
-    repo: &Path,
-    index: &Path,
-    signatures: Option<Arc<Pairs>>,
-) -> io::Result<Web> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let service = router(repo, index, signatures);
-    let (stop, stopped) = oneshot::channel::<()>();
-    let thread = crate::actors::spawn("web", move || {
-        runtime.block_on(async move {
-            match tokio::net::TcpListener::from_std(listener) {
-                Ok(listener) => tokio::select! {
-                    () = accept(listener, service) => (),
-                    _ = stopped => (),
-                },
-                Err(error) => log::error!("failed to serve HTTP: {error}"),
-            }
-        });
-    });
-    Ok(Web { stop: Some(stop), thread: Some(thread) })
-}
-
-impl Drop for Web {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-async fn accept(listener: tokio::net::TcpListener, service: Router) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let (stream, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                log::debug!("failed to accept an HTTP connection: {error}");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let service = TowerToHyperService::new(service.clone().layer(Extension(Reader(peer.ip()))));
-        tokio::spawn(async move {
-            let connection = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIME_MAX)
-                .serve_connection(TokioIo::new(stream), service);
-            if let Err(error) = connection.await {
-                log::trace!("HTTP connection ended: {error}");
-            }
-            drop(place);
-        });
-    }
-}
-
 /// Whether what is served is signed.
 #[derive(Clone, Copy)]
 struct Signed(bool);
 
-fn router(repo: &Path, index: &Path, signatures: Option<Arc<Pairs>>) -> Router {
+pub(super) fn router(repo: &Path, index: &Path, signatures: Option<Arc<Pairs>>) -> Router {
     let signed = Signed(signatures.is_some());
     let folder = |path: &Path| ServeDir::new(path).append_index_html_on_directories(false);
     // The longer path wins: the index of a tier is its own, everything else there is the repository's.
@@ -149,22 +51,30 @@ fn router(repo: &Path, index: &Path, signatures: Option<Arc<Pairs>>) -> Router {
 
 /// What a person who opens the port in a browser reads: how to use the repository.
 fn front(Signed(signed): Signed, headers: &HeaderMap) -> Response {
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("THIS-HOST:PORT");
+    let url = format!("http://{}{REPO_PATH}", host(headers));
+    format!("This is a moji hub's repository. In a .repo file:\n\n{}", repo_file(&url, signed))
+        .into_response()
+}
+
+/// How the reader calls this hub.
+pub(super) fn host(headers: &HeaderMap) -> &str {
+    headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("THIS-HOST:PORT")
+}
+
+/// A `.repo` file for the repository at `url`, which ends with a slash.
+pub(super) fn repo_file(url: &str, signed: bool) -> String {
     let checks = if signed {
-        format!("gpgcheck=1\nrepo_gpgcheck=1\ngpgkey=http://{host}{REPO_PATH}{PUBLIC_KEY}")
+        format!("gpgcheck=1\nrepo_gpgcheck=1\ngpgkey={url}{PUBLIC_KEY}")
     } else {
         "gpgcheck=0".to_owned()
     };
-    format!(
-        "This is a moji hub's repository. In a .repo file:\n\n[moji]\nname=moji\nbaseurl=http://{host}{REPO_PATH}\n{checks}\n"
-    )
-    .into_response()
+    format!("[moji]\nname=moji\nbaseurl={url}\n{checks}\n")
 }
 
 /// Reading only, no hidden files, and caches that never see an old `repomd.xml` (or its signature) for the new one.
 async fn guard(State(signed): State<Signed>, mut request: Request, next: Next) -> Response {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return StatusCode::METHOD_NOT_ALLOWED.into_response();
+        return (StatusCode::METHOD_NOT_ALLOWED, [(ALLOW, "GET, HEAD")]).into_response();
     }
     let path = request.uri().path().to_owned();
     if path.split('/').any(|part| part.starts_with('.') || part.to_ascii_lowercase().starts_with("%2e")) {
@@ -192,9 +102,15 @@ async fn guard(State(signed): State<Signed>, mut request: Request, next: Next) -
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::net::TcpStream;
+    use std::net::{SocketAddr, TcpListener, TcpStream};
 
+    use super::super::serve::{Web, bind, spawn};
     use super::*;
+
+    fn start(listener: TcpListener, repo: &Path, index: &Path, signatures: Option<Arc<Pairs>>) -> Web {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        spawn(listener, runtime, router(repo, index, signatures))
+    }
 
     fn ask(addr: SocketAddr, request: &str) -> String {
         let mut stream = TcpStream::connect(addr).unwrap();
@@ -224,7 +140,7 @@ mod tests {
         std::fs::write(repo.join("repodata/repomd.xml"), "<repomd/>").unwrap();
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let addr = listener.local_addr().unwrap();
-        let _web = start(listener, &repo, &index, None).unwrap();
+        let _web = start(listener, &repo, &index, None);
         let far = "Fri, 01 Jan 2100 00:00:00 GMT";
         let check = |head: &str, want: &[&str]| {
             let answer = ask(addr, &format!("{head}\r\nHost: x\r\nConnection: close\r\n\r\n"));
@@ -282,7 +198,7 @@ mod tests {
         std::fs::write(repo.path().join("x"), "abc").unwrap();
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let addr = listener.local_addr().unwrap();
-        let _web = start(listener, repo.path(), repo.path(), None).unwrap();
+        let _web = start(listener, repo.path(), repo.path(), None);
         let twice = "GET /repo/x HTTP/1.1\r\nHost: x\r\n\r\nGET /repo/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
         assert_eq!(ask(addr, twice).matches("200 OK").count(), 2);
     }
@@ -295,7 +211,7 @@ mod tests {
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let addr = listener.local_addr().unwrap();
         let pairs = Arc::new(Pairs::default());
-        let _web = start(listener, repo.path(), repo.path(), Some(Arc::clone(&pairs))).unwrap();
+        let _web = start(listener, repo.path(), repo.path(), Some(Arc::clone(&pairs)));
         let get =
             |path: &str| ask(addr, &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
         let publish = |number: u32| {
