@@ -103,7 +103,7 @@ impl Site {
             target: text(&farm.target),
             total: packages.values().sum(),
             done: packages.iter().filter(|(state, _)| state.is_final()).map(|(_, n)| n).sum(),
-            expected_end: None,
+            expected_end: snapshot.expected_end(),
             packages,
             builders,
             building,

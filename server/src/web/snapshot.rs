@@ -89,6 +89,8 @@ pub(crate) struct Snapshot {
     pub(crate) change: u64,
     /// What the hub's own clock showed as 0, unix milliseconds.
     epoch_ms: u64,
+    /// When all is built that can be built, unix milliseconds.
+    end_ms: Option<u64>,
     /// Since when builders are as they are, and until when, unix milliseconds; in their order.
     builders: Vec<(Option<u64>, Option<u64>)>,
     orders: [OnceLock<Vec<u32>>; SORTS],
@@ -106,11 +108,14 @@ impl Snapshot {
             (ago.map(|ago| steady(since, ago)), ahead.map(|ahead| steady(until, ahead)))
         });
         let builders = times.collect();
+        let left_s = glance.farm.ends_in_s;
+        let end = (left_s != 0).then(|| glance.unix_ms + u64::from(left_s) * 1_000);
+        let end_ms = end.map(|end| steady(before.and_then(|before| before.end_ms), end));
         let change = match before {
             None => 1,
             Some(before) => before.change + u64::from(!is_same(&before.glance, &glance)),
         };
-        Snapshot { glance, change, epoch_ms, builders, orders: Default::default() }
+        Snapshot { glance, change, epoch_ms, end_ms, builders, orders: Default::default() }
     }
 
     fn known_builders(&self) -> impl Iterator<Item = (moji_proto::PublicKey, (Option<u64>, Option<u64>))> {
@@ -126,6 +131,11 @@ impl Snapshot {
     /// The wall clock at a time of the hub's own.
     pub(crate) fn when(&self, time: Time) -> When {
         When(self.epoch_ms + time.0)
+    }
+
+    /// When all is built that can be built; None while nobody can tell.
+    pub(crate) fn expected_end(&self) -> Option<When> {
+        self.end_ms.map(When)
     }
 
     /// All packages, by file name.
@@ -211,7 +221,12 @@ fn steady(before: Option<u64>, new: u64) -> u64 {
 
 /// Whether nothing but the time is another.
 fn is_same(a: &Glance, b: &Glance) -> bool {
-    let farm = |glance: &Glance| moji_proto::message::FarmRow { unix_s: 0, up_s: 0, ..glance.farm.clone() };
+    let farm = |glance: &Glance| moji_proto::message::FarmRow {
+        unix_s: 0,
+        up_s: 0,
+        ends_in_s: 0,
+        ..glance.farm.clone()
+    };
     let building = |glance: &Glance| {
         let rows = glance.building.iter().map(|build| {
             let mut row = build.row.clone();

@@ -56,7 +56,7 @@ impl Package {
             builder: row.builder.as_ref().map(ToString::to_string),
             phase: row.phase.map(Into::into),
             phase_since: phase_since.filter(|_| row.phase.is_some()),
-            expected_s: None,
+            expected_s: (row.expected_s != 0).then_some(row.expected_s),
             line: text(&row.line),
             place: text(&row.place),
         }
