@@ -16,9 +16,11 @@
 //! | `shelf.rs` | what is told of the repository's indexes |
 //! | `problem.rs` | answers that are errors |
 //! | `api/` | `/api/`: JSON, its description, its documentation |
+//! | `metrics/` | `/metrics` and `/healthz` |
 
 mod api;
 mod desk;
+mod metrics;
 pub mod model;
 mod pairs;
 mod past;

@@ -14,7 +14,7 @@ use super::problem::Problem;
 use super::serve::Setup;
 use crate::clock::Clock;
 use crate::core::desk::RESULTS_MAX;
-use crate::history::Reader;
+use crate::history::{Reader, Totals};
 
 /// How long what was counted serves.
 const FRESH: Duration = Duration::from_secs(5);
@@ -30,6 +30,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     results: tokio::sync::OnceCell<Vec<EventRow>>,
     numbers: Kept<(u32, Arc<History>)>,
+    totals: Kept<Arc<Totals>>,
 }
 
 /// What was read last, and when; who asks meanwhile waits for it.
@@ -44,6 +45,7 @@ impl Past {
             clock: setup.clock.clone(),
             results: tokio::sync::OnceCell::new(),
             numbers: Kept::default(),
+            totals: Kept::default(),
         })))
     }
 
@@ -92,5 +94,19 @@ impl Past {
         let history = Arc::new(History::from(numbers));
         *kept = Some((at, (days, Arc::clone(&history))));
         Ok(history)
+    }
+
+    /// All there ever was, in numbers that only grow.
+    pub(super) async fn totals(&self) -> Result<Arc<Totals>, Problem> {
+        let mut kept = self.0.totals.lock().await;
+        if let Some((at, totals)) = &*kept
+            && at.elapsed() < FRESH
+        {
+            return Ok(Arc::clone(totals));
+        }
+        let at = Instant::now();
+        let totals = Arc::new(self.read(Reader::totals).await?);
+        *kept = Some((at, Arc::clone(&totals)));
+        Ok(totals)
     }
 }

@@ -20,6 +20,7 @@ use super::serve::Setup;
 use super::shelf::Shelf;
 use super::snapshot::{Snapshot, Snapshots, Sort};
 use crate::core::desk::{RESULTS_MAX, event_filter};
+use crate::history::Totals;
 
 /// Builds that an overview names: more than a page shows, fewer than a browser minds.
 const BUILDING_MAX: usize = 1_000;
@@ -79,6 +80,11 @@ impl Site {
     /// The farm as it was at most a second ago.
     pub(crate) async fn snapshot(&self) -> Result<Arc<Snapshot>, Problem> {
         self.0.snapshots.now().await
+    }
+
+    /// All builds there ever were, in numbers that only grow.
+    pub(super) async fn totals(&self) -> Result<Arc<Totals>, Problem> {
+        self.0.past.totals().await
     }
 
     /// The farm as a whole.

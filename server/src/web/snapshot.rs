@@ -37,6 +37,7 @@ pub(crate) struct Snapshots {
 #[derive(Default)]
 struct Held {
     last: Option<(Instant, Arc<Snapshot>)>,
+    taken: u64,
 }
 
 impl Snapshots {
@@ -57,8 +58,9 @@ impl Snapshots {
         let glance = tokio::time::timeout(PATIENCE, self.desk.glance()).await;
         let glance = glance.map_err(|_| Problem::later("the hub is too busy to answer: try again later"))?;
         let glance = glance.ok_or_else(|| Problem::later("the hub is stopping"))?;
+        held.taken += 1;
         let before = held.last.as_ref().map(|(_, snapshot)| &**snapshot);
-        let snapshot = Arc::new(Snapshot::new(glance, before));
+        let snapshot = Arc::new(Snapshot::new(glance, before, held.taken));
         held.last = Some((at, Arc::clone(&snapshot)));
         Ok(snapshot)
     }
@@ -87,6 +89,8 @@ pub(crate) struct Snapshot {
     pub(crate) glance: Arc<Glance>,
     /// Grows whenever something is not as it was in the one before.
     pub(crate) change: u64,
+    /// How many were taken since the hub began, it among them.
+    pub(crate) taken: u64,
     /// What the hub's own clock showed as 0, unix milliseconds.
     epoch_ms: u64,
     /// When all is built that can be built, unix milliseconds.
@@ -97,7 +101,7 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    fn new(glance: Arc<Glance>, before: Option<&Snapshot>) -> Snapshot {
+    fn new(glance: Arc<Glance>, before: Option<&Snapshot>, taken: u64) -> Snapshot {
         let epoch_ms = glance.unix_ms.saturating_sub(glance.now.0);
         let epoch_ms = steady(before.map(|before| before.epoch_ms), epoch_ms);
         let known: BTreeMap<_, _> = before.into_iter().flat_map(Snapshot::known_builders).collect();
@@ -115,7 +119,7 @@ impl Snapshot {
             None => 1,
             Some(before) => before.change + u64::from(!is_same(&before.glance, &glance)),
         };
-        Snapshot { glance, change, epoch_ms, end_ms, builders, orders: Default::default() }
+        Snapshot { glance, change, taken, epoch_ms, end_ms, builders, orders: Default::default() }
     }
 
     fn known_builders(&self) -> impl Iterator<Item = (moji_proto::PublicKey, (Option<u64>, Option<u64>))> {
