@@ -171,6 +171,10 @@ pub struct Run {
     /// So many different builders must agree that a package fails before it counts as failed.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub confirm_failures: u32,
+    /// When nothing else waits for an idle builder, give it a copy of the package that takes longest on a slower one, if it
+    /// would be done clearly sooner; the first whole result counts, and the other build is cancelled.
+    #[arg(long)]
+    pub duplicate_last: bool,
     /// How long a builder that failed a package by its own fault is not given it again.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
     pub retry_pause: Duration,

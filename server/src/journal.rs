@@ -8,15 +8,19 @@
 //! ```text
 //! CHECK moji-leases 1 INCARNATION
 //! CHECK grant LEASE KEY SRPM
+//! CHECK beside LEASE KEY MAIN SRPM
 //! CHECK end LEASE final|expired
 //! ```
+//!
+//! `beside` grants a second lease of a package whose main one is MAIN. A hub that knows no such line takes it for a
+//! damaged one: it then has the main lease only, which is no worse than a second one that expired.
 //!
 //! CHECK is the first eight hexadecimal digits of the BLAKE2s-256 of the rest of the line: a torn or
 //! damaged line passes once in four billion times. A tail that does not pass was being written
 //! when the power went: nobody was promised anything of it. A line before a good one that does not pass
 //! is damage.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -114,7 +118,13 @@ fn parse_line(line: &[u8]) -> Option<Entry> {
     Some(Entry::Record(match verb {
         "grant" => {
             let (builder, srpm) = (words.next()?.parse().ok()?, FileName::new(words.next()?).ok()?);
-            Record::Grant { lease, srpm, builder }
+            Record::Grant { lease, srpm, builder, beside: None }
+        }
+        "beside" => {
+            let builder = words.next()?.parse().ok()?;
+            let (main, srpm) = words.next()?.split_once(' ')?;
+            let srpm = FileName::new(srpm).ok()?;
+            Record::Grant { lease, srpm, builder, beside: Some(main.parse().ok()?) }
         }
         "end" => Record::End { lease, revivable: words.next()? == "expired" },
         _ => return None,
@@ -134,36 +144,47 @@ fn push_line(out: &mut String, text: &str) {
 
 fn push_record(out: &mut String, record: &Record) {
     let text = match record {
-        Record::Grant { lease, srpm, builder } => format!("grant {lease} {builder} {srpm}"),
+        Record::Grant { lease, srpm, builder, beside: None } => format!("grant {lease} {builder} {srpm}"),
+        Record::Grant { lease, srpm, builder, beside: Some(main) } => {
+            format!("beside {lease} {builder} {main} {srpm}")
+        }
         Record::End { lease, revivable: true } => format!("end {lease} expired"),
         Record::End { lease, revivable: false } => format!("end {lease} final"),
     };
     push_line(out, &text);
 }
 
-/// Replays records: what lives, and what is over. A grant of a package ends any earlier lease of it.
+/// Replays records: what lives, and what is over. A grant of a package ends any earlier lease of it but the one that it
+/// is beside. Of two that live at most one is beside the other.
 #[must_use]
 pub fn fold(records: Vec<Record>) -> (BTreeMap<LeaseId, Grant>, BTreeMap<LeaseId, Ended>) {
     let mut live: BTreeMap<LeaseId, Grant> = BTreeMap::new();
-    let mut by_srpm: BTreeMap<FileName, LeaseId> = BTreeMap::new();
+    let mut by_srpm: BTreeMap<FileName, Vec<LeaseId>> = BTreeMap::new();
     let mut ended = BTreeMap::new();
     for record in records {
         let (over, revivable) = match &record {
-            Record::Grant { lease, srpm, .. } => {
-                (by_srpm.get(srpm).copied().filter(|earlier| earlier != lease), false)
+            Record::Grant { lease, srpm, beside, .. } => {
+                let mut over = by_srpm.get(srpm).cloned().unwrap_or_default();
+                over.retain(|earlier| earlier != lease && Some(*earlier) != *beside);
+                (over, false)
             }
-            Record::End { lease, revivable } => (Some(*lease), *revivable),
+            Record::End { lease, revivable } => (vec![*lease], *revivable),
         };
-        if let Some((lease, Grant { srpm, builder })) = over.and_then(|lease| live.remove_entry(&lease)) {
-            by_srpm.remove(&srpm);
+        for (lease, Grant { srpm, builder, .. }) in over.iter().filter_map(|lease| live.remove_entry(lease)) {
+            by_srpm.entry(srpm.clone()).or_default().retain(|one| *one != lease);
             ended.insert(lease, Ended { srpm, builder, revivable });
         }
-        if let Record::Grant { lease, srpm, builder } = record {
+        if let Record::Grant { lease, srpm, builder, beside } = record {
             ended.remove(&lease);
-            by_srpm.insert(srpm.clone(), lease);
-            live.insert(lease, Grant { srpm, builder });
+            let all = by_srpm.entry(srpm.clone()).or_default();
+            all.retain(|one| *one != lease);
+            all.push(lease);
+            live.insert(lease, Grant { srpm, builder, beside });
         }
     }
+    // Whatever it was beside is over: it is the only one, and the main one.
+    let ids: BTreeSet<LeaseId> = live.keys().copied().collect();
+    live.values_mut().for_each(|grant| grant.beside = grant.beside.filter(|main| ids.contains(main)));
     (live, ended)
 }
 
@@ -284,8 +305,13 @@ mod tests {
     use crate::disk::memory::Memory;
 
     fn grant(counter: u32, srpm: &str) -> Record {
-        let lease = LeaseId { incarnation: 7, counter };
-        Record::Grant { lease, srpm: FileName::new(srpm).unwrap(), builder: PublicKey([counter as u8; 32]) }
+        granted(counter, srpm, None)
+    }
+
+    fn granted(counter: u32, srpm: &str, beside: Option<u32>) -> Record {
+        let id = |counter| LeaseId { incarnation: 7, counter };
+        let (lease, builder) = (id(counter), PublicKey([counter as u8; 32]));
+        Record::Grant { lease, srpm: FileName::new(srpm).unwrap(), builder, beside: beside.map(id) }
     }
 
     fn end(counter: u32, revivable: bool) -> Record {
@@ -303,7 +329,8 @@ mod tests {
 
     #[test]
     fn what_was_appended_is_read_back() {
-        let records = [grant(1, "a b.src.rpm"), grant(2, "b.src.rpm"), end(1, true), end(2, false)];
+        let second = granted(3, "a b.src.rpm", Some(1));
+        let records = [grant(1, "a b.src.rpm"), grant(2, "b.src.rpm"), second, end(1, true), end(2, false)];
         let (disk, working, _) = written(&records);
         let want = Loaded { incarnation: 7, records: records.to_vec(), ..Loaded::default() };
         assert_eq!(load(&disk, &working).unwrap(), want);
@@ -360,6 +387,29 @@ mod tests {
         assert_eq!(live.keys().map(|id| id.counter).collect::<Vec<_>>(), [2, 3]);
         let over: Vec<_> = ended.iter().map(|(id, ended)| (id.counter, ended.revivable)).collect();
         assert_eq!(over, [(1, false), (4, true)]);
+    }
+
+    #[test]
+    fn a_second_grant_lives_beside_the_one_it_names_and_alone_once_that_is_over() {
+        let [a, b] = ["a.src.rpm", "b.src.rpm"];
+        let (first, second) = (grant(1, a), granted(2, a, Some(1)));
+        for (more, want, over) in [
+            (vec![], &[(1, None), (2, Some(1))][..], &[][..]),
+            (vec![end(1, false)], &[(2, None)], &[1]),
+            (vec![end(2, true)], &[(1, None)], &[2]),
+            // The end of one was lost; another took its place.
+            (vec![granted(3, a, Some(1))], &[(1, None), (3, Some(1))], &[2]),
+            (vec![granted(3, a, Some(2))], &[(2, None), (3, Some(2))], &[1]),
+            (vec![grant(3, a)], &[(3, None)], &[1, 2]),
+            (vec![grant(3, b)], &[(1, None), (2, Some(1)), (3, None)], &[]),
+            (vec![end(1, true), end(2, true), grant(1, a)], &[(1, None)], &[2]),
+        ] {
+            let (live, ended) = fold([vec![first.clone(), second.clone()], more.clone()].concat());
+            let live: Vec<_> =
+                live.iter().map(|(id, grant)| (id.counter, grant.beside.map(|main| main.counter))).collect();
+            let ended: Vec<u32> = ended.keys().map(|id| id.counter).collect();
+            assert_eq!((&live[..], &ended[..]), (want, over), "{more:?}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! | found | becomes |
 //! |---|---|
 //! | SRPM in `working/`, its lease named by a `result.json` | moved to `finished/` |
-//! | SRPM in `working/` with a lease | stays leased for the grace |
+//! | SRPM in `working/` with a lease, or with a second one beside it | stays leased for the grace |
 //! | SRPM in `working/` without a lease | an orphan: back to `source/` after the grace |
 //! | one file in `source/` and `working/` (a move without renameat2 was cut short) | one name goes |
 //! | two files of that name there (dropped while leased) | both stay until the lease ends |
@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use moji_proto::{FileName, LeaseId};
 
-use crate::core::leases::{Ended, Grant, Past, Record};
+use crate::core::leases::{self, Ended, Grant, Past};
 use crate::decision::{self, Decided};
 use crate::disk::{Disk, Folders};
 use crate::journal::{self, Journal};
@@ -105,23 +105,11 @@ pub fn recover(disk: &Arc<dyn Disk>, folders: &Folders, unix_s: u64) -> Result<R
     }
 
     let incarnation = unix_s.max(seen + 1);
+    let records = leases::records(&ended, &live);
     let past = Past { incarnation, live, ended, committed, orphans };
-    let journal = Journal::create(disk.clone(), folders.working.clone(), incarnation, &records(&past))
+    let journal = Journal::create(disk.clone(), folders.working.clone(), incarnation, &records)
         .map_err(failed("write the journal of leases in", &folders.working))?;
     Ok(Recovered { past, results, journal })
-}
-
-/// What the new run's journal says at first.
-fn records(past: &Past) -> Vec<Record> {
-    let mut records = Vec::new();
-    for (lease, Ended { srpm, builder, revivable }) in &past.ended {
-        records.push(Record::Grant { lease: *lease, srpm: srpm.clone(), builder: *builder });
-        records.push(Record::End { lease: *lease, revivable: *revivable });
-    }
-    for (lease, Grant { srpm, builder }) in &past.live {
-        records.push(Record::Grant { lease: *lease, srpm: srpm.clone(), builder: *builder });
-    }
-    records
 }
 
 fn load_journal(disk: &dyn Disk, folders: &Folders) -> Result<journal::Loaded, RecoveryError> {
@@ -246,31 +234,35 @@ fn settle(
     ended: &mut BTreeMap<LeaseId, Ended>,
     committed: &BTreeSet<LeaseId>,
 ) -> Result<BTreeSet<FileName>, RecoveryError> {
-    // The last lease of each package: ids grow, and a live one is younger than any that ended.
-    let mut last: BTreeMap<&FileName, LeaseId> = BTreeMap::new();
+    // The leases of each package that count: those that live, else the last that ended (ids grow).
+    let mut last: BTreeMap<&FileName, Vec<LeaseId>> = BTreeMap::new();
     let live_now = live.clone();
     let ended_now = ended.clone();
-    last.extend(ended_now.iter().map(|(id, ended)| (&ended.srpm, *id)));
-    last.extend(live_now.iter().map(|(id, grant)| (&grant.srpm, *id)));
+    last.extend(ended_now.iter().map(|(id, ended)| (&ended.srpm, vec![*id])));
+    for (id, grant) in &live_now {
+        let of = last.entry(&grant.srpm).or_default();
+        of.retain(|other| live_now.contains_key(other));
+        of.push(*id);
+    }
 
-    let mut stay = BTreeSet::new();
+    let mut stay: BTreeSet<LeaseId> = BTreeSet::new();
     let mut orphans = BTreeSet::new();
     for srpm in srpms {
-        let lease = last.get(srpm).copied();
-        let lives = lease.is_some_and(|lease| live.contains_key(&lease));
-        if let Some(lease) = lease.filter(|lease| committed.contains(lease)) {
+        let leases = last.get(srpm).map_or(&[][..], Vec::as_slice);
+        let lives = leases.iter().any(|lease| live.contains_key(lease));
+        if let Some(lease) = leases.iter().find(|lease| committed.contains(lease)) {
             finish(disk, folders, srpm)?;
             log::info!("pkg={srpm} lease={lease} was committed before the restart: finished");
         } else if one_file_twice(disk, folders, srpm, lives)? && !lives {
             log::info!("pkg={srpm} was on its way back before the restart: it is in the source folder");
-        } else if let Some(lease) = lease.filter(|_| lives) {
-            stay.insert(lease);
+        } else if lives {
+            stay.extend(leases);
         } else {
             log::info!("pkg={srpm} is in the working folder without a lease: it goes back after the grace");
             orphans.insert(srpm.clone());
         }
     }
-    for (id, Grant { srpm, builder }) in live_now.iter().filter(|(id, _)| !stay.contains(id)) {
+    for (id, Grant { srpm, builder, .. }) in live_now.iter().filter(|(id, _)| !stay.contains(id)) {
         live.remove(id);
         let over = Ended { srpm: srpm.clone(), builder: *builder, revivable: !committed.contains(id) };
         ended.insert(*id, over);

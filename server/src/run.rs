@@ -505,6 +505,7 @@ fn start_queue(
     let config = queue::Config {
         attempts: options.attempts as usize,
         confirm_failures: options.confirm_failures as usize,
+        duplicate_last: options.duplicate_last,
         retry_pause_ms: millis(options.retry_pause),
         limits: build_limits(options),
         rebuild_dependents: options.rebuild_dependents,

@@ -22,6 +22,7 @@ fn whatever_happens_no_result_is_lost_and_every_package_gets_where_it_belongs() 
     let failures: String = summary.failures.iter().map(line).collect();
     assert!(failures.is_empty(), "{} of {} seeds failed:\n{failures}", summary.failures.len(), summary.ran);
     assert_eq!(summary.ran, SEEDS);
+    assert!(summary.sums.copies > SEEDS / 10, "too few copies at the end: {}", summary.sums.copies);
 }
 
 #[test]

@@ -111,6 +111,7 @@ mod tests {
         let config = Config {
             attempts: 5,
             confirm_failures: 1,
+            duplicate_last: false,
             retry_pause_ms: 1,
             limits: Default::default(),
             rebuild_dependents: false,
@@ -123,7 +124,7 @@ mod tests {
             start(core, inboxes.queue, stopped, clock::Real::default(), peers, || Ok((1 << 40, 1 << 41)));
         let lease = LeaseId { incarnation: 1, counter: 1 };
         let srpm = FileName::new("a-1-1.src.rpm").unwrap();
-        tell(&queue, Msg::Granted { srpm, lease, builder: PublicKey([1; 32]) });
+        tell(&queue, Msg::Granted { srpm, lease, builder: PublicKey([1; 32]), beside: false });
         let note = inboxes.history.recv_timeout(Duration::from_secs(10)).unwrap();
         assert!(matches!(note, Note::Began { lease: began, .. } if began == lease));
         drop(stop);

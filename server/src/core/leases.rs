@@ -3,6 +3,10 @@
 //! Owns the only authority over leases: it refuses a second one for a package, and a result counts
 //! only with a live lease of the builder that holds it. Owns which of the three source folders an
 //! SRPM is in, as far as the hub moves it. Never chooses packages.
+//!
+//! One thing goes beyond "a package has at most one live lease": at the end of a run the queue may ask for one *second*
+//! lease beside the *main* one (`--duplicate-last`); the main one alone owns the file, only one of both is ever sealed,
+//! and the second takes the main one's place when it builds the package first or the main one ends (`second.rs`).
 
 use moji_proto::message::{Health, Limits, ReleaseWhy, ToBuilder};
 use moji_proto::refusal::RejectCode;
@@ -15,7 +19,7 @@ mod machine;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use machine::{Config, Ended, Grant, Leases, Past};
+pub use machine::{Config, Ended, Grant, Leases, Past, records};
 
 /// A source folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +43,8 @@ pub enum Record {
         srpm: FileName,
         /// Who holds it.
         builder: BuilderId,
+        /// The lease that it is the second one beside; a grant without one ends all others of its SRPM.
+        beside: Option<LeaseId>,
     },
     /// The lease is over.
     End {
@@ -102,8 +108,10 @@ pub enum Msg {
         options: Vec<Line>,
         /// When the builder ends the build.
         limits: Limits,
+        /// Whether as a second lease beside the live one.
+        beside: bool,
     },
-    /// The operator wants this package's lease ended. (queue)
+    /// The operator wants this package's leases ended. (queue)
     Cancel {
         /// The package.
         srpm: FileName,

@@ -226,4 +226,17 @@ pub enum End {
     Cancelled,
     /// Somebody took the SRPM out of `working/`.
     Taken,
+    /// The SRPM stays in `working/`: the package's other lease goes on, or is about to end otherwise.
+    Beside(Fate),
+}
+
+/// How a lease ended beside another one of its package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// As it does when the SRPM goes back to `source/`.
+    Returned(Verdict),
+    /// The other one's result counts, or nobody's any more, in words: nobody's fault.
+    Outdone(&'static str),
+    /// It was the second one, and this result of it is no success and counts for nothing.
+    InVain(Box<Report>),
 }

@@ -36,10 +36,23 @@ pub struct PackageView {
     /// Since when it is so, and how many seconds it was so before this run: the row's age, which a view that is kept for
     /// a while would make wrong.
     pub since: (Time, u64),
+    /// The second lease beside the one in the row.
+    pub copy: Option<CopyView>,
     /// Capabilities that it waits for.
     pub wants: Vec<String>,
     /// mock options that it gets.
     pub options: Vec<Line>,
+}
+
+/// A second lease of a package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyView {
+    /// The lease.
+    pub lease: LeaseId,
+    /// Who holds it.
+    pub key: BuilderId,
+    /// Its host name.
+    pub builder: Option<FileName>,
 }
 
 /// Something that happened, as an actor reports it; the desk adds number and time.

@@ -3,6 +3,7 @@
 use moji_proto::PublicKey;
 
 use super::*;
+use crate::core::leases::Record;
 use crate::core::view::Decision;
 use crate::disk::memory::Memory;
 
@@ -33,7 +34,7 @@ fn id(counter: u32) -> LeaseId {
 
 fn grant(counter: u32, srpm: &str) -> Record {
     let srpm = FileName::new(srpm).unwrap();
-    Record::Grant { lease: id(counter), srpm, builder: PublicKey([1; 32]) }
+    Record::Grant { lease: id(counter), srpm, builder: PublicKey([1; 32]), beside: None }
 }
 
 struct Site {
@@ -100,6 +101,38 @@ fn a_result_of_an_earlier_lease_does_not_finish_a_rebuild() {
     site.disk.put("working/a.src.rpm", b"x");
     put_result(&site.disk, &site.folders, "a-1-1", id(1), "a.src.rpm");
     assert_eq!(site.recover(8).past.live.keys().copied().collect::<Vec<_>>(), [id(2)]);
+}
+
+#[test]
+fn both_leases_of_a_package_live_on_unless_one_is_committed() {
+    let beside = |lease, main| match grant(lease, "a.src.rpm") {
+        Record::Grant { lease, srpm, builder, .. } => {
+            Record::Grant { lease, srpm, builder, beside: Some(id(main)) }
+        }
+        Record::End { .. } => unreachable!("it is a grant"),
+    };
+    for committed in [None, Some(1), Some(2)] {
+        let site = Site::with(&[grant(1, "a.src.rpm"), beside(2, 1)]);
+        site.disk.put("working/a.src.rpm", b"x");
+        for lease in [1, 2] {
+            site.disk.create_dir(Path::new(&format!("working/.stage-7-{lease}"))).unwrap();
+        }
+        if let Some(lease) = committed {
+            put_result(&site.disk, &site.folders, "a-1-1", id(lease), "a.src.rpm");
+        }
+        // A second start finds what the first one wrote.
+        let first = site.recover(8).past;
+        let past = site.recover(9).past;
+        assert_eq!((&first.live, &first.ended), (&past.live, &past.ended), "{committed:?}");
+        let is_there = committed.is_none();
+        let live: Vec<_> = past.live.iter().map(|(lease, grant)| (*lease, grant.beside)).collect();
+        let want = if is_there { vec![(id(1), None), (id(2), Some(id(1)))] } else { Vec::new() };
+        assert_eq!(live, want, "{committed:?}");
+        assert_eq!((site.has("working/a.src.rpm"), site.has("finished/a.src.rpm")), (is_there, !is_there));
+        for lease in [1, 2] {
+            assert_eq!(site.has(&format!("working/.stage-7-{lease}")), is_there);
+        }
+    }
 }
 
 #[test]

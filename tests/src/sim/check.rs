@@ -49,6 +49,8 @@ pub(super) enum To {
 pub(super) struct Checker {
     /// Leases that live, by what leases told the queue.
     live: BTreeMap<LeaseId, (FileName, PublicKey)>,
+    /// Those that are second ones, beside another that lives.
+    seconds: BTreeSet<LeaseId>,
     /// All leases that were ever opened.
     opened: BTreeSet<LeaseId>,
     /// Who ever held which lease.
@@ -97,16 +99,32 @@ impl Checker {
     /// A run of the hub begins; what it finds is told by [`Checker::granted`] next.
     pub(super) fn hub_started(&mut self) {
         self.live.clear();
+        self.seconds.clear();
         self.inherited.clear();
         self.order.forget();
         self.stopping = false;
         self.news.clear();
     }
 
-    /// The hub told the queue of a lease; `found` if it was found at the start.
-    pub(super) fn granted(&mut self, lease: LeaseId, srpm: &FileName, builder: PublicKey, found: bool) {
-        let other = self.live.iter().find(|(id, (name, _))| name == srpm && **id != lease).map(|(id, _)| *id);
-        self.require(other.is_none(), || format!("{srpm} has two live leases: {lease} and {other:?}"));
+    /// The hub told the queue of a lease; `found` if it was found at the start, `beside` if it is a second one, which may
+    /// be beside exactly one of another builder.
+    pub(super) fn granted(
+        &mut self,
+        lease: LeaseId,
+        srpm: &FileName,
+        builder: PublicKey,
+        found: bool,
+        beside: bool,
+    ) {
+        let others = self.live.iter().filter(|(id, (name, _))| name == srpm && **id != lease);
+        let others: Vec<(LeaseId, PublicKey)> = others.map(|(id, (_, holder))| (*id, *holder)).collect();
+        if beside {
+            let right = matches!(others[..], [(_, holder)] if holder != builder);
+            self.require(right, || format!("{srpm} has the lease {lease} beside {others:?}"));
+            self.seconds.insert(lease);
+        } else {
+            self.require(others.is_empty(), || format!("{srpm} has two live leases: {lease} and {others:?}"));
+        }
         let holder = *self.holders.entry(lease).or_insert(builder);
         self.require(holder == builder, || format!("lease {lease} of one builder went to another"));
         self.live.insert(lease, (srpm.clone(), builder));
@@ -132,8 +150,11 @@ impl Checker {
 
     /// The hub told the queue that a lease is over.
     pub(super) fn ended(&mut self, lease: LeaseId) {
-        if let Some((_, holder)) = self.live.remove(&lease) {
+        if let Some((srpm, holder)) = self.live.remove(&lease) {
             self.heard_of(holder);
+            // Whichever of two goes on is the main one.
+            let live = &self.live;
+            self.seconds.retain(|second| live.get(second).is_some_and(|(name, _)| *name != srpm));
         }
     }
 
@@ -182,6 +203,8 @@ impl Checker {
         self.require(builder.is_none() || holder == builder, || {
             format!("the result of {lease} is accepted from somebody who does not hold it")
         });
+        let second = self.seconds.contains(&lease);
+        self.require(!second, || format!("the result of {lease} is accepted beside a live lease"));
     }
 
     /// A commit was carried out.

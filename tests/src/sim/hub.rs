@@ -25,7 +25,7 @@ use moji_server::core::leases::{self, Leases, Place};
 use moji_server::core::queue::{self, Note, Queue};
 use moji_server::core::repo::{self, Repo};
 use moji_server::core::transfers::{self, Done, Op, Transfers};
-use moji_server::core::types::{BuilderInfo, End as LeaseEnd, HeldLease, Ruling, SessionId, Srpm};
+use moji_server::core::types::{BuilderInfo, End as LeaseEnd, Fate, HeldLease, Ruling, SessionId, Srpm};
 use moji_server::disk::Disk;
 use moji_server::index::reading::{ReadConfig, Reader};
 use moji_server::index::work::{Fast, Order, Slow};

@@ -59,6 +59,9 @@ pub struct Options {
     pub packages: Vec<Package>,
     /// Memory of each board, MiB.
     pub boards: Vec<u32>,
+    /// `--duplicate-last`; then the hub believes that each board is twice as fast as the one before it, and that builds
+    /// take long: every board that idles at the end gets a copy of what a slower one builds.
+    pub duplicate_last: bool,
     /// Speed of each board in per cent of the one for which build times are given; empty if they are by chance.
     pub speeds: Vec<u32>,
     /// How long there are faults, milliseconds.
@@ -161,10 +164,11 @@ impl Options {
         let boards = (0..d.within(1, 4)).map(|_| *d.pick(&[128, 128, 512, 1024])).collect();
         let packages = (0..count).map(|i| package(d, i, count, faults_ms)).collect();
         let slow = d.chance(100_000);
-        Options {
+        let options = Options {
             seed,
             packages,
             boards,
+            duplicate_last: false,
             speeds: Vec::new(),
             faults_ms,
             network: Network {
@@ -207,7 +211,9 @@ impl Options {
             inspect_every_ms: INSPECT_EVERY_MS,
             healed_max_ms: HEALED_MAX_MS,
             stop_ms: 0,
-        }
+        };
+        // Drawn last: what other seeds were kept for stays what it was.
+        Options { duplicate_last: d.chance(400_000), ..options }
     }
 
     /// Nothing goes wrong: what a model of a farm starts from, without boards and packages.
@@ -217,6 +223,7 @@ impl Options {
             seed,
             packages: Vec::new(),
             boards: Vec::new(),
+            duplicate_last: false,
             speeds: Vec::new(),
             faults_ms: 0,
             network: Network { latency_ms: (0, 1), split: 0, buffer_bytes: 200_000 },

@@ -18,17 +18,20 @@ pub enum Planted {
     LoseRelease,
     /// Every run of the hub has the same incarnation.
     ReuseId,
+    /// Of two builders of a package the one that was outdone is not told.
+    ForgetOutdone,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Planted; 6] = [
+    pub const ALL: [Planted; 7] = [
         Planted::SkipFolderSync,
         Planted::PromiseBeforeSync,
         Planted::AcceptStale,
         Planted::ForgetRequeue,
         Planted::LoseRelease,
         Planted::ReuseId,
+        Planted::ForgetOutdone,
     ];
 
     /// Its name on the command line.
@@ -41,6 +44,7 @@ impl Planted {
             Planted::ForgetRequeue => "forget-requeue",
             Planted::LoseRelease => "lose-release",
             Planted::ReuseId => "reuse-id",
+            Planted::ForgetOutdone => "forget-outdone",
         }
     }
 

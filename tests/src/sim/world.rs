@@ -165,6 +165,8 @@ pub struct Stats {
     pub builds: u64,
     /// Connections.
     pub connections: u64,
+    /// Second leases beside another.
+    pub copies: u64,
 }
 
 impl Stats {
@@ -176,6 +178,7 @@ impl Stats {
         self.client_crashes += other.client_crashes;
         self.builds += other.builds;
         self.connections += other.connections;
+        self.copies += other.copies;
     }
 }
 
@@ -333,6 +336,16 @@ impl World {
         };
         world.begin();
         world
+    }
+
+    /// The keys of all boards.
+    pub(super) fn board_keys(&self) -> Vec<PublicKey> {
+        self.boards.iter().map(|board| board.public).collect()
+    }
+
+    /// A second lease was granted, or not.
+    pub(super) fn count_copy(&mut self, is_one: bool) {
+        self.stats.copies += u64::from(is_one);
     }
 
     fn begin(&mut self) {

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use moji_proto::message::{Limits, Phase, ReleaseWhy, Verdict};
+use moji_proto::message::{Exit, Limits, Phase, ReleaseWhy, Verdict};
 use moji_proto::{Digest, PublicKey};
 
 use super::*;
 use crate::core::leases::Config;
 use crate::core::leases::tests::{GRACE_MS, info, name, report};
-use crate::core::types::{HeldLease, Outcome, SessionId};
+use crate::core::types::{End, Fate, HeldLease, Outcome, Report, SessionId};
 use crate::core::{queue, transfers};
 use crate::disk::memory::Memory;
 use crate::recovery::{recover, tests::put_result};
@@ -22,7 +22,13 @@ fn start(disk: &Memory, folders: &Folders, unix_s: u64) -> (Leases, Store) {
 
 fn claim(package: u64, builder: u8) -> Msg {
     let srpm = name(&format!("p{package}.src.rpm"));
-    Msg::Claim { srpm, builder: PublicKey([builder; 32]), options: Vec::new(), limits: Limits::default() }
+    Msg::Claim {
+        srpm,
+        builder: PublicKey([builder; 32]),
+        options: Vec::new(),
+        limits: Limits::default(),
+        beside: false,
+    }
 }
 
 fn connect(core: &mut Leases, store: &mut Store, builder: u8, session: u64) {
@@ -57,6 +63,7 @@ fn a_thousand_claims_share_one_sync_of_the_journal() {
         builder: PublicKey(*key),
         options: Vec::new(),
         limits: Limits::default(),
+        beside: false,
     });
     let said = store.run(&mut core, Time(0), claims);
     let opened = said.iter().filter(|e| matches!(e, Effect::Transfers(transfers::Msg::Open { .. }))).count();
@@ -257,6 +264,9 @@ struct Farm {
     promised: BTreeSet<LeaseId>,
     sealed: BTreeSet<LeaseId>,
     committed: BTreeMap<LeaseId, FileName>,
+    /// Second leases so far, and how many of two leases were outdone, ended otherwise, or built in vain.
+    seconds: u32,
+    fates: [u32; 3],
 }
 
 impl Farm {
@@ -281,6 +291,8 @@ impl Farm {
             promised: BTreeSet::new(),
             sealed: BTreeSet::new(),
             committed: BTreeMap::new(),
+            seconds: 0,
+            fates: [0; 3],
         }
     }
 
@@ -316,12 +328,17 @@ impl Farm {
             }
             2 => Msg::Disconnected { session: self.connected.remove(&builder)? },
             3..=5 => Msg::Ready { session: session? },
-            6..=8 => Msg::Claim {
-                srpm: package,
-                builder: PublicKey([builder; 32]),
-                options: Vec::new(),
-                limits: Limits::default(),
-            },
+            6..=8 => {
+                let beside = self.dice.below(2) == 0;
+                let leased = self.core.leased().remove(&lease).filter(|_| beside);
+                Msg::Claim {
+                    srpm: leased.unwrap_or(package),
+                    builder: PublicKey([builder; 32]),
+                    options: Vec::new(),
+                    limits: Limits::default(),
+                    beside,
+                }
+            }
             9 => {
                 let why = [ReleaseWhy::Stopped, ReleaseWhy::ShimDied][self.dice.below(2) as usize];
                 let lease = *self.held.get(&builder)?.keys().next_back()?;
@@ -329,15 +346,14 @@ impl Farm {
                 self.held.get_mut(&builder)?.remove(&lease);
                 Msg::Release { session, lease, why }
             }
-            10 | 11 => Msg::Sealing { lease, report: report() },
+            10 | 11 => {
+                let exit = Exit::Code(u8::from(self.dice.below(4) == 0));
+                Msg::Sealing { lease, report: Report { exit, ..report() } }
+            }
             12 => Msg::Vanished { srpm: package },
             13 if self.dice.below(4) == 0 => Msg::Cancel { srpm: package },
             14 if self.dice.below(4) == 0 => {
                 let damaged = self.dice.below(2) == 0;
-                if damaged {
-                    // It goes to finished/ whether its end can be told or not: nothing of it was promised.
-                    self.promised.remove(&lease);
-                }
                 Msg::Unfit { lease, why: "x".into(), damaged, has_job: false }
             }
             _ => {
@@ -370,11 +386,18 @@ impl Farm {
                     assert!(self.opened.insert(lease), "lease {lease} was given twice");
                     self.held.entry(builder.id.0[0]).or_default().insert(lease, srpm);
                 }
-                Effect::Queue(queue::Msg::Granted { lease, .. }) => {
+                Effect::Queue(queue::Msg::Granted { lease, beside, .. }) => {
+                    self.seconds += u32::from(beside);
                     self.promised.insert(lease);
                 }
-                Effect::Queue(queue::Msg::Ended { lease, .. }) => {
+                Effect::Queue(queue::Msg::Ended { lease, end, .. }) => {
                     self.promised.remove(&lease);
+                    match end {
+                        End::Beside(Fate::Outdone(_)) => self.fates[0] += 1,
+                        End::Beside(Fate::Returned(_)) => self.fates[1] += 1,
+                        End::Beside(Fate::InVain(_)) => self.fates[2] += 1,
+                        _ => {}
+                    }
                 }
                 Effect::Queue(queue::Msg::Judge { lease, .. }) => {
                     self.sealed.insert(lease);
@@ -399,8 +422,15 @@ impl Farm {
             assert_eq!(found, 1, "{file} is in {found} folders");
         }
         let leased = self.core.leased();
+        let mains = self.core.mains();
         let packages: BTreeSet<&FileName> = leased.values().collect();
-        assert_eq!(packages.len(), leased.len(), "two leases of one package");
+        assert!(leased.len() <= 2 * packages.len(), "more than one lease beside the main one");
+        for package in packages {
+            let of =
+                |leases: &BTreeMap<LeaseId, FileName>| leases.values().filter(|of| *of == package).count();
+            let (all, main) = (of(&leased), of(&mains));
+            assert!(main == 1 && all <= 2, "{package} has {all} leases, {main} of them the main one");
+        }
     }
 
     fn step(&mut self) {
@@ -412,7 +442,9 @@ impl Farm {
             }
         }
         if self.dice.below(50) == 0 {
-            // Between two polls: all that was promised holds.
+            // Between two polls: all that was promised holds, but for what was on its way out when a sync failed.
+            let leaving = self.core.leaving();
+            self.promised.retain(|lease| !leaving.contains(lease));
             self.power_cut();
             let live: BTreeSet<LeaseId> = self.core.leased().into_keys().collect();
             self.promised.retain(|lease| !self.committed.contains_key(lease));
@@ -465,15 +497,20 @@ impl Farm {
 
 #[test]
 fn whatever_happens_a_package_is_in_one_folder_under_one_lease() {
+    let (mut seconds, mut fates) = (0, [0; 3]);
     for seed in 1..=60_u64 {
         println!("seed {seed}");
         let mut farm = Farm::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        for _ in 0..600 {
+        for _ in 0..900 {
             farm.step();
         }
         let (runs, opened, committed) = (farm.runs, farm.opened.len(), farm.committed.len());
         assert!(runs > 5 && opened > 10 && committed > 2, "too little happened: {runs} {opened} {committed}");
+        seconds += farm.seconds;
+        fates = std::array::from_fn(|n| fates[n] + farm.fates[n]);
     }
+    let enough = seconds > 80 && fates.iter().all(|count| *count > 8);
+    assert!(enough, "too little happened to second leases: {seconds} {fates:?}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use moji_proto::{Digest, FileName, LeaseId, Line, PublicKey, Time};
 
 use super::{Effect, Job, Run, Setup, names};
 use crate::core::queue;
-use crate::core::view::{Event, Reply, Ticket, View};
+use crate::core::view::{Event, PackageView, Reply, Ticket, View};
 
 /// How long a view serves, milliseconds: a person sees no difference, and many who look cost one look.
 const VIEW_MS: u64 = 200;
@@ -183,13 +183,16 @@ impl Shared {
     /// A view came.
     pub(super) fn viewed(&mut self, now: Time, view: Arc<View>) {
         let (asked, changes) = self.looking.take().unwrap_or((now, self.changes));
-        let building: BTreeMap<LeaseId, &PackageRow> =
-            view.packages.iter().filter_map(|package| Some((package.row.lease?, &package.row))).collect();
+        let mut building: BTreeMap<LeaseId, (&FileName, &Option<FileName>)> = BTreeMap::new();
+        for PackageView { row, copy, .. } in &view.packages {
+            building.extend(row.lease.map(|lease| (lease, (&row.srpm, &row.builder))));
+            building.extend(copy.as_ref().map(|copy| (copy.lease, (&row.srpm, &copy.builder))));
+        }
         self.live.retain(|lease, _| building.contains_key(lease));
-        for (lease, row) in building {
+        for (lease, (srpm, builder)) in building {
             let live = self.live.entry(lease).or_default();
-            live.srpm = Some(row.srpm.clone());
-            live.builder.clone_from(&row.builder);
+            live.srpm = Some(srpm.clone());
+            live.builder.clone_from(builder);
         }
         let seq = self.last_seq();
         self.seen = Some(Seen { view, asked, changes, seq });
@@ -368,7 +371,9 @@ impl Shared {
         if let Some(srpm) = &row.srpm
             && let Ok(at) = view.packages.binary_search_by(|package| package.row.srpm.cmp(srpm))
         {
-            let live = view.packages[at].row.lease.and_then(|lease| self.live.get(&lease));
+            let PackageView { row: package, copy, .. } = &view.packages[at];
+            let copy = copy.as_ref().filter(|copy| copy.key == row.key).map(|copy| copy.lease);
+            let live = copy.or(package.lease).and_then(|lease| self.live.get(&lease));
             row.phase = live.and_then(|live| live.phase).map(|(phase, _)| phase);
         }
         if let Some((built, failed)) = self.counts.get(&row.key) {

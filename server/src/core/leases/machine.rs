@@ -3,6 +3,8 @@
 //! Owns every lease from its claim until its SRPM lies durably in the folder where it belongs.
 //! Knows nothing of how files move: it says where to, and goes on when it hears that it is so.
 //!
+//! What is different for a second lease beside another one of its package is in `second.rs`.
+//!
 //! ```text
 //!              Claim, or Held of an expired lease
 //!                   │ Journal(Grant), Move
@@ -19,6 +21,9 @@
 //!    └─────────▶ Leaving ── Moved, or somebody took the file ──▶ (over: End, Ended)
 //!      released,
 //!      cancelled, unfit
+//!
+//!   second leases: Live ── Sealing while the main one is sealed ──▶ Parked ──▶ Sealed, as the main one
+//!                    └─ not moved: the file stays ──▶ (over: End, Ended) ◀──┘
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +39,7 @@ use crate::core::types::{BuilderId, BuilderInfo, End, HeldLease, Outcome, Report
 
 mod builders;
 mod moves;
+mod second;
 
 /// How long leases and orphans wait at least after a start of the hub, milliseconds: builders come
 /// back within 60 s (their longest back-off), and a rack's switch may have lost power too.
@@ -56,6 +62,8 @@ pub struct Grant {
     pub srpm: FileName,
     /// Who holds it.
     pub builder: BuilderId,
+    /// The lease that it is the second one beside.
+    pub beside: Option<LeaseId>,
 }
 
 /// A lease that is over.
@@ -117,6 +125,8 @@ enum State {
     Live { holder: Holder, adopted: bool },
     /// A whole result is being ruled on and committed.
     Sealed { session: Option<SessionId> },
+    /// The whole result of a second lease waits for what becomes of the main one's.
+    Parked { session: Option<SessionId>, report: Box<Report> },
     /// The SRPM is on its way out of `working/`.
     Leaving {
         end: End,
@@ -135,14 +145,50 @@ enum Holder {
     Away(Time),
 }
 
+impl State {
+    /// The connection of whoever builds or built it, while there is one.
+    fn session(&self) -> Option<SessionId> {
+        match self {
+            State::Live { holder: Holder::Here(session), .. } => Some(*session),
+            State::Sealed { session } | State::Parked { session, .. } => *session,
+            State::Live { .. } | State::Arriving { .. } | State::Leaving { .. } => None,
+        }
+    }
+}
+
+/// All that a journal must say of these leases.
+#[must_use]
+pub fn records(ended: &BTreeMap<LeaseId, Ended>, live: &BTreeMap<LeaseId, Grant>) -> Vec<Record> {
+    let grant = |lease: LeaseId, srpm: &FileName, builder: BuilderId, beside: Option<LeaseId>| {
+        Record::Grant { lease, srpm: srpm.clone(), builder, beside }
+    };
+    let mut records = Vec::new();
+    for (lease, Ended { srpm, builder, revivable }) in ended {
+        records.push(grant(*lease, srpm, *builder, None));
+        records.push(Record::End { lease: *lease, revivable: *revivable });
+    }
+    for (lease, Grant { srpm, builder, beside }) in mains_first(live) {
+        records.push(grant(lease, srpm, *builder, *beside));
+    }
+    records
+}
+
+/// Live leases, the second ones last.
+fn mains_first(live: &BTreeMap<LeaseId, Grant>) -> impl Iterator<Item = (LeaseId, &Grant)> {
+    let of = |beside: bool| live.iter().filter(move |(_, grant)| grant.beside.is_some() == beside);
+    of(false).chain(of(true)).map(|(lease, grant)| (*lease, grant))
+}
+
 /// The only authority over leases.
 pub struct Leases {
     config: Config,
     incarnation: u64,
     counter: u32,
     leases: BTreeMap<LeaseId, Lease>,
-    /// The lease of each package that has one: the proof that it has only one.
+    /// The main lease of each package that has one, which owns the file: the proof that it has only one.
     by_srpm: BTreeMap<FileName, LeaseId>,
+    /// Second leases. But for one that is only arriving, each is beside a main one that is live or sealed.
+    seconds: BTreeMap<FileName, LeaseId>,
     sessions: BTreeMap<SessionId, Peer>,
     builders: BTreeMap<BuilderId, SessionId>,
     /// SRPMs in `working/` without a lease, and when they go back.
@@ -182,6 +228,7 @@ impl Leases {
             counter: 0,
             leases: BTreeMap::new(),
             by_srpm: BTreeMap::new(),
+            seconds: BTreeMap::new(),
             sessions: BTreeMap::new(),
             builders: BTreeMap::new(),
             orphans: past.orphans.into_iter().map(|srpm| (srpm, until)).collect(),
@@ -190,11 +237,12 @@ impl Leases {
             errands: BTreeMap::new(),
             broken: false,
         };
-        for (lease, Grant { srpm, builder }) in past.live {
-            out.push(Effect::Queue(queue::Msg::Granted { srpm: srpm.clone(), lease, builder }));
+        for (lease, Grant { srpm, builder, beside }) in mains_first(&past.live) {
+            let (srpm, builder, beside) = (srpm.clone(), *builder, beside.is_some());
+            out.push(Effect::Queue(queue::Msg::Granted { srpm: srpm.clone(), lease, builder, beside }));
             let state = State::Live { holder: Holder::Away(until), adopted: true };
             let (options, limits) = Default::default();
-            this.insert(lease, Lease { srpm, builder, options, limits, taken: true, state });
+            this.insert(lease, Lease { srpm, builder, options, limits, taken: true, state }, beside);
         }
         this
     }
@@ -212,7 +260,9 @@ impl Leases {
             Msg::Draining { session } => self.draining(session, out),
             Msg::Health { session, health } => self.health(session, health, out),
             Msg::Release { session, lease, why } => self.release(session, lease, why, out),
-            Msg::Claim { srpm, builder, options, limits } => self.claim(srpm, builder, options, limits, out),
+            Msg::Claim { srpm, builder, options, limits, beside } => {
+                self.claim(srpm, builder, options, limits, beside, out);
+            }
             Msg::Cancel { srpm } => self.cancel(&srpm, out),
             // The queue says why, in its log.
             Msg::Retire { srpm, why: _ } => self.run_errand(srpm, Place::Source, Place::Finished, out),
@@ -247,21 +297,30 @@ impl Leases {
     /// All that the journal must say, for a journal written anew.
     #[must_use]
     pub fn records(&self) -> Vec<Record> {
-        let mut records = Vec::new();
-        for (lease, Ended { srpm, builder, revivable }) in &self.ended {
-            records.push(Record::Grant { lease: *lease, srpm: srpm.clone(), builder: *builder });
-            records.push(Record::End { lease: *lease, revivable: *revivable });
-        }
-        for (id, lease) in &self.leases {
-            records.push(Record::Grant { lease: *id, srpm: lease.srpm.clone(), builder: lease.builder });
-        }
-        records
+        let grant = |(id, lease): (&LeaseId, &Lease)| {
+            let beside = if self.is_second(*id) { self.by_srpm.get(&lease.srpm).copied() } else { None };
+            (*id, Grant { srpm: lease.srpm.clone(), builder: lease.builder, beside })
+        };
+        records(&self.ended, &self.leases.iter().map(grant).collect())
     }
 
     /// The package of each lease that lives or is on its way.
     #[cfg(test)]
     pub(crate) fn leased(&self) -> BTreeMap<LeaseId, FileName> {
         self.leases.iter().map(|(id, lease)| (*id, lease.srpm.clone())).collect()
+    }
+
+    /// The main lease of each package, without second ones.
+    #[cfg(test)]
+    pub(crate) fn mains(&self) -> BTreeMap<LeaseId, FileName> {
+        self.by_srpm.iter().map(|(srpm, id)| (*id, srpm.clone())).collect()
+    }
+
+    /// Leases whose SRPM is on its way out.
+    #[cfg(test)]
+    pub(crate) fn leaving(&self) -> BTreeSet<LeaseId> {
+        let is = |lease: &Lease| matches!(lease.state, State::Leaving { .. });
+        self.leases.iter().filter(|(_, lease)| is(lease)).map(|(id, _)| *id).collect()
     }
 
     // ---- what the queue wants
@@ -272,12 +331,14 @@ impl Leases {
         builder: BuilderId,
         options: Vec<Line>,
         limits: Limits,
+        beside: bool,
         out: &mut Vec<Effect>,
     ) {
         let idle = self.builders.get(&builder).copied();
         let idle = idle.filter(|session| self.sessions[session].takes_job && !self.broken);
         let failure = match idle {
-            _ if self.by_srpm.contains_key(&srpm) => Some(ClaimFailure::Leased),
+            _ if beside && !self.may_have_second(&srpm, builder) => Some(ClaimFailure::Leased),
+            _ if !beside && self.by_srpm.contains_key(&srpm) => Some(ClaimFailure::Leased),
             None => Some(ClaimFailure::NoBuilder),
             Some(_) => None,
         };
@@ -293,9 +354,12 @@ impl Leases {
         self.sessions.get_mut(&session).expect("it is connected").takes_job = false;
         let lease = self.next_id();
         let state = State::Arriving { session: Some(session), held: None, instead: None };
-        self.insert(lease, Lease { srpm: srpm.clone(), builder, options, limits, taken: false, state });
-        out.push(Effect::Journal(Record::Grant { lease, srpm: srpm.clone(), builder }));
-        out.push(Effect::Move { lease, srpm, from: Place::Source, to: Place::Working });
+        let main = self.by_srpm.get(&srpm).copied().filter(|_| beside);
+        let it = Lease { srpm: srpm.clone(), builder, options, limits, taken: false, state };
+        self.insert(lease, it, beside);
+        out.push(Effect::Journal(Record::Grant { lease, srpm: srpm.clone(), builder, beside: main }));
+        let from = if beside { Place::Working } else { Place::Source };
+        out.push(Effect::Move { lease, srpm, from, to: Place::Working });
     }
 
     fn cancel(&mut self, srpm: &FileName, out: &mut Vec<Effect>) {
@@ -304,11 +368,13 @@ impl Leases {
             State::Arriving { instead, .. } => *instead = Some((Place::Finished, End::Cancelled)),
             State::Live { .. } => {
                 self.log(out, Level::Info, id, "cancelled by the operator");
+                self.drop_second(srpm, "cancelled by the operator", out);
                 self.stop_builder(id, out);
                 self.close(id, "cancelled by the operator", out);
                 self.leave(id, Place::Finished, End::Cancelled, false, None, out);
             }
             State::Sealed { .. } | State::Leaving { .. } => {}
+            State::Parked { .. } => unreachable!("only a second lease is parked"),
         }
     }
 
@@ -330,8 +396,10 @@ impl Leases {
         let (holder, adopted) = (*holder, *adopted);
         self.log(out, Level::Warn, id, &format!("cannot be served: {why}"));
         out.push(Effect::Transfers(transfers::Msg::Close { lease: id, why }));
-        if let (Holder::Here(session), true, false) = (holder, damaged, adopted) {
+        if let (Holder::Here(session), true, false, false) = (holder, damaged, adopted, self.is_second(id)) {
             // It would be damaged for the next builder too.
+            let srpm = self.leases[&id].srpm.clone();
+            self.drop_second(&srpm, "the SRPM is damaged", out);
             return self.leave(
                 id,
                 Place::Finished,
@@ -348,30 +416,33 @@ impl Leases {
             Holder::Here(session) if !has_job => (Verdict::Infra, Some(session)),
             Holder::Here(_) | Holder::Away(_) => (Verdict::Infra, None),
         };
-        self.leave(id, Place::Source, End::Returned(verdict), false, idle, out);
+        self.go_back(id, verdict, false, idle, out);
     }
 
     fn sealing(&mut self, id: LeaseId, report: Report, out: &mut Vec<Effect>) {
-        match self.leases.get_mut(&id) {
-            Some(Lease { srpm, builder, state, .. }) if matches!(state, State::Live { .. }) => {
-                let session = match state {
-                    State::Live { holder: Holder::Here(session), .. } => Some(*session),
-                    _ => None,
-                };
-                *state = State::Sealed { session };
-                let (srpm, builder) = (srpm.clone(), *builder);
-                out.push(Effect::Queue(queue::Msg::Judge { srpm, lease: id, builder, report }));
-            }
-            // The ruling is on its way already.
-            Some(Lease { state: State::Sealed { .. }, .. }) => {}
+        match self.leases.get(&id).map(|lease| &lease.state) {
+            Some(State::Live { .. }) if self.is_second(id) => self.second_is_whole(id, report, out),
+            Some(State::Live { .. }) => self.seal(id, report, out),
+            // The ruling is on its way already, or that of the main lease is.
+            Some(State::Sealed { .. } | State::Parked { .. }) => {}
             _ => out.push(Effect::Transfers(transfers::Msg::Stale { lease: id })),
         }
     }
 
+    /// Asks for a ruling about the whole result of a main lease.
+    fn seal(&mut self, id: LeaseId, report: Report, out: &mut Vec<Effect>) {
+        let lease = self.leases.get_mut(&id).expect("callers know the lease");
+        let session = lease.state.session();
+        lease.state = State::Sealed { session };
+        let (srpm, builder) = (lease.srpm.clone(), lease.builder);
+        out.push(Effect::Queue(queue::Msg::Judge { srpm, lease: id, builder, report }));
+    }
+
     fn unsealed(&mut self, now: Time, id: LeaseId, out: &mut Vec<Effect>) {
         let until = now.plus_ms(self.config.grace_ms);
+        // A second one that waits beside it is unsealed next.
         if let Some(Lease { state, .. }) = self.leases.get_mut(&id)
-            && let State::Sealed { session } = state
+            && let State::Sealed { session } | State::Parked { session, .. } = state
         {
             let holder = session.map_or(Holder::Away(until), Holder::Here);
             *state = State::Live { holder, adopted: true };
@@ -386,11 +457,11 @@ impl Leases {
             Outcome::Committed { verdict, folder } => {
                 self.committed.insert(id);
                 let end = End::Finished { verdict, folder: Some(folder) };
+                let srpm = self.leases[&id].srpm.clone();
+                self.drop_second(&srpm, "another builder built it first", out);
                 self.leave(id, Place::Finished, end, false, None, out);
             }
-            Outcome::Kept { verdict } => {
-                self.leave(id, Place::Source, End::Returned(verdict), false, None, out);
-            }
+            Outcome::Kept { verdict } => self.go_back(id, verdict, false, None, out),
         }
     }
 
@@ -405,15 +476,18 @@ impl Leases {
         LeaseId { incarnation: self.incarnation, counter: self.counter }
     }
 
-    fn insert(&mut self, id: LeaseId, lease: Lease) {
-        let second = self.by_srpm.insert(lease.srpm.clone(), id);
-        assert!(second.is_none(), "{} has one lease only", lease.srpm);
+    fn insert(&mut self, id: LeaseId, lease: Lease, beside: bool) {
+        let index = if beside { &mut self.seconds } else { &mut self.by_srpm };
+        let other = index.insert(lease.srpm.clone(), id);
+        assert!(other.is_none(), "{} has one such lease only", lease.srpm);
         self.leases.insert(id, lease);
     }
 
     fn remove(&mut self, id: LeaseId) -> Lease {
+        let is_second = self.is_second(id);
         let lease = self.leases.remove(&id).expect("callers know the lease");
-        self.by_srpm.remove(&lease.srpm);
+        let index = if is_second { &mut self.seconds } else { &mut self.by_srpm };
+        index.remove(&lease.srpm);
         lease
     }
 
@@ -457,7 +531,7 @@ impl Leases {
     }
 
     fn stop_builder(&self, lease: LeaseId, out: &mut Vec<Effect>) {
-        if let State::Live { holder: Holder::Here(session), .. } = self.leases[&lease].state {
+        if let Some(session) = self.leases[&lease].state.session() {
             out.push(Effect::Send(session, ToBuilder::Cancel { lease }));
         }
     }

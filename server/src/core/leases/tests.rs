@@ -13,6 +13,8 @@ use crate::rpmfile::Nevra;
 pub(crate) const GRACE_MS: u64 = 600_000;
 const RUN: u64 = 1_000;
 
+mod second;
+
 pub(crate) fn name(text: &str) -> FileName {
     FileName::new(text).unwrap()
 }
@@ -74,7 +76,16 @@ fn word(effect: &Effect) -> Option<String> {
         Effect::Send(_, msg) => first(format!("{msg:?}")),
         Effect::Close(_, code) => format!("close:{code:?}"),
         Effect::Queue(queue::Msg::Ended { end: types::End::Finished { .. }, .. }) => "Ended:Finished".into(),
+        Effect::Queue(queue::Msg::Ended { end: types::End::Beside(fate), lease, .. }) => {
+            let fate = match fate {
+                types::Fate::InVain(_) => "InVain".to_owned(),
+                types::Fate::Outdone(_) => "Outdone".to_owned(),
+                types::Fate::Returned(verdict) => format!("{verdict:?}"),
+            };
+            format!("{}:{fate}", lease.counter)
+        }
         Effect::Queue(queue::Msg::Ended { end, .. }) => format!("Ended:{end:?}"),
+        Effect::Queue(queue::Msg::Granted { beside: true, .. }) => "Second".into(),
         Effect::Queue(queue::Msg::ClaimFailed { why, .. }) => format!("{why:?}"),
         Effect::Queue(msg) => first(format!("{msg:?}")),
         Effect::Transfers(msg) => first(format!("{msg:?}")),
@@ -112,7 +123,7 @@ impl Bench {
 
     fn claim(&mut self, builder: u8) -> String {
         let (srpm, builder) = (name("a.src.rpm"), PublicKey([builder; 32]));
-        self.say(Msg::Claim { srpm, builder, options: Vec::new(), limits: Limits::default() })
+        self.say(Msg::Claim { srpm, builder, options: Vec::new(), limits: Limits::default(), beside: false })
     }
 
     fn moved(&mut self, moved: bool) -> String {
@@ -352,7 +363,7 @@ fn a_seal_outlives_the_connection_and_begins_the_grace_when_it_is_broken() {
 
 #[test]
 fn the_grace_after_a_restart_is_two_minutes_at_least() {
-    let grant = Grant { srpm: name("a.src.rpm"), builder: PublicKey([1; 32]) };
+    let grant = Grant { srpm: name("a.src.rpm"), builder: PublicKey([1; 32]), beside: None };
     let old = LeaseId { incarnation: 5, counter: 9 };
     let past = Past {
         live: BTreeMap::from([(old, grant)]),

@@ -86,6 +86,7 @@ impl Queue {
     fn comes(&self, name: &FileName, package: &Package) -> bool {
         match &package.state {
             State::Waiting | State::Claimed { .. } | State::Leased(_) | State::Returning { .. } => true,
+            State::Held(Hold::Behind { .. }) => true,
             State::Held(Hold::Deps { .. }) => self.chain.place(name).blocked > 0,
             State::Held(Hold::Duplicate { .. })
             | State::Gone

@@ -22,16 +22,10 @@ impl Queue {
         // What this run did not ask for was begun before something that is published now.
         let asked = self.package(srpm).state == State::Claimed { builder: id };
         let published = if asked { self.published } else { 0 };
-        // Before any builder has registered, leases tell only of what they found at the start.
-        let inherited = !self.standing.all.contains_key(&id);
-        self.standing.answered(id, srpm);
-        self.standing.busy(id);
-        if let Some(builder) = self.standing.all.get_mut(&id) {
-            builder.job = Some((srpm.clone(), now));
-        }
+        let leased = Leased { published, ..self.taken_up(now, srpm, lease, id) };
+        let inherited = leased.inherited;
         self.package(srpm).released = None;
         self.own(srpm);
-        let leased = Leased { lease, builder: id, since: now, inherited, published, ruled: None };
         self.go(srpm, State::Leased(leased));
         let name = self.standing.all.get(&id).map(|builder| builder.info.name.clone());
         self.package(srpm).builder = name;
@@ -41,6 +35,18 @@ impl Queue {
             events::tell(out, self.lease_event(EventKind::Leased, srpm, lease, id, text));
         }
         self.granted_although_cancelled(srpm, out);
+    }
+
+    /// The builder has the package, under this lease.
+    pub(super) fn taken_up(&mut self, now: Time, srpm: &FileName, lease: LeaseId, id: BuilderId) -> Leased {
+        // Before any builder has registered, leases tell only of what they found at the start.
+        let inherited = !self.standing.all.contains_key(&id);
+        self.standing.answered(id, srpm);
+        self.standing.busy(id);
+        if let Some(builder) = self.standing.all.get_mut(&id) {
+            builder.job = Some((srpm.clone(), now));
+        }
+        Leased { inherited, ..Leased::of(lease, id, now) }
     }
 
     /// A claim came to nothing; what becomes of package and builder depends on why.
@@ -55,6 +61,10 @@ impl Queue {
         self.standing.answered(id, srpm);
         if why == ClaimFailure::NoBuilder {
             self.standing.busy(id);
+        }
+        if let (State::Leased(leased), ClaimFailure::NoBuilder) = (&mut self.package(srpm).state, why) {
+            // It was to be a copy.
+            leased.copied_to.remove(&id);
         }
         if self.package(srpm).state != (State::Claimed { builder: id }) {
             return;

@@ -10,12 +10,12 @@ use moji_proto::message::{Backend, BuilderRow, BuilderState, Health, PackageRow,
 use moji_proto::{FileName, Line, PublicKey, Time};
 
 use super::needs::Need;
-use super::package::{Hold, Package, State};
+use super::package::{Hold, Leased, Package, State};
 use super::standing::{Builder, Link};
 use super::{Effect, Queue};
 use crate::core::desk;
 use crate::core::types::BuilderId;
-use crate::core::view::{PackageView, Told, View};
+use crate::core::view::{CopyView, PackageView, Told, View};
 use crate::rpmfile::Nevra;
 
 /// What decides who may have a package: packages with the same wishes wait for the same builders.
@@ -78,9 +78,11 @@ impl Queue {
             State::Held(Hold::Deps { wants, .. }) => wants.names(),
             _ => Vec::new(),
         };
-        let lease = match &package.state {
-            State::Leased(leased) => Some(leased.lease),
-            _ => None,
+        let (lease, copy) = match &package.state {
+            State::Leased(Leased { lease, copy, .. }) => {
+                (Some(*lease), copy.as_ref().map(|copy| (copy.lease, copy.builder)))
+            }
+            _ => (None, None),
         };
         let (since, before_s) = package.since;
         let why = self.rebuild.with_words(name, self.why(now, name, package, common));
@@ -102,7 +104,8 @@ impl Queue {
             expected_s: self.expected_s(name, package),
         };
         let options = if self.options.is_empty() { Vec::new() } else { self.options_for(name).0 };
-        PackageView { row, since: package.since, wants, options }
+        let copy = copy.map(|(lease, key)| CopyView { lease, key, builder: self.standing.host(key) });
+        PackageView { row, since: package.since, copy, wants, options }
     }
 
     /// Why a package is where it is.
@@ -134,7 +137,9 @@ impl Queue {
             }
             State::Claimed { builder } => format!("is being leased to {}", self.standing.name(*builder)),
             State::Leased(_) if self.asked.who(name).is_some() => "is being cancelled".to_owned(),
-            State::Leased(_) => String::new(),
+            State::Leased(leased) => leased.copy.as_ref().map_or_else(String::new, |copy| {
+                format!("{} builds it too: the first result counts", self.standing.name(copy.builder))
+            }),
             State::Returning { .. } => "on its way back to source/".to_owned(),
             State::Retiring | State::Finished => {
                 package.ending.as_ref().map(|ending| ending.text.clone()).unwrap_or_default()
@@ -219,7 +224,7 @@ impl Queue {
         let mut builds: BTreeMap<BuilderId, &FileName> = BTreeMap::new();
         for (name, package) in &self.packages {
             if let State::Leased(leased) = &package.state {
-                builds.insert(leased.builder, name);
+                builds.extend(leased.both().map(|one| (one.builder, name)));
             }
         }
         let known = self.standing.all.iter();

@@ -21,11 +21,11 @@ use super::{Effect, Queue};
 use crate::core::types::BuilderId;
 
 /// A package is kept for a builder where it is done in this share of the time: what is known of times is rough.
-const CLEARLY: f64 = 0.8;
+pub(super) const CLEARLY: f64 = 0.8;
 /// So many are kept at most: looking further costs more than it gains.
 const KEPT_MAX: usize = 256;
 /// Whom a slow build keeps waiting looks again after this, milliseconds.
-const KEPT_AGAIN_MS: u64 = 60_000;
+pub(super) const KEPT_AGAIN_MS: u64 = 60_000;
 /// A build that should be over is taken to need this share of the time that it has taken so far.
 pub(super) const OVERDUE: f64 = 0.5;
 
@@ -74,6 +74,9 @@ impl Queue {
             }
         }
         self.kept = kept;
+        if claims.is_empty() {
+            self.give_copies(now, out);
+        }
         for (srpm, builder) in claims {
             self.claim(srpm, builder, out);
         }
@@ -164,7 +167,7 @@ impl Queue {
     }
 
     /// Idle builders that may get any package. While one package is out at a time, whoever gets it is on trial.
-    fn idle_for_all(&self, now: Time) -> impl Iterator<Item = BuilderId> {
+    pub(super) fn idle_for_all(&self, now: Time) -> impl Iterator<Item = BuilderId> {
         let is_canary = self.standing.is_canary();
         let may = move |id: &BuilderId| self.is_for_target(*id) && (is_canary || !self.is_on_trial(*id));
         self.standing.idle(now).filter(may)
@@ -217,7 +220,7 @@ impl Queue {
         all
     }
 
-    fn fastest_first(&self, idle: impl Iterator<Item = BuilderId>) -> Vec<BuilderId> {
+    pub(super) fn fastest_first(&self, idle: impl Iterator<Item = BuilderId>) -> Vec<BuilderId> {
         let mut all: Vec<(f64, BuilderId)> = idle.map(|id| (self.times.speed(id), id)).collect();
         all.sort_by(|a, b| b.0.total_cmp(&a.0));
         all.into_iter().map(|(_, id)| id).collect()

@@ -103,6 +103,8 @@ pub enum Msg {
         lease: LeaseId,
         /// Who holds it.
         builder: BuilderId,
+        /// Whether as a second lease beside another one, which lives.
+        beside: bool,
     },
     /// A `Claim` came to nothing. (leases)
     ClaimFailed {
@@ -124,7 +126,8 @@ pub enum Msg {
         /// The result.
         report: Report,
     },
-    /// The lease is over and the SRPM lies where `end` says. (leases)
+    /// The lease is over and the SRPM lies where `end` says. A second lease takes the place of a main one that ended beside
+    /// it. (leases)
     Ended {
         /// The package.
         srpm: FileName,

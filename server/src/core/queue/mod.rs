@@ -22,6 +22,7 @@
 //! | `policy.rs` | what follows from it: attempts, holds, another builder |
 //! | `confirm.rs` | when a package's own failure is believed |
 //! | `matching.rs` | who gets what |
+//! | `endgame.rs` | what a faster idle board builds as well, and two leases of one package |
 //! | `needs.rs` | how much memory and disk packages need, and who can hold them |
 //! | `trial.rs` | what a builder gets after a quarantine |
 //! | `suspects.rs` | boards that fail what others pass |
@@ -71,6 +72,7 @@ mod chain;
 mod confirm;
 mod cycles;
 mod deps;
+mod endgame;
 mod estimate;
 mod events;
 mod evidence;
@@ -127,6 +129,8 @@ pub struct Config {
     /// Whether a build that changed what it provides has what was built against it built again
     /// (`--rebuild-dependents`).
     pub rebuild_dependents: bool,
+    /// Whether a faster board that idles at the end gets a copy of what is being built (`--duplicate-last`).
+    pub duplicate_last: bool,
     /// The one architecture that is published (`--target`).
     pub target: Option<String>,
     /// When the hub started.
@@ -297,7 +301,12 @@ impl Queue {
                     return;
                 }
             }
-            Msg::Granted { srpm, lease, builder } => self.on_granted(now, &srpm, lease, builder, out),
+            Msg::Granted { srpm, lease, builder, beside: false } => {
+                self.on_granted(now, &srpm, lease, builder, out);
+            }
+            Msg::Granted { srpm, lease, builder, beside: true } => {
+                self.on_copied(now, &srpm, lease, builder, out);
+            }
             Msg::ClaimFailed { srpm, builder, why } => self.on_claim_failed(now, &srpm, builder, why, out),
             Msg::Judge { srpm, lease, builder, report } => self.on_judge(&srpm, lease, builder, &report, out),
             Msg::Ended { srpm, lease, builder, end } => self.on_ended(now, &srpm, lease, builder, end, out),

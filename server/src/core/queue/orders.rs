@@ -388,7 +388,7 @@ impl Queue {
     fn order_builder(&mut self, id: BuilderId, order: Order, who: &str, out: &mut Vec<Effect>) -> Came {
         let now = self.now;
         let busy = self.packages.iter().find_map(|(name, package)| match &package.state {
-            State::Leased(leased) if leased.builder == id => Some(name.clone()),
+            State::Leased(leased) if leased.both().any(|one| one.builder == id) => Some(name.clone()),
             _ => None,
         });
         let mut unknown = None;

@@ -149,6 +149,23 @@ pub(super) struct Leased {
     pub(super) published: u64,
     /// What was ruled about its result.
     pub(super) ruled: Option<Ruled>,
+    /// The second lease beside it.
+    pub(super) copy: Option<Box<Leased>>,
+    /// Who was given a copy beside it so far: nobody gets two.
+    pub(super) copied_to: BTreeSet<BuilderId>,
+}
+
+impl Leased {
+    /// A lease that began now.
+    pub(super) fn of(lease: LeaseId, builder: BuilderId, since: Time) -> Leased {
+        let (published, ruled, copy, copied_to) = Default::default();
+        Leased { lease, builder, since, inherited: false, published, ruled, copy, copied_to }
+    }
+
+    /// This lease, and the second one beside it.
+    pub(super) fn both(&self) -> impl Iterator<Item = &Leased> {
+        std::iter::once(self).chain(self.copy.as_deref())
+    }
 }
 
 /// What is remembered of a ruling until the lease has ended.

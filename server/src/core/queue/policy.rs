@@ -33,14 +33,8 @@ impl Queue {
         report: &Report,
         out: &mut Vec<Effect>,
     ) {
+        let judgement = self.judgement(name, id, report);
         let package = self.packages.get(name);
-        let context = Context {
-            target: self.target.as_deref(),
-            builder_arch: self.standing.all.get(&id).map_or("", |b| b.info.arch.as_str()),
-            srpm: package.and_then(|p| p.srpm.as_ref()).map(|srpm| &srpm.facts),
-            owners: &self.owners,
-        };
-        let judgement = judge(report, &context);
         let past = package.map(|p| p.past.clone()).unwrap_or_default();
         let (ruling, ruled) = self.escalate(name, id, &past, report, judgement, out);
         if let State::Leased(leased) = &mut self.package(name).state
@@ -51,6 +45,18 @@ impl Queue {
         // From here on leases do not cancel it.
         self.answer_no(name, NoCode::Refused, "its result has just arrived", out);
         out.push(Effect::Transfers(transfers::Msg::Ruling { lease, ruling }));
+    }
+
+    /// What a result means.
+    pub(super) fn judgement(&self, name: &FileName, id: BuilderId, report: &Report) -> Judgement {
+        let package = self.packages.get(name);
+        let context = Context {
+            target: self.target.as_deref(),
+            builder_arch: self.standing.all.get(&id).map_or("", |b| b.info.arch.as_str()),
+            srpm: package.and_then(|p| p.srpm.as_ref()).map(|srpm| &srpm.facts),
+            owners: &self.owners,
+        };
+        judge(report, &context)
     }
 
     /// Turns what a result means into what is done: the last charged attempt, the third builder with the same unknown
@@ -168,6 +174,10 @@ impl Queue {
         end: End,
         out: &mut Vec<Effect>,
     ) {
+        let end = match end {
+            End::Beside(fate) => return self.on_one_over(now, name, lease, id, fate, out),
+            end => end,
+        };
         if self.standing.bird.as_ref() == Some(name) {
             self.standing.bird = None;
         }
@@ -176,7 +186,7 @@ impl Queue {
             // A later lease lives already or is asked for: this is old news.
             State::Leased(_) | State::Claimed { .. } => return,
             // Ended before it was told of, which leases do not do.
-            _ => Leased { lease, builder: id, since: now, inherited: true, published: 0, ruled: None },
+            _ => Leased { inherited: true, ..Leased::of(lease, id, now) },
         };
         // Before what follows from it, but with the state that follows.
         let at = out.len();
@@ -203,6 +213,7 @@ impl Queue {
                 let reason = self.on_returned(now, name, &leased, verdict, out);
                 (Some(verdict), reason)
             }
+            End::Beside(_) => unreachable!("it was taken out above"),
         };
         let event = self.lease_event(EventKind::Ended, name, lease, id, text);
         out.insert(at, Effect::Desk(desk::Msg::Event(Event { verdict, ..event })));
@@ -260,6 +271,38 @@ impl Queue {
         verdict: Verdict,
         out: &mut Vec<Effect>,
     ) -> String {
+        let (reason, ruled) = self.account(now, name, leased, verdict, out);
+        if let Some(dropped) = self.package(name).dropped.clone() {
+            self.replace(name, dropped, out);
+        } else if self.package(name).srpm.is_none() {
+            // Leased before this run saw it: the watch is about to say what it holds.
+            if !self.cancel_now(name, out) {
+                self.go(name, State::Gone);
+            }
+            return reason;
+        }
+        if self.cancel_now(name, out) {
+            return reason;
+        }
+        if verdict == Verdict::Deps {
+            let wants = ruled.map(|ruled| ruled.wants).unwrap_or_default();
+            self.hold_for_deps(now, name, leased, wants);
+        } else {
+            self.enqueue(name, out);
+        }
+        reason
+    }
+
+    /// Notes a lease that ended without a result that counts, and charges what is to be. Says why it ended, and the ruling
+    /// if there was one.
+    pub(super) fn account(
+        &mut self,
+        now: Time,
+        name: &FileName,
+        leased: &Leased,
+        verdict: Verdict,
+        out: &mut Vec<Effect>,
+    ) -> (String, Option<Ruled>) {
         // The ruling may be about a result that was never settled; then the end itself counts.
         let ruled = leased.ruled.clone().filter(|ruled| ruled.verdict == verdict);
         let charged = match verdict {
@@ -287,26 +330,7 @@ impl Queue {
             let text = format!("pkg={name} lease={} attempt {used} of {of} used up: {verdict}", leased.lease);
             log(out, log::Level::Info, text);
         }
-        let package = self.package(name);
-        if let Some(dropped) = package.dropped.clone() {
-            self.replace(name, dropped, out);
-        } else if package.srpm.is_none() {
-            // Leased before this run saw it: the watch is about to say what it holds.
-            if !self.cancel_now(name, out) {
-                self.go(name, State::Gone);
-            }
-            return reason;
-        }
-        if self.cancel_now(name, out) {
-            return reason;
-        }
-        if verdict == Verdict::Deps {
-            let wants = ruled.map(|ruled| ruled.wants).unwrap_or_default();
-            self.hold_for_deps(now, name, leased, wants);
-        } else {
-            self.enqueue(name, out);
-        }
-        reason
+        (reason, ruled)
     }
 
     /// Keeps what the next lease of this package depends on.
@@ -378,7 +402,14 @@ impl Queue {
             || self.standing.vanished_in_a_crowd(leased.builder, leased.since)
     }
 
-    fn judged(&mut self, now: Time, name: &FileName, id: BuilderId, verdict: Verdict, out: &mut Vec<Effect>) {
+    pub(super) fn judged(
+        &mut self,
+        now: Time,
+        name: &FileName,
+        id: BuilderId,
+        verdict: Verdict,
+        out: &mut Vec<Effect>,
+    ) {
         let on_trial = self.standing.all.get(&id).is_some_and(Builder::is_on_trial);
         // On trial, what others build is no fault of the package.
         let is_own = on_trial && verdict == Verdict::Failed && self.is_known_to_build(name);
@@ -447,7 +478,7 @@ impl Queue {
         log(out, log::Level::Info, text);
     }
 
-    fn note(
+    pub(super) fn note(
         &self,
         name: &FileName,
         leased: &Leased,

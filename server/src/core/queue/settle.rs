@@ -160,13 +160,6 @@ impl Queue {
     }
 
     pub(super) fn claim(&mut self, srpm: FileName, builder: BuilderId, out: &mut Vec<Effect>) {
-        let (options, left_out) = self.options_for(&srpm);
-        for glob in left_out {
-            let text = format!("pkg={srpm} options.txt: more than {OPTIONS_MAX} words, {glob} left out");
-            log(out, log::Level::Warn, text);
-        }
-        let limits = self.limits_for(&srpm, builder);
-        self.standing.claim(builder, &srpm);
         if self.standing.is_canary() {
             log(out, log::Level::Info, format!("pkg={srpm} goes out as the canary"));
             self.standing.bird = Some(srpm.clone());
@@ -174,7 +167,25 @@ impl Queue {
         self.said.stuck = None;
         self.package(&srpm).not_before = None;
         self.go(&srpm, State::Claimed { builder });
-        out.push(Effect::Leases(leases::Msg::Claim { srpm, builder, options, limits }));
+        self.ask_for(srpm, builder, false, out);
+    }
+
+    /// Asks leases for a lease.
+    pub(super) fn ask_for(
+        &mut self,
+        srpm: FileName,
+        builder: BuilderId,
+        beside: bool,
+        out: &mut Vec<Effect>,
+    ) {
+        let (options, left_out) = self.options_for(&srpm);
+        for glob in left_out {
+            let text = format!("pkg={srpm} options.txt: more than {OPTIONS_MAX} words, {glob} left out");
+            log(out, log::Level::Warn, text);
+        }
+        let limits = self.limits_for(&srpm, builder);
+        self.standing.claim(builder, &srpm);
+        out.push(Effect::Leases(leases::Msg::Claim { srpm, builder, options, limits, beside }));
     }
 
     /// When this builder is to end a build of the package.

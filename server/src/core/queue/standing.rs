@@ -352,9 +352,19 @@ impl Standing {
             && claimed.collect::<BTreeSet<_>>() == self.claimed.iter().collect()
     }
 
+    /// Whether leases was asked for anything and has not answered.
+    pub(super) fn has_claims(&self) -> bool {
+        !self.claimed.is_empty()
+    }
+
     /// Whether leases was asked to lease this package and has not answered.
     pub(super) fn is_claimed(&self, name: &FileName) -> bool {
         self.claimed.contains(name)
+    }
+
+    /// Its host name, if it registered in this run.
+    pub(super) fn host(&self, id: BuilderId) -> Option<FileName> {
+        self.all.get(&id).map(|builder| builder.info.name.clone())
     }
 
     /// A name for logs.

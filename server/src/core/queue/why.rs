@@ -189,7 +189,7 @@ impl Queue {
 
     /// Why nobody who is not at work has it.
     fn say_builders(&self, now: Time, name: &FileName, package: &Package, said: &mut Said) {
-        let at_work: BTreeSet<BuilderId> = self.packages.values().filter_map(builder_of).collect();
+        let at_work: BTreeSet<BuilderId> = self.packages.values().flat_map(builders_of).collect();
         let may = self.who_may(now, package);
         let (mut busy, mut busy_may, mut reasons) = (0, 0, BTreeMap::<String, Vec<&str>>::new());
         for (id, builder) in self.standing.all.iter().filter(|(_, b)| b.link != Link::Down) {
@@ -370,6 +370,13 @@ impl Queue {
     fn say_building(&self, name: &FileName, package: &Package, leased: &Leased, said: &mut Said) {
         let builder = self.standing.name(leased.builder);
         said.why(format!("{builder} builds it, lease {}", leased.lease));
+        if let Some(copy) = &leased.copy {
+            let copier = self.standing.name(copy.builder);
+            said.why(format!(
+                "{copier} is faster and builds it too, lease {}: the first result counts",
+                copy.lease
+            ));
+        }
         if let Some(who) = self.asked.who(name) {
             said.why(format!("is being cancelled by {who}"));
         }
@@ -423,11 +430,11 @@ impl Queue {
 }
 
 /// Who has the package, or is about to.
-fn builder_of(package: &Package) -> Option<BuilderId> {
+fn builders_of(package: &Package) -> Vec<BuilderId> {
     match &package.state {
-        State::Leased(leased) => Some(leased.builder),
-        State::Claimed { builder } => Some(*builder),
-        _ => None,
+        State::Leased(leased) => leased.both().map(|one| one.builder).collect(),
+        State::Claimed { builder } => vec![*builder],
+        _ => Vec::new(),
     }
 }
 

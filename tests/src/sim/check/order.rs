@@ -68,6 +68,7 @@ impl OrderModel {
                     self.has_speeds |= before.is_some_and(|before| before != *builder);
                 }
             }
+            queue::Msg::Took { .. } => self.has_speeds = true,
             queue::Msg::Granted { srpm, .. } => {
                 self.asked.remove(srpm);
                 self.fresh.remove(srpm);
@@ -135,7 +136,12 @@ mod tests {
 
         fn granted(&mut self, package: usize) -> &mut Told {
             let lease = LeaseId { incarnation: 1_764_000_000, counter: package as u32 };
-            self.tell(queue::Msg::Granted { srpm: name(package), lease, builder: PublicKey([1; 32]) })
+            self.tell(queue::Msg::Granted {
+                srpm: name(package),
+                lease,
+                builder: PublicKey([1; 32]),
+                beside: false,
+            })
         }
     }
 

@@ -16,8 +16,32 @@ fn board(number: u8) -> PublicKey {
 fn leased() -> Checker {
     let mut check = Checker::default();
     check.hub_started();
-    check.granted(LEASE, &name("p0-1-1.src.rpm"), board(1), false);
+    check.granted(LEASE, &name("p0-1-1.src.rpm"), board(1), false, false);
     check
+}
+
+#[test]
+fn a_package_has_one_lease_and_one_of_another_builder_beside_it() {
+    let second = LeaseId { counter: 2, ..LEASE };
+    let third = LeaseId { counter: 3, ..LEASE };
+    for (on, beside, fine) in [(2, true, true), (1, true, false), (2, false, false)] {
+        let mut check = leased();
+        let srpm = name("p0-1-1.src.rpm");
+        check.granted(second, &srpm, board(on), false, beside);
+        assert_eq!(check.wrong.is_none(), fine, "{on} {beside}");
+        if fine {
+            check.commits(LEASE, Some(board(1)));
+            assert_eq!(check.wrong, None);
+            check.commits(second, Some(board(2)));
+            assert!(check.wrong.take().is_some(), "it is not the main one");
+            check.ended(LEASE);
+            check.commits(second, Some(board(2)));
+            check.granted(third, &srpm, board(1), false, true);
+            assert_eq!(check.wrong, None);
+            check.granted(LeaseId { counter: 4, ..LEASE }, &srpm, board(3), false, true);
+            assert!(check.wrong.is_some(), "there is one already");
+        }
+    }
 }
 
 #[test]

@@ -4,6 +4,21 @@
 
 use super::*;
 
+/// Planted: whoever was outdone by another builder of the same package is not told.
+fn forget_outdone(effects: &mut Vec<leases::Effect>) {
+    let outdone = |effect: &leases::Effect| match effect {
+        leases::Effect::Queue(queue::Msg::Ended {
+            lease, end: LeaseEnd::Beside(Fate::Outdone(_)), ..
+        }) => Some(*lease),
+        _ => None,
+    };
+    let all: Vec<LeaseId> = effects.iter().filter_map(outdone).collect();
+    effects.retain(|effect| match effect {
+        leases::Effect::Send(_, ToBuilder::Cancel { lease }) => !all.contains(lease),
+        _ => true,
+    });
+}
+
 impl Hub {
     pub(super) fn run_leases(&mut self, world: &mut World, now: Time) {
         let count = world.dice.within(1, BATCH_MAX) as usize;
@@ -20,7 +35,10 @@ impl Hub {
             }
             _ => true,
         });
-        let effects = self.store.run(&mut self.leases, now, msgs);
+        let mut effects = self.store.run(&mut self.leases, now, msgs);
+        if world.planted == Some(Planted::ForgetOutdone) {
+            forget_outdone(&mut effects);
+        }
         for effect in effects {
             if world.dies() {
                 return;
@@ -76,9 +94,11 @@ impl Hub {
 
     pub(super) fn leases_to_queue(&mut self, world: &mut World, msg: queue::Msg, found: bool) {
         match &msg {
-            queue::Msg::Granted { srpm, lease, builder } => {
+            queue::Msg::Granted { srpm, lease, builder, beside } => {
                 self.srpms.insert(*lease, srpm.clone());
-                world.check.granted(*lease, srpm, *builder, found);
+                let beside = *beside && world.opt.duplicate_last;
+                world.check.granted(*lease, srpm, *builder, found, beside);
+                world.count_copy(beside && !found);
             }
             queue::Msg::Ended { lease, end, .. } => {
                 world.check.ended(*lease);
@@ -132,7 +152,7 @@ impl Hub {
             }
             match effect {
                 queue::Effect::Leases(msg) => {
-                    if let leases::Msg::Claim { srpm, .. } = &msg {
+                    if let leases::Msg::Claim { srpm, beside: false, .. } = &msg {
                         world.check.claimed(srpm);
                     }
                     self.tell_leases(msg);

@@ -108,6 +108,7 @@ impl<'a> Moji<'a> {
         let config = Config {
             attempts: ATTEMPTS,
             confirm_failures: 1,
+            duplicate_last: false,
             retry_pause_ms: RETRY_PAUSE_MS,
             limits: Default::default(),
             rebuild_dependents: false,
@@ -199,7 +200,7 @@ impl<'a> Moji<'a> {
         let lease = LeaseId { incarnation: 1, counter: self.counter };
         self.leases.insert(package, lease);
         self.starts.push((package, board_of(builder)));
-        self.tell(now_ms, Msg::Granted { srpm: srpm.clone(), lease, builder });
+        self.tell(now_ms, Msg::Granted { srpm: srpm.clone(), lease, builder, beside: false });
         self.tell(now_ms, Msg::Vanished { srpm: srpm.clone() });
     }
 

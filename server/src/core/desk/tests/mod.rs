@@ -46,7 +46,7 @@ pub(super) fn package(srpm: &str, nevr: &str) -> PackageView {
         place: Line::default(),
         expected_s: 0,
     };
-    PackageView { row, since: (Time(0), 0), wants: Vec::new(), options: Vec::new() }
+    PackageView { row, since: (Time(0), 0), copy: None, wants: Vec::new(), options: Vec::new() }
 }
 
 pub(super) fn builder(name: &str, key: u8) -> BuilderRow {

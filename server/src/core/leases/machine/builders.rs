@@ -71,7 +71,7 @@ impl Leases {
         for lease in lost {
             let verdict = self.missed(lease, "came back without it", out);
             self.close(lease, "the builder came back without it", out);
-            self.leave(lease, Place::Source, End::Returned(verdict), true, None, out);
+            self.go_back(lease, verdict, true, None, out);
         }
     }
 
@@ -96,7 +96,7 @@ impl Leases {
                 return Standing::Gone;
             }
             return match &lease.state {
-                State::Live { .. } | State::Sealed { .. } => Standing::Live,
+                State::Live { .. } | State::Sealed { .. } | State::Parked { .. } => Standing::Live,
                 State::Arriving { held: Some(_), .. } | State::Leaving { revivable: true, .. } => {
                     Standing::Moving
                 }
@@ -120,7 +120,7 @@ impl Leases {
             Standing::Gone => out.push(Effect::Send(session, ToBuilder::Gone { lease: id })),
             Standing::Revivable => {
                 self.ended.remove(&id);
-                let grant = Record::Grant { lease: id, srpm: held.srpm.clone(), builder };
+                let grant = Record::Grant { lease: id, srpm: held.srpm.clone(), builder, beside: None };
                 out.push(Effect::Journal(grant));
                 self.revive(builder, session, held, out);
             }
@@ -132,7 +132,9 @@ impl Leases {
                         *holder = Holder::Here(session);
                         *adopted = true;
                     }
-                    State::Sealed { session: holder } => *holder = Some(session),
+                    State::Sealed { session: holder } | State::Parked { session: holder, .. } => {
+                        *holder = Some(session);
+                    }
                     State::Arriving { .. } | State::Leaving { .. } => unreachable!("it stands as live"),
                 }
                 self.adopt(id, session, held, out);
@@ -142,7 +144,9 @@ impl Leases {
                 match &mut lease.state {
                     State::Arriving { session: holder, .. } => *holder = Some(session),
                     State::Leaving { again, .. } => *again = Some((session, held)),
-                    State::Live { .. } | State::Sealed { .. } => unreachable!("it stands as moving"),
+                    State::Live { .. } | State::Sealed { .. } | State::Parked { .. } => {
+                        unreachable!("it stands as moving")
+                    }
                 }
             }
         }
@@ -161,7 +165,8 @@ impl Leases {
         let from = if orphan { Place::Working } else { Place::Source };
         let state = State::Arriving { session: Some(session), held: Some(held), instead: None };
         let (options, limits) = Default::default();
-        self.insert(id, Lease { srpm: srpm.clone(), builder, options, limits, taken: true, state });
+        let it = Lease { srpm: srpm.clone(), builder, options, limits, taken: true, state };
+        self.insert(id, it, false);
         out.push(Effect::Move { lease: id, srpm, from, to: Place::Working });
     }
 
@@ -202,7 +207,7 @@ impl Leases {
                         detached.push(*id);
                     }
                 }
-                State::Sealed { session } => {
+                State::Sealed { session } | State::Parked { session, .. } => {
                     if session.take_if(|session| *session == gone).is_some() {
                         detached.push(*id);
                     }
@@ -271,12 +276,12 @@ impl Leases {
             Some(State::Live { .. }) => {
                 self.log(out, Level::Info, id, &format!("{verdict}: {why}"));
                 self.close(id, why, out);
-                self.leave(id, Place::Source, End::Returned(verdict), false, None, out);
+                self.go_back(id, verdict, false, None, out);
             }
             Some(State::Arriving { instead, .. }) => *instead = Some((Place::Source, End::Returned(verdict))),
             Some(State::Leaving { again, .. }) => *again = None,
             // Sealed: the result is whole, the builder has nothing left to give back.
-            Some(State::Sealed { .. }) | None => {}
+            Some(State::Sealed { .. } | State::Parked { .. }) | None => {}
         }
     }
 }

@@ -28,6 +28,7 @@ impl Leases {
         self.orphans.remove(srpm);
         let Some(id) = self.by_srpm.get(srpm).copied().filter(|id| self.is_live(id)) else { return };
         self.log(out, Level::Info, id, "cancelled: somebody took the SRPM out of the working folder");
+        self.drop_second(srpm, "the SRPM was taken out of the working folder", out);
         self.stop_builder(id, out);
         self.close(id, "the SRPM was taken out of the working folder", out);
         self.end(id, End::Taken, false, out);
@@ -37,6 +38,9 @@ impl Leases {
         if let Some((srpm, to)) = self.errands.remove(&id) {
             out.push(Effect::Queue(queue::Msg::Placed { srpm, to, moved }));
             return;
+        }
+        if self.is_second(id) {
+            return self.second_arrived(id, moved, out);
         }
         // An orphan that went back has no lease.
         let Some(lease) = self.leases.get_mut(&id) else { return };
@@ -57,7 +61,9 @@ impl Leases {
                     out.push(Effect::Queue(queue::Msg::Ready { builder: peer.info.id }));
                 }
             }
-            State::Live { .. } | State::Sealed { .. } => panic!("lease {id} was moved unasked"),
+            State::Live { .. } | State::Sealed { .. } | State::Parked { .. } => {
+                panic!("lease {id} was moved unasked")
+            }
         }
     }
 
@@ -75,7 +81,12 @@ impl Leases {
         let (srpm, builder) = (lease.srpm.clone(), lease.builder);
         let holder = session.map_or(Holder::Away(now.plus_ms(self.config.grace_ms)), Holder::Here);
         lease.state = State::Live { holder, adopted: held.is_some() };
-        out.push(Effect::Queue(queue::Msg::Granted { srpm: srpm.clone(), lease: id, builder }));
+        out.push(Effect::Queue(queue::Msg::Granted {
+            srpm: srpm.clone(),
+            lease: id,
+            builder,
+            beside: false,
+        }));
         match (instead, session, held) {
             (Some((to, end)), Some(session), Some(_)) => {
                 out.push(Effect::Send(session, ToBuilder::Gone { lease: id }));
@@ -88,20 +99,26 @@ impl Leases {
             (None, None, Some(_)) => {}
             (None, Some(session), None) => {
                 self.log(out, Level::Info, id, "leased");
-                out.push(Effect::Transfers(transfers::Msg::Open {
-                    lease: id,
-                    session,
-                    builder: self.sessions[&session].info.clone(),
-                    srpm,
-                    options: self.leases[&id].options.clone(),
-                    limits: self.leases[&id].limits,
-                }));
+                self.open(id, session, out);
             }
             // It left before it was told.
             (None, None, None) => {
                 self.leave(id, Place::Source, End::Returned(Verdict::Released), false, None, out);
             }
         }
+    }
+
+    /// Has the SRPM given to its builder.
+    pub(super) fn open(&self, id: LeaseId, session: SessionId, out: &mut Vec<Effect>) {
+        let Lease { srpm, options, limits, .. } = &self.leases[&id];
+        out.push(Effect::Transfers(transfers::Msg::Open {
+            lease: id,
+            session,
+            builder: self.sessions[&session].info.clone(),
+            srpm: srpm.clone(),
+            options: options.clone(),
+            limits: *limits,
+        }));
     }
 
     fn not_arrived(
@@ -183,7 +200,7 @@ impl Leases {
         for id in expired {
             let verdict = self.missed(id, "did not come back within the grace", out);
             self.close(id, "the builder did not come back within the grace", out);
-            self.leave(id, Place::Source, End::Returned(verdict), true, None, out);
+            self.go_back(id, verdict, true, None, out);
         }
         let orphans: Vec<FileName> =
             self.orphans.iter().filter(|(_, until)| **until <= now).map(|(srpm, _)| srpm.clone()).collect();

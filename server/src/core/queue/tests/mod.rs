@@ -1,6 +1,7 @@
 //! The queue alone, with leases, builders and folders played by the tests.
 
 mod deps;
+mod endgame;
 mod estimate;
 mod headers;
 mod limits;
@@ -146,6 +147,7 @@ impl Rig {
         Rig::with(Config {
             attempts: 5,
             confirm_failures: 1,
+            duplicate_last: false,
             retry_pause_ms: PAUSE_MS,
             limits: Limits { silence_s: 86_400, build_s: 1_209_600 },
             rebuild_dependents: false,
@@ -210,7 +212,7 @@ impl Rig {
     fn grant(&mut self, name: &str, builder: u8) -> LeaseId {
         self.counter += 1;
         let lease = lease(self.counter);
-        self.tell(Msg::Granted { srpm: file(name), lease, builder: key(builder) });
+        self.tell(Msg::Granted { srpm: file(name), lease, builder: key(builder), beside: false });
         // The watch sees that the file has left source/.
         self.tell(Msg::Vanished { srpm: file(name) });
         lease

@@ -16,6 +16,7 @@ use super::*;
 use crate::core::capabilities::Capabilities;
 use crate::core::desk;
 use crate::core::repo::{self, Changed, Compare, Compared};
+use crate::core::types::Fate;
 use crate::core::view::{Change, Ticket};
 
 const BUILDERS: u8 = 4;
@@ -40,6 +41,8 @@ struct World {
     finished: BTreeSet<FileName>,
     /// Live leases, and what was ruled on their result.
     leases: BTreeMap<FileName, (LeaseId, BuilderId, Option<End>)>,
+    /// Second leases beside them.
+    copies: BTreeMap<FileName, (LeaseId, BuilderId)>,
     /// Connected builders, and whether each is idle.
     up: BTreeMap<BuilderId, bool>,
     to_leases: VecDeque<leases::Msg>,
@@ -48,6 +51,8 @@ struct World {
     /// Claims that the queue has no answer to yet.
     asked: Vec<(FileName, BuilderId)>,
     counter: u32,
+    /// Second leases so far.
+    copied: u32,
     healed: bool,
     /// Changes that are not answered, and how many replies each must have.
     tickets: BTreeMap<Ticket, usize>,
@@ -58,18 +63,28 @@ struct World {
 impl World {
     fn new(seed: u64) -> World {
         let rebuild_dependents = seed % 2 == 1;
+        let duplicate_last = seed / 2 % 2 == 1;
+        let earlier = Rig::new().queue.config;
+        let mut rig = Rig::with(Config { attempts: 3, rebuild_dependents, duplicate_last, ..earlier });
+        for (builder, seconds) in (1..=BUILDERS).zip([8_000, 4_000, 2_000, 1_000]) {
+            if duplicate_last {
+                rig.tell(Msg::Took { source: "a".to_owned(), builder: key(builder), seconds, silent_s: 0 });
+            }
+        }
         World {
-            rig: Rig::with(Config { attempts: 3, rebuild_dependents, ..Rig::new().queue.config }),
+            rig,
             dice: Dice(seed),
             source: BTreeSet::new(),
             finished: BTreeSet::new(),
             leases: BTreeMap::new(),
+            copies: BTreeMap::new(),
             up: BTreeMap::new(),
             to_leases: VecDeque::new(),
             from_leases: VecDeque::new(),
             from_watch: VecDeque::new(),
             asked: Vec::new(),
             counter: 0,
+            copied: 0,
             healed: false,
             tickets: BTreeMap::new(),
             published: Vec::new(),
@@ -101,11 +116,11 @@ impl World {
         self.rig.tell(msg);
         for effect in self.rig.effects() {
             match effect {
-                Effect::Leases(leases::Msg::Claim { srpm, builder, options, limits }) => {
+                Effect::Leases(leases::Msg::Claim { srpm, builder, options, limits, beside }) => {
                     let double = self.asked.iter().any(|(s, b)| *s == srpm || *b == builder);
                     assert!(!double, "{srpm} for {builder:?} beside {:?}", self.asked);
                     self.asked.push((srpm.clone(), builder));
-                    self.to_leases.push_back(leases::Msg::Claim { srpm, builder, options, limits });
+                    self.to_leases.push_back(leases::Msg::Claim { srpm, builder, options, limits, beside });
                 }
                 Effect::Leases(msg) => self.to_leases.push_back(msg),
                 Effect::Desk(desk::Msg::Replied { ticket, replies }) => {
@@ -159,6 +174,22 @@ impl World {
     /// leases take one message from the queue.
     fn leases_work(&mut self) {
         match self.to_leases.pop_front() {
+            Some(leases::Msg::Claim { srpm, builder, beside: true, .. }) => {
+                let is_free = !self.copies.contains_key(&srpm) && self.up.get(&builder) == Some(&true);
+                let may = |(_, main, ruled): &(LeaseId, BuilderId, Option<End>)| {
+                    *main != builder && ruled.is_none()
+                };
+                if !is_free || !self.leases.get(&srpm).is_some_and(may) {
+                    let why = ClaimFailure::Leased;
+                    return self.from_leases.push_back(Msg::ClaimFailed { srpm, builder, why });
+                }
+                self.counter += 1;
+                self.copied += 1;
+                let lease = lease(self.counter);
+                self.copies.insert(srpm.clone(), (lease, builder));
+                self.up.insert(builder, false);
+                self.from_leases.push_back(Msg::Granted { srpm, lease, builder, beside: true });
+            }
             Some(leases::Msg::Claim { srpm, builder, .. }) => {
                 let why = if self.leases.contains_key(&srpm) {
                     ClaimFailure::Leased
@@ -206,13 +237,20 @@ impl World {
         self.source.remove(srpm);
         self.leases.insert(srpm.clone(), (lease, builder, None));
         self.up.insert(builder, false);
-        self.from_leases.push_back(Msg::Granted { srpm: srpm.clone(), lease, builder });
+        self.from_leases.push_back(Msg::Granted { srpm: srpm.clone(), lease, builder, beside: false });
         self.watch(srpm);
     }
 
     fn end(&mut self, srpm: &FileName, end: End) {
+        if let End::Returned(verdict) = end
+            && self.copies.contains_key(srpm)
+        {
+            return self.promote(srpm, Fate::Returned(verdict));
+        }
+        self.end_copy(srpm, Fate::Outdone("x"));
         let Some((lease, builder, _)) = self.leases.remove(srpm) else { return };
         match end {
+            End::Beside(_) => panic!("nothing else is there"),
             End::Finished { .. } | End::Cancelled => {
                 self.finished.insert(srpm.clone());
                 self.watch_finished(srpm);
@@ -223,6 +261,45 @@ impl World {
             }
             End::Taken => {}
         }
+        self.over(srpm, lease, builder, end);
+    }
+
+    fn end_copy(&mut self, srpm: &FileName, fate: Fate) {
+        if let Some((lease, builder)) = self.copies.remove(srpm) {
+            self.over(srpm, lease, builder, End::Beside(fate));
+        }
+    }
+
+    /// The main lease is over, and the second one takes its place.
+    fn promote(&mut self, srpm: &FileName, fate: Fate) {
+        if let (Some((lease, builder, _)), Some((copy, on))) =
+            (self.leases.remove(srpm), self.copies.remove(srpm))
+        {
+            self.leases.insert(srpm.clone(), (copy, on, None));
+            self.over(srpm, lease, builder, End::Beside(fate));
+        }
+    }
+
+    /// A builder with a copy is done, or its lease is lost.
+    fn finish_copy(&mut self, srpm: &FileName) {
+        let (Some((copy, on)), Some((.., None))) = (self.copies.get(srpm).copied(), self.leases.get(srpm))
+        else {
+            return;
+        };
+        let result = |verdict| Box::new(report(World::short(srpm), verdict));
+        match if self.healed { 0 } else { self.dice.roll(4) } {
+            0 => {
+                self.promote(srpm, Fate::Outdone("x"));
+                let (report, srpm) = (*result(Verdict::Success), srpm.clone());
+                self.from_leases.push_back(Msg::Judge { srpm, lease: copy, builder: on, report });
+            }
+            1 => self.end_copy(srpm, Fate::InVain(result(Verdict::Failed))),
+            2 => self.end_copy(srpm, Fate::InVain(result(Verdict::Infra))),
+            _ => self.end_copy(srpm, Fate::Returned(Verdict::Lost)),
+        }
+    }
+
+    fn over(&mut self, srpm: &FileName, lease: LeaseId, builder: BuilderId, end: End) {
         let folder = match &end {
             End::Finished { verdict: Verdict::Success, folder } => folder.clone(),
             _ => None,
@@ -262,15 +339,20 @@ impl World {
         if self.up.insert(key(builder), false).is_none() {
             self.from_leases.push_back(Msg::BuilderUp { session: SessionId(1), info: info(builder) });
         }
-        if !self.leases.values().any(|(_, holder, _)| *holder == key(builder)) {
+        if !self.is_busy(key(builder)) {
             self.ready(key(builder));
         }
+    }
+
+    fn is_busy(&self, builder: BuilderId) -> bool {
+        let copies = self.copies.values().map(|(_, holder)| *holder);
+        self.leases.values().map(|(_, holder, _)| *holder).chain(copies).any(|holder| holder == builder)
     }
 
     /// A builder is back for a package that it had, although the lease was over.
     fn revive(&mut self, builder: BuilderId) {
         let name = self.name();
-        let free = self.up.contains_key(&builder) && !self.leases.values().any(|(_, b, _)| *b == builder);
+        let free = self.up.contains_key(&builder) && !self.is_busy(builder);
         if free && self.source.contains(&name) {
             self.grant(&name, builder);
         }
@@ -336,7 +418,11 @@ impl World {
             4 | 5 => self.leases_work(),
             6 => {
                 let name = self.name();
-                self.finish(&name);
+                if self.dice.roll(2) == 0 {
+                    self.finish_copy(&name);
+                } else {
+                    self.finish(&name);
+                }
             }
             7 => {
                 let ms = [1, 1_000, PAUSE_MS, 3_600_000][self.dice.roll(4)];
@@ -435,6 +521,7 @@ fn srpm_of(name: &FileName) -> Srpm {
 
 #[test]
 fn no_package_is_forgotten_and_none_is_leased_twice() {
+    let mut copied = 0;
     for seed in 1..=400 {
         let mut world = World::new(seed);
         let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -447,5 +534,7 @@ fn no_package_is_forgotten_and_none_is_leased_twice() {
             world.heal();
         }));
         assert!(told.is_ok(), "seed {seed}");
+        copied += world.copied;
     }
+    assert!(copied > 100, "too few copies: {copied}");
 }

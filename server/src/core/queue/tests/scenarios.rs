@@ -181,7 +181,7 @@ fn lost_attempts_used_up_retire_the_package_until_it_is_dropped_in_again() {
 #[test]
 fn a_lost_lease_is_charged_only_if_the_builder_alone_is_to_blame() {
     let mut rig = Rig::new();
-    rig.tell(Msg::Granted { srpm: file("inherited"), lease: lease(90), builder: key(7) });
+    rig.tell(Msg::Granted { srpm: file("inherited"), lease: lease(90), builder: key(7), beside: false });
     (1..=3).for_each(|builder| rig.up(builder));
     rig.drop_in(&["a", "b", "c", "inherited"]);
     let leases = [rig.grant("a", 1), rig.grant("b", 2), rig.grant("c", 3)];
@@ -271,7 +271,7 @@ fn what_was_published_before_a_restart_may_be_what_a_build_from_before_it_missed
     // Simulation, seed 9605: it waited for a package that was published long ago.
     let mut rig = Rig::new();
     rig.drop_in(&["b"]);
-    rig.tell(Msg::Granted { srpm: file("b"), lease: lease(90), builder: key(7) });
+    rig.tell(Msg::Granted { srpm: file("b"), lease: lease(90), builder: key(7), beside: false });
     rig.judge("b", lease(90), 7, report("b", Verdict::Deps));
     rig.end("b", lease(90), 7, End::Returned(Verdict::Deps));
     rig.tell(news("x"));
@@ -674,7 +674,7 @@ fn a_cancelled_package_is_gone_until_a_file_comes() {
 #[test]
 fn a_package_leased_before_the_restart_waits_for_its_file_when_it_comes_back() {
     let mut rig = Rig::new();
-    rig.tell(Msg::Granted { srpm: file("a"), lease: lease(77), builder: key(1) });
+    rig.tell(Msg::Granted { srpm: file("a"), lease: lease(77), builder: key(1), beside: false });
     rig.up(1);
     rig.end("a", lease(77), 1, End::Returned(Verdict::Infra));
     assert_eq!(rig.claims(), [""; 0]);

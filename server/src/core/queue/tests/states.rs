@@ -5,8 +5,7 @@ use crate::core::queue::package::{Hold, Leased};
 
 fn all() -> Vec<(&'static str, State)> {
     let builder = key(1);
-    let leased =
-        Leased { lease: lease(1), builder, since: Time(0), inherited: false, published: 0, ruled: None };
+    let leased = Leased::of(lease(1), builder, Time(0));
     vec![
         ("gone", State::Gone),
         ("unusable", State::Unusable { why: String::new() }),
@@ -57,7 +56,8 @@ fn messages() -> Vec<Msg> {
         Msg::Vanished { srpm: srpm_name.clone() },
         Msg::FinishedChanged { srpm: srpm_name.clone(), present: true },
         Msg::FinishedChanged { srpm: srpm_name.clone(), present: false },
-        Msg::Granted { srpm: srpm_name.clone(), lease, builder },
+        Msg::Granted { srpm: srpm_name.clone(), lease, builder, beside: false },
+        Msg::Granted { srpm: srpm_name.clone(), lease: self::lease(2), builder: key(2), beside: true },
         Msg::Charged { srpm: srpm_name.clone(), attempts: vec![(Verdict::Lost, String::new()); 5] },
         failed(ClaimFailure::NoSuchFile),
         failed(ClaimFailure::Leased),

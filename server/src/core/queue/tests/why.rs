@@ -778,14 +778,7 @@ fn figures() {
         if n % 3 == 0 {
             continue;
         }
-        let leased = Leased {
-            lease: lease(1),
-            builder: key(1),
-            since: rig.now,
-            inherited: false,
-            published: 0,
-            ruled: None,
-        };
+        let leased = Leased::of(lease(1), key(1), rig.now);
         let all = vec![format!("{}-devel", name(below(1 + n / 2))), format!("gone{:04}", below(2_000))];
         rig.queue.hold_for_deps(rig.now, &file(&name(n)), &leased, Wants { all, any: Vec::new() });
     }
