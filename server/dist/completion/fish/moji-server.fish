@@ -13,6 +13,7 @@ complete -c moji-server -l state -x -a '(__fish_complete_directories)' -d 'Folde
 complete -c moji-server -l lease-grace -x -d 'How long a lease outlives its builder\'s connection; 0 gives the package back at once [default: 10m]'
 complete -c moji-server -l attempts -x -d 'How often a package may run out of memory, be lost or take too long before it counts as failed [default: 5]'
 complete -c moji-server -l confirm-failures -x -d 'So many different builders must agree that a package fails before it counts as failed [default: 1]'
+complete -c moji-server -l duplicate-last -d 'When nothing else waits for an idle builder, give it a copy of the package that takes longest on a slower one, if it would be done clearly sooner; the first whole result counts, and the other build is cancelled'
 complete -c moji-server -l retry-pause -x -d 'How long a builder that failed a package by its own fault is not given it again [default: 10m]'
 complete -c moji-server -l max-silence -x -d 'How long a build\'s logs may stand still before its builder ends it; 0: for ever. What earlier builds of the package showed makes it shorter (at least 2h) or longer [default: 24h]'
 complete -c moji-server -l max-build -x -d 'How long a build may take before its builder ends it; 0: for ever. What hangs is silent, so this is only for what goes round in circles, and leaves time for a giant on a small board. Learned likewise (at least 12h) [default: 14d]'
