@@ -131,7 +131,10 @@ impl Queue {
         if !matches!(self.package(name).state, State::Leased(_)) {
             return self.on_granted(now, name, lease, id, out);
         }
-        let copy = self.taken_up(now, name, lease, id);
+        let mut copy = self.taken_up(now, name, lease, id);
+        if !copy.inherited {
+            copy.published = self.published;
+        }
         let is_news = !copy.inherited;
         if let State::Leased(leased) = &mut self.package(name).state {
             leased.copied_to.insert(id);
