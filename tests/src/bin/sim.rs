@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Instant;
 
 use moji_tests::sim::farm::{self, Plan};
-use moji_tests::sim::schedule::{self, Setup};
+use moji_tests::sim::schedule::{self, Setup, cost};
 use moji_tests::sim::{Options, Planted, run, run_all};
 
 /// A planted bug is found within so many seeds.
@@ -17,7 +17,10 @@ const THREADS: usize = 2;
 /// A distribution, the boards of a farm, and how often it is drawn, unless something else is said.
 const PACKAGES: usize = 5_000;
 const BOARDS: usize = 60;
-const RUNS: usize = 3;
+const RUNS: usize = 5;
+/// Packages that wait, and builds that end, where the time of a message is measured, unless something else is said.
+const WAITING: usize = 25_000;
+const BUILDS: usize = 3_000;
 /// Something was found wrong.
 const WRONG: u8 = 1;
 /// The command line is wrong.
@@ -34,24 +37,29 @@ usage: sim --seeds A..B [--threads N]         all seeds from A to before B
        sim --schedule [--packages N] [--boards N] [--seed N] [--runs N]
                                               a distribution built from nothing, by the queue
                                               and by schedulers that know less
+       sim --decisions [--packages N] [--boards N] [--seed N]
+                                              how long the queue takes for each message
 
-  --seed N        the seed (with --farm and --schedule: of what is drawn; 0 if it is not said)
+  --seed N        the seed (with --farm, --schedule and --decisions: of what is drawn; else 0)
   --seeds A..B    many seeds
   --threads N     threads for many seeds and for --schedule (2)
   --trace         print what happens
   --planted NAME  plant this bug in the simulator's shells; also with --seed and --seeds
   --farm B P      B boards, P packages
   --hours H       stop the farm after H virtual hours
-  --schedule      makespan over what no order can beat, builds in vain, time of a decision
-  --packages N    packages for --schedule (5000)
-  --boards N      boards for --schedule, of three speeds (60)
-  --runs N        so many plans for --schedule (3)
+  --schedule      makespan over what no order can beat, builds in vain
+  --decisions     how long messages take, those that end in a lease and others: only a release
+                  build tells
+  --packages N    packages for --schedule (5000), that wait for --decisions (25000)
+  --boards N      boards for --schedule and --decisions, of three speeds (60)
+  --runs N        so many plans for --schedule (5)
   --help          this text
 
 example: sim --seeds 0..10000
          sim --seed 2753 --trace | less
          sim --farm 60 5000 --hours 24
          sim --schedule --packages 1000 --boards 20
+         sim --decisions
 
 exit code: 0 all is well; with --planted and no seed: the bug was found
            1 something is wrong, and said; with --planted and no seed: the bug was not found
@@ -68,6 +76,7 @@ struct Wanted {
     farm: Option<(usize, usize)>,
     hours: Option<f64>,
     schedule: bool,
+    decisions: bool,
     packages: Option<usize>,
     boards: Option<usize>,
     runs: Option<usize>,
@@ -103,6 +112,7 @@ fn parse(words: impl Iterator<Item = String>) -> Result<Wanted, String> {
             "--farm" => wanted.farm = Some((number(&value()?)?, number(&value()?)?)),
             "--hours" => wanted.hours = Some(number(&value()?)?),
             "--schedule" => wanted.schedule = true,
+            "--decisions" => wanted.decisions = true,
             "--packages" => wanted.packages = Some(number(&value()?)?),
             "--boards" => wanted.boards = Some(number(&value()?)?),
             "--runs" => wanted.runs = Some(number(&value()?)?),
@@ -118,20 +128,26 @@ fn parse(words: impl Iterator<Item = String>) -> Result<Wanted, String> {
 /// What does not go together.
 fn check(wanted: &Wanted) -> Result<(), String> {
     let wrong = |is: bool, what: &str| if is { Err(what.to_owned()) } else { Ok(()) };
-    let Wanted { help, seed, seeds, threads, trace, planted, farm, hours, schedule, .. } = wanted;
+    let Wanted { help, seed, seeds, threads, trace, planted, farm, hours, schedule, decisions, .. } = wanted;
+    let is_queue = *schedule || *decisions;
     if *help {
         return Ok(());
     }
-    let none = seed.is_none() && seeds.is_none() && planted.is_empty() && farm.is_none() && !schedule;
-    wrong(none, "say --seed N, --seeds A..B, --planted NAME, --farm BOARDS PACKAGES or --schedule")?;
+    let none = seed.is_none() && seeds.is_none() && planted.is_empty() && farm.is_none() && !is_queue;
+    wrong(
+        none,
+        "say --seed N, --seeds A..B, --planted NAME, --farm BOARDS PACKAGES, --schedule or --decisions",
+    )?;
     let sizes = [wanted.packages, wanted.boards, wanted.runs];
     wrong(
-        !schedule && sizes.iter().any(Option::is_some),
-        "--packages, --boards and --runs go with --schedule",
+        !is_queue && sizes.iter().any(Option::is_some),
+        "--packages, --boards and --runs go with --schedule and --decisions",
     )?;
+    wrong(*schedule && *decisions, "--schedule and --decisions do not go together")?;
+    wrong(*decisions && wanted.runs.is_some(), "--runs goes with --schedule only")?;
     wrong(sizes.contains(&Some(0)), "--packages, --boards and --runs need at least 1")?;
     let others = seeds.is_some() || !planted.is_empty() || farm.is_some() || hours.is_some() || *trace;
-    wrong(*schedule && others, "--schedule goes with --seed and --threads only")?;
+    wrong(is_queue && others, "--schedule and --decisions go with --seed, --threads and sizes only")?;
     wrong(seed.is_some() && seeds.is_some(), "--seed and --seeds do not go together")?;
     wrong(seeds.is_some_and(|(from, to)| from >= to), "--seeds A..B needs A below B")?;
     wrong(*threads == Some(0), "--threads needs at least 1")?;
@@ -186,7 +202,13 @@ fn run_schedule(wanted: &Wanted, threads: usize) {
     let (seed, runs) = (wanted.seed.unwrap_or(0), wanted.runs.unwrap_or(RUNS));
     println!("{packages} packages on {boards} boards of three speeds:");
     println!("{}", schedule::compare(Setup { packages, boards, seed, runs, threads }));
-    println!("{}", schedule::decisions(boards, seed));
+}
+
+fn run_decisions(wanted: &Wanted) {
+    let (packages, boards) = (wanted.packages.unwrap_or(WAITING), wanted.boards.unwrap_or(BOARDS));
+    for is_mainline in [false, true] {
+        println!("{}", cost::measure(packages, BUILDS, boards, wanted.seed.unwrap_or(0), is_mainline));
+    }
 }
 
 fn run_one(seed: u64, planted: Option<Planted>, trace: bool) -> bool {
@@ -257,6 +279,9 @@ fn main() -> ExitCode {
     } else if wanted.schedule {
         run_schedule(&wanted, threads);
         true
+    } else if wanted.decisions {
+        run_decisions(&wanted);
+        true
     } else if let Some((boards, packages)) = wanted.farm {
         run_farm(wanted.seed.unwrap_or(0), boards, packages, wanted.hours)
     } else if let Some(seed) = wanted.seed {
@@ -281,7 +306,10 @@ mod tests {
     #[test]
     fn a_wrong_command_line_is_told_in_one_line() {
         for (line, want) in [
-            ("", "say --seed N, --seeds A..B, --planted NAME, --farm BOARDS PACKAGES or --schedule"),
+            (
+                "",
+                "say --seed N, --seeds A..B, --planted NAME, --farm BOARDS PACKAGES, --schedule or --decisions",
+            ),
             ("--seed", "--seed needs a value"),
             ("--seed x", "'x' is not a number"),
             ("--seeds 5", "--seeds takes A..B, not '5'"),
@@ -293,9 +321,15 @@ mod tests {
             ("--farm 0 5", "a farm needs a board and a package"),
             ("--seed 1 --hours 2", "--hours goes with --farm only"),
             ("--farm 1 1 --hours -1", "--hours needs more than 0"),
-            ("--runs 2 --seed 1", "--packages, --boards and --runs go with --schedule"),
+            ("--runs 2 --seed 1", "--packages, --boards and --runs go with --schedule and --decisions"),
+            ("--schedule --decisions", "--schedule and --decisions do not go together"),
+            ("--decisions --runs 2", "--runs goes with --schedule only"),
+            ("--decisions --trace", "--schedule and --decisions go with --seed, --threads and sizes only"),
             ("--schedule --boards 0", "--packages, --boards and --runs need at least 1"),
-            ("--schedule --seeds 0..5", "--schedule goes with --seed and --threads only"),
+            (
+                "--schedule --seeds 0..5",
+                "--schedule and --decisions go with --seed, --threads and sizes only",
+            ),
             ("--planted all --seed 1", "--planted all takes no seeds"),
             ("--loud", "unknown word '--loud'"),
         ] {

@@ -10,7 +10,9 @@
 //! | `schedule/farm.rs` | virtual time: boards that build, fail and vanish |
 //! | `schedule/moji.rs` | the real queue as a scheduler |
 //! | `schedule/simple.rs` | the others |
+//! | `schedule/cost.rs` | how long the real queue takes for a message |
 
+pub mod cost;
 mod farm;
 mod moji;
 mod plan;
@@ -19,17 +21,11 @@ mod simple;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use self::farm::Farm;
 use self::moji::{Knows, Moji};
 use self::plan::Plan;
 use self::simple::{Once, Rounds};
-
-/// So many packages wait where the time of a decision is measured.
-const WAITING: usize = 25_000;
-/// So many builds end there.
-const DECISIONS: usize = 3_000;
 
 /// What is simulated.
 #[derive(Clone, Copy, Debug)]
@@ -92,23 +88,6 @@ pub struct Outcome {
     pub wasted: usize,
 }
 
-/// How long the queue took for a message.
-#[derive(Clone, Copy, Debug)]
-pub struct Decisions {
-    /// Packages that waited.
-    pub waiting: usize,
-    /// Messages that ended in a lease.
-    pub count: usize,
-    /// Half of them took no longer.
-    pub p50: Duration,
-    /// 99 of 100 of them took no longer.
-    pub p99: Duration,
-    /// The longest.
-    pub longest: Duration,
-    /// The longest of all messages, these and others.
-    pub longest_of_all: Duration,
-}
-
 /// What all came to.
 #[derive(Clone, Debug)]
 pub struct Comparison {
@@ -148,17 +127,6 @@ impl fmt::Display for Comparison {
             writeln!(f, "{:<28} {hours:>10.1} {ratio:>15.3} {wasted:>14}", who.name())?;
         }
         write!(f, "medians of {} runs from seed {}", self.setup.runs, self.setup.seed)
-    }
-}
-
-impl fmt::Display for Decisions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Decisions { waiting, count, p50, p99, longest, longest_of_all } = self;
-        write!(
-            f,
-            "next job with {waiting} packages waiting: half of {count} within {p50:.1?}, 99 % within {p99:.1?}, the longest {longest:.1?}; \
-             of all messages the longest {longest_of_all:.1?}"
-        )
     }
 }
 
@@ -205,26 +173,6 @@ fn run(who: Who, plan: &Plan) -> Outcome {
     };
     let hours = end_ms as f64 / 3_600_000.0;
     Outcome { hours, ratio: hours * 3_600.0 / plan.bound_s(), wasted: farm.wasted() }
-}
-
-/// Measures how long the real queue takes where many packages wait, with learned times.
-#[must_use]
-pub fn decisions(boards: usize, seed: u64) -> Decisions {
-    // A few more, so that as many wait still at the end.
-    let plan = Plan::draw(seed, WAITING + DECISIONS, boards);
-    let mut moji = Moji::new(&plan, Knows::Times);
-    Farm::new(&plan).build(&mut moji, DECISIONS);
-    let mut took: Vec<Duration> = moji.took().iter().filter(|one| one.1).map(|one| one.0).collect();
-    took.sort_unstable();
-    let zero = Duration::ZERO;
-    Decisions {
-        waiting: WAITING,
-        count: took.len(),
-        p50: took.get(took.len() / 2).copied().unwrap_or(zero),
-        p99: took.get(took.len() * 99 / 100).copied().unwrap_or(zero),
-        longest: took.last().copied().unwrap_or(zero),
-        longest_of_all: moji.took().iter().map(|one| one.0).max().unwrap_or(zero),
-    }
 }
 
 /// The middle one; of two the larger.

@@ -6,18 +6,21 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use moji_proto::message::{Backend, Exit, Phase, Verdict, Which};
 use moji_proto::{Digest, FileName, LeaseId, Line, PublicKey, Time};
 use moji_server::core::capabilities::Capabilities;
-use moji_server::core::queue::{Config, Effect, Msg, News, Queue};
+use moji_server::core::queue::{About, Config, Effect, Msg, News, Queue};
 use moji_server::core::types::{
     BuilderId, BuilderInfo, End as Ended, Report, Ruling, SessionId, Srpm, StagedFile,
 };
+use moji_server::core::view::Ticket;
 use moji_server::core::{leases, transfers};
 use moji_server::repodata::Provided;
 use moji_server::rpmfile::{Capability, Facts, Kind, Nevra};
+
+use nix::time::{ClockId, clock_gettime};
 
 use super::farm::{End, Scheduler};
 use super::plan::{MAINLINE, Package, Plan};
@@ -52,10 +55,11 @@ pub(super) struct Moji<'a> {
     leases: BTreeMap<usize, LeaseId>,
     counter: u32,
     starts: Vec<(usize, usize)>,
+    now_ms: u64,
     /// What was ruled last.
     ruling: Option<Ruling>,
-    /// How long each message took, and whether it ended in a lease.
-    took: Vec<(Duration, bool)>,
+    /// What each message was, how long it took, and whether it ended in a lease.
+    took: Vec<(&'static str, Duration, bool)>,
 }
 
 fn id(board: usize) -> BuilderId {
@@ -97,6 +101,31 @@ fn devel(package: &Package) -> String {
     format!("{}-devel", package.name)
 }
 
+/// What this thread has computed so far: what else runs on the machine does not count.
+fn cpu_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).unwrap_or_default()
+}
+
+/// What a message is called in the table.
+fn kind(msg: &Msg) -> &'static str {
+    match msg {
+        Msg::Appeared { .. } => "appeared",
+        Msg::Vanished { .. } => "vanished",
+        Msg::BuilderUp { .. } => "builder up",
+        Msg::BuilderDown { .. } => "builder down",
+        Msg::Ready { .. } => "ready",
+        Msg::Granted { .. } => "granted",
+        Msg::Judge { .. } => "judge",
+        Msg::Ended { .. } => "ended",
+        Msg::Published(_) => "published",
+        Msg::Tick => "tick",
+        Msg::Look => "moji status",
+        Msg::Ask { about: About::Package(_), .. } => "moji why",
+        Msg::Ask { about: About::Blocked { .. }, .. } => "moji blocked",
+        _ => "others",
+    }
+}
+
 /// What nobody provides.
 fn missing(package: &Package) -> String {
     format!("nothing-for-{}", package.name)
@@ -116,9 +145,9 @@ impl<'a> Moji<'a> {
             started: Time(0),
         };
         let numbers = plan.packages.iter().enumerate().map(|(n, one)| (one.name.as_str(), n)).collect();
-        let (leases, counter, starts, ruling, took) = Default::default();
+        let (leases, counter, starts, now_ms, ruling, took) = Default::default();
         let queue = Queue::new(config);
-        let mut moji = Moji { plan, queue, numbers, leases, counter, starts, ruling, took };
+        let mut moji = Moji { plan, queue, numbers, leases, counter, starts, now_ms, ruling, took };
         match knows {
             Knows::Headers => {}
             Knows::Mainline => moji.learn_mainline(),
@@ -138,9 +167,19 @@ impl<'a> Moji<'a> {
         moji
     }
 
-    /// How long each message took since all packages are known, and whether it ended in a lease.
-    pub(super) fn took(&self) -> &[(Duration, bool)] {
+    /// What each message since all packages are known was, how long it took, and whether it ended in a lease.
+    pub(super) fn took(&self) -> &[(&'static str, Duration, bool)] {
         &self.took
+    }
+
+    /// Asks what operators ask.
+    pub(super) fn ask(&mut self) {
+        let now_ms = self.now_ms;
+        let srpm = srpm_name(&self.plan.packages[self.plan.packages.len() / 2].name);
+        self.tell(now_ms, Msg::Look);
+        for about in [About::Package(srpm), About::Blocked { rows: 20 }] {
+            self.tell(now_ms, Msg::Ask { ticket: Ticket(0), about });
+        }
     }
 
     fn learn_mainline(&mut self) {
@@ -175,10 +214,11 @@ impl<'a> Moji<'a> {
     }
 
     fn tell(&mut self, now_ms: u64, msg: Msg) {
-        let mut out = Vec::new();
-        let began = Instant::now();
+        let (mut out, kind) = (Vec::new(), kind(&msg));
+        self.now_ms = now_ms;
+        let began = cpu_time();
         self.queue.handle(Time(START_MS + now_ms), msg, &mut out);
-        let took = began.elapsed();
+        let took = cpu_time().saturating_sub(began);
         let mut claims = Vec::new();
         for effect in out {
             match effect {
@@ -187,7 +227,7 @@ impl<'a> Moji<'a> {
                 _ => {}
             }
         }
-        self.took.push((took, !claims.is_empty()));
+        self.took.push((kind, took, !claims.is_empty()));
         for (srpm, builder) in claims {
             self.grant(now_ms, &srpm, builder);
         }

@@ -13,6 +13,12 @@ const BUILD_MIN_S: f64 = 20.0;
 const BUILD_MEDIAN_S: f64 = 300.0;
 /// Standard deviation of the logarithm: one in six takes three times the median, one in a thousand forty times.
 const BUILD_SIGMA: f64 = 1.2;
+/// Bytes of an SRPM for each second of its build, in the middle.
+const BYTES_EACH_S: f64 = 1e4;
+/// Standard deviation of the logarithm around that. The correlation of the logarithms of size and time is then
+/// 1.2 / √(1.2² + 1.6²) = 0.6. That is assumed, not measured: sizes shall tell something, and not much (a large SRPM may
+/// hold nothing but fonts, a small one C++ that takes hours).
+const SIZE_SIGMA: f64 = 1.6;
 /// So many packages need nothing of the distribution's own.
 const ROOTS: usize = 10;
 /// Names of mainline's that packages need beside that.
@@ -151,7 +157,7 @@ impl Plan {
 
 fn package(n: usize, name: String, dice: &mut Dice) -> Package {
     let seconds = BUILD_MIN_S + dice.log_normal(BUILD_MEDIAN_S, BUILD_SIGMA);
-    let size = (seconds * 1e4 * dice.log_normal(1.0, 1.0)) as u64;
+    let size = (seconds * dice.log_normal(BYTES_EACH_S, SIZE_SIGMA)) as u64;
     let wanted = if n < ROOTS { 0 } else { dice.below(6) };
     // Foundations are needed more often than others.
     let share = |dice: &mut Dice| dice.below(1 << 30) as f64 / f64::from(1 << 30);
