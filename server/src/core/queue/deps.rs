@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use moji_proto::{FileName, Time};
 
 use super::messages::News;
-use super::package::{Hold, Leased, Package, State};
+use super::package::{Hold, Leased, State};
 use super::{Effect, Queue};
 
 /// What waits for a BuildRequires is tried again after this although nothing it waits for was published,
@@ -103,12 +103,11 @@ impl Queue {
         self.look_at_fresh(out);
         self.all_provided(now, over, out);
         let soon = now.plus_ms(self.config.retry_pause_ms);
-        let later = |p: &Package| match &p.state {
-            State::Held(Hold::Deps { wants, until, .. }) => wants.is_empty() && *until > soon,
-            _ => false,
+        let is_later = |name: &&FileName| {
+            let state = self.packages.get(*name).map(|package| &package.state);
+            matches!(state, Some(State::Held(Hold::Deps { until, .. })) if *until > soon)
         };
-        let names: Vec<FileName> =
-            self.packages.iter().filter(|(_, p)| later(p)).map(|(name, _)| name.clone()).collect();
+        let names: Vec<FileName> = self.holds.unnamed().filter(is_later).cloned().collect();
         for name in names {
             self.wakes.insert(soon);
             let wants = Wants::default();

@@ -5,11 +5,11 @@
 //! architecture: so each package is tried once all the same when a builder would otherwise idle, and after a day. What
 //! its log says then counts, and the header no more.
 //!
-//! A package is looked at when its turn comes, a few hundred at most for a message: looking at all of them whenever
+//! A package is looked at when its turn comes, a few dozen at most for a message: looking at all of them whenever
 //! mainline changes would keep builders waiting.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use moji_proto::message::EventKind;
@@ -21,8 +21,8 @@ use super::{Effect, Queue, events, log};
 use crate::core::capabilities::{Answer, Capabilities, Requirement, answer_among};
 use crate::core::view::Event;
 
-/// So many packages at most are looked at in vain before somebody else's message is handled: some ten milliseconds.
-pub(super) const LOOKS_MAX: usize = 256;
+/// So many packages at most are looked at in vain before somebody else's message is handled: a millisecond or two.
+pub(super) const LOOKS_MAX: usize = 32;
 /// More than so many packages that are held at once are one event.
 const EACH_MAX: usize = 16;
 
@@ -30,17 +30,30 @@ const EACH_MAX: usize = 16;
 #[derive(Debug, Default)]
 pub(super) struct Headers {
     mainline: Option<Arc<Capabilities>>,
-    held: BTreeSet<FileName>,
+    /// Who is held, with the chain behind it.
+    held: BTreeMap<FileName, u64>,
+    /// The same, the longest chain first.
+    by_chain: BTreeSet<(Reverse<u64>, FileName)>,
 }
 
 impl Headers {
     /// A package is held since nobody provides what its header names, or is so no longer.
-    pub(super) fn note(&mut self, name: &FileName, state: &State) {
+    pub(super) fn note(&mut self, name: &FileName, state: &State, chain_s: u64) {
         if matches!(state, State::Held(Hold::Deps { is_guess: true, .. })) {
-            self.held.insert(name.clone());
-        } else {
-            self.held.remove(name);
+            self.held.entry(name.clone()).or_insert(chain_s);
+            self.moved(name, chain_s);
+            self.by_chain.insert((Reverse(chain_s), name.clone()));
+        } else if let Some(chain_s) = self.held.remove(name) {
+            self.by_chain.remove(&(Reverse(chain_s), name.clone()));
         }
+    }
+
+    /// The chain behind a package, held or not, is another.
+    pub(super) fn moved(&mut self, name: &FileName, chain_s: u64) {
+        let Some(held) = self.held.get_mut(name).filter(|held| **held != chain_s) else { return };
+        let before = std::mem::replace(held, chain_s);
+        self.by_chain.remove(&(Reverse(before), name.clone()));
+        self.by_chain.insert((Reverse(chain_s), name.clone()));
     }
 }
 
@@ -48,7 +61,7 @@ impl Queue {
     /// What is known of mainline is this.
     pub(super) fn on_mainline(&mut self, there: Arc<Capabilities>, out: &mut Vec<Effect>) {
         self.headers.mainline = Some(there);
-        let held: Vec<FileName> = self.headers.held.iter().cloned().collect();
+        let held: Vec<FileName> = self.headers.held.keys().cloned().collect();
         let is_over = |name: &&FileName| self.packages.get(*name).is_none_or(|p| self.lacks(p).is_empty());
         let over: Vec<FileName> = held.iter().filter(is_over).cloned().collect();
         over.iter().for_each(|name| self.enqueue(name, out));
@@ -95,15 +108,8 @@ impl Queue {
 
     /// So many builders idle: as many of those that are held may be tried, the longest chain first. Says whether any.
     pub(super) fn try_held(&mut self, builders: usize, out: &mut Vec<Effect>) -> bool {
-        let mut held: Vec<(Reverse<u64>, FileName)> = self
-            .headers
-            .held
-            .iter()
-            .map(|name| (Reverse(self.chain.place(name).chain_s), name.clone()))
-            .collect();
-        held.sort();
-        held.truncate(builders);
-        let names: Vec<FileName> = held.into_iter().map(|(_, name)| name).collect();
+        let held = self.headers.by_chain.iter().take(builders);
+        let names: Vec<FileName> = held.map(|(_, name)| name.clone()).collect();
         for name in &names {
             self.package(name).past.tried = true;
             self.enqueue(name, out);

@@ -5,7 +5,8 @@
 //!
 //! Where speeds are known, a package may also be kept for a faster builder that is busy now, if it would be done there
 //! clearly sooner although it waits: slow boards then take from the small end while the fast ones take the giants. What
-//! is kept counts as that builder's work, so a slow board is never left idle for more than the fast ones can take.
+//! is kept counts as that builder's work, so a slow board is never left idle for more than the fast ones can take. How long
+//! something takes that was never built is guessed from its size here, though for the order it counts as the longest.
 
 use std::collections::BTreeMap;
 
@@ -82,27 +83,36 @@ impl Queue {
         }
     }
 
-    /// Has a look at everything in a message of its own, if one is due: where much waits it takes long, and whoever is to
-    /// be given something shall not wait for it.
-    pub(super) fn plan_a_look(&mut self, now: Time) {
-        if self.chain.is_due(now) && !self.chain.is_small() {
-            self.wakes.insert(now.plus_ms(1));
-        }
-    }
-
     /// Looks at all chains, if that is due.
     pub(super) fn look_at_chains(&mut self, now: Time) {
+        if self.chain.is_due(now) {
+            self.times.guess_anew();
+        }
         let moved = self.chain.look(now, &self.times);
+        self.put_in_order(moved);
+    }
+
+    /// Does a piece of a look at all chains, if it is time for one.
+    pub(super) fn look_on(&mut self, now: Time) {
+        if self.chain.again().is_none_or(|at| at > now) {
+            return;
+        }
+        if self.chain.is_due(now) {
+            self.times.guess_anew();
+        }
+        let moved = self.chain.piece(now, &self.times);
         self.put_in_order(moved);
     }
 
     /// Brings the places of packages up to date.
     pub(super) fn put_in_order(&mut self, names: Vec<FileName>) {
         for name in names {
+            let place = self.chain.place(&name);
+            self.headers.moved(&name, place.chain_s);
             if self.order.has(&name)
                 && let Some(package) = self.packages.get(&name)
             {
-                self.order.insert(&name, package, self.chain.place(&name));
+                self.order.insert(&name, package, place);
             }
         }
     }
@@ -156,7 +166,13 @@ impl Queue {
                 continue;
             }
             let is_free = matches!(rank, Rank::Plain(_) | Rank::Behind(_)) && !self.standing.is_canary();
-            if is_free && let Some(keeper) = self.keeper(now, name, package, passed[at], &mut busy) {
+            let likely_s = self.chain.place(name).likely_s as f64;
+            let past = &package.past;
+            let may_keep = |id: BuilderId| {
+                let is_fresh = !past.lost_on.contains(&id) && !past.not_on.contains_key(&id);
+                is_fresh && self.may_have(now, package, id, &mut rooms, &mut all)
+            };
+            if is_free && let Some(keeper) = self.keeper(likely_s, passed[at], may_keep, &mut busy) {
                 matched.kept.insert(name.clone(), keeper);
                 continue;
             }
@@ -180,25 +196,16 @@ impl Queue {
     /// The busy builder that would be done with the package clearly sooner than the idle one, which then has it to do.
     fn keeper(
         &self,
-        now: Time,
-        name: &FileName,
-        package: &Package,
+        own_s: f64,
         idle: BuilderId,
+        mut may: impl FnMut(BuilderId) -> bool,
         busy: &mut [Busy],
     ) -> Option<BuilderId> {
-        let own_s = self.chain.place(name).own_s as f64;
         let speed = self.times.speed(idle);
         let limit_s = own_s / speed * CLEARLY;
-        let sooner = |one: &&mut Busy| one.speed > speed && one.free_s + own_s / one.speed < limit_s;
         let done_s = |one: &Busy| one.free_s + own_s / one.speed;
-        let may = |one: &&mut Busy| {
-            let builder = self.standing.all.get(&one.id);
-            builder.is_some_and(|builder| builder.is_willing(now) && fits_wishes(package, builder))
-                && !package.past.lost_on.contains(&one.id)
-                && !package.past.not_on.contains_key(&one.id)
-        };
-        let all = busy.iter_mut().filter(sooner).filter(may);
-        let best = all.min_by(|a, b| done_s(a).total_cmp(&done_s(b)))?;
+        let sooner = |one: &&mut Busy| one.speed > speed && done_s(one) < limit_s && may(one.id);
+        let best = busy.iter_mut().filter(sooner).min_by(|a, b| done_s(a).total_cmp(&done_s(b)))?;
         best.free_s += own_s / best.speed;
         Some(best.id)
     }
@@ -213,7 +220,7 @@ impl Queue {
             }
             let speed = self.times.speed(*id);
             let taken_s = now.since_ms(*since) as f64 / 1_000.0;
-            let left_s = self.chain.place(srpm).own_s as f64 / speed - taken_s;
+            let left_s = self.chain.place(srpm).likely_s as f64 / speed - taken_s;
             let free_s = if left_s > 0.0 { left_s } else { taken_s * OVERDUE };
             all.push(Busy { id: *id, speed, free_s });
         }

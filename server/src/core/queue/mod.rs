@@ -8,6 +8,7 @@
 //! | `messages.rs` | what the queue is told, and what it wants done |
 //! | `package.rs` | the states of a package and which may follow which |
 //! | `times.rs` | build times, and how fast boards are |
+//! | `guess.rs` | what sizes tell of both where nothing was measured |
 //! | `limits.rs` | when a builder ends a build by itself |
 //! | `order.rs` | `priority.txt` and the sorted set of packages that wait |
 //! | `standing.rs` | builders: idle, quarantined, vanished together; the canary |
@@ -17,6 +18,7 @@
 //! | `stock.rs` | what builders can install, and who waits for it |
 //! | `deps.rs` | what waits for BuildRequires, and what ends the wait |
 //! | `headers.rs` | what headers name and nobody provides |
+//! | `holds.rs` | who is held, by what ends it |
 //! | `grants.rs` | answers to claims, and grants unasked |
 //! | `verdict.rs`, `evidence.rs` | what a result means |
 //! | `policy.rs` | what follows from it: attempts, holds, another builder |
@@ -52,6 +54,7 @@ use moji_proto::{FileName, Time};
 
 use self::chain::Chain;
 use self::headers::Headers;
+use self::holds::Holds;
 use self::needs::Peaks;
 use self::order::Order;
 use self::orders::Asked;
@@ -78,7 +81,9 @@ mod events;
 mod evidence;
 pub mod glob;
 mod grants;
+mod guess;
 mod headers;
+mod holds;
 mod limits;
 mod look;
 mod matching;
@@ -153,6 +158,7 @@ pub struct Queue {
     stock: Stock,
     /// What mainline provides, and who waits for what nobody does.
     headers: Headers,
+    holds: Holds,
     /// What builds took of memory and disk.
     peaks: Peaks,
     /// Boards that fail what others pass.
@@ -235,6 +241,7 @@ impl Queue {
             times: Times::default(),
             stock: Stock::default(),
             headers: Headers::default(),
+            holds: Holds::default(),
             peaks: Peaks::default(),
             suspects: Suspects::default(),
             kept: BTreeMap::new(),
@@ -359,7 +366,7 @@ impl Queue {
             Msg::Decided { srpm, folder, decision, source, binaries, who } => {
                 self.on_decided(&srpm, folder, decision, &source, binaries, &who, out);
             }
-            Msg::Tick => self.look_at_chains(now),
+            Msg::Tick => self.look_on(now),
         }
         self.settle(now, out);
     }
@@ -367,7 +374,7 @@ impl Queue {
     /// When something may become possible without a message.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        self.wakes.first().copied()
+        self.wakes.first().copied().into_iter().chain(self.chain.again()).min()
     }
 
     /// The package of that name, known or not.
@@ -385,7 +392,8 @@ impl Queue {
         if package.state.awaits() && !next.awaits() {
             self.awaits.insert(name.clone(), None);
         }
-        self.headers.note(name, &next);
+        self.headers.note(name, &next, self.chain.place(name).chain_s);
+        self.holds.note(name, &package.state, &next);
         package.past.tried |= matches!(next, State::Leased(_));
         package.state = next;
         if before != (package.shown(), package.state == State::Gone) {
@@ -404,7 +412,7 @@ impl Queue {
                 srpm,
             ) => {
                 if let Some(srpm) = srpm {
-                    self.chain.enter(name, &srpm.facts, &self.owners);
+                    self.chain.enter(name, &srpm.facts, srpm.size, &self.owners);
                 }
                 Vec::new()
             }
@@ -542,16 +550,6 @@ impl Queue {
             package.ending = Some(Ending { state, text, is_kept: true });
             package.since = (now, ago_s);
         }
-    }
-
-    /// Ends the holds of all these packages.
-    fn unhold(&mut self, over: impl Fn(&Package) -> bool, why: &str, out: &mut Vec<Effect>) {
-        let held: Vec<FileName> =
-            self.packages.iter().filter(|(_, p)| over(p)).map(|(name, _)| name.clone()).collect();
-        for name in &held {
-            self.enqueue(name, out);
-        }
-        self.tell_that_wait(&held, why, out);
     }
 }
 

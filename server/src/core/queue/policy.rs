@@ -245,6 +245,9 @@ impl Queue {
         }
         if let (Verdict::Success, Some(ruled)) = (verdict, &leased.ruled) {
             self.times.built(&ruled.source, leased.builder, ruled.seconds, ruled.silent_s);
+            if let Some(srpm) = self.packages.get(name).and_then(|package| package.srpm.as_ref()) {
+                self.times.built_of_size(leased.builder, srpm.size, ruled.seconds);
+            }
             self.peaks.built(&ruled.source, ruled.peak);
             self.chain.touch();
         }

@@ -63,7 +63,7 @@ impl Queue {
             }
         }
         self.follow(out);
-        self.plan_a_look(now);
+        self.chain.plan(now);
         if self.say_blocked(now, out) {
             return;
         }
@@ -77,13 +77,15 @@ impl Queue {
             return;
         }
         self.wakes = self.wakes.split_off(&now.plus_ms(1));
-        let over = |p: &Package| matches!(&p.state, State::Held(Hold::Deps { until, .. }) if *until <= now);
-        self.packages.values_mut().filter(|p| over(p)).for_each(|p| p.past.tried = true);
-        self.unhold(over, "tried again after a pause", out);
+        let is_held = |name: &FileName| matches!(self.packages[name].state, State::Held(_));
+        let (held, lost): (Vec<FileName>, Vec<FileName>) =
+            self.holds.over(now).into_iter().partition(is_held);
+        for name in &held {
+            self.package(name).past.tried = true;
+            self.enqueue(name, out);
+        }
+        self.tell_that_wait(&held, "tried again after a pause", out);
         self.follow_no_longer(now, out);
-        let lost = |p: &Package| matches!(p.state, State::Returning { until } if until <= now);
-        let lost: Vec<FileName> =
-            self.packages.iter().filter(|(_, p)| lost(p)).map(|(name, _)| name.clone()).collect();
         lost.iter().for_each(|name| self.leave(name, out));
         for builder in self.standing.pardon(now) {
             self.tell_of_builder(

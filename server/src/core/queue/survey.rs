@@ -47,7 +47,7 @@ impl Queue {
         let (waiters, from) = self.waiters();
         let got = self.got_elsewhere();
         let mut lookup = Lookup { there: &self.stock.there, from, files_count: false };
-        let mut survey = Survey { has_times: self.times.longest_s().is_some(), ..Survey::default() };
+        let mut survey = Survey { has_times: self.times.has_any(), ..Survey::default() };
         let mut missing: BTreeMap<String, Missing> = BTreeMap::new();
         for (number, (name, package, guesses)) in (0..).zip(waiters) {
             let wants = match &package.state {

@@ -7,9 +7,14 @@
 //! times `t` and `u`, the one with fewer such comparisons learns: the second one's speed is the first one's times `t / u`.
 //! Its speed is the median of the last [`SAMPLES_MAX`] of these, so that one build that swapped, or one package that
 //! scales with processors, does not move it far. Only ratios of speeds mean anything.
+//!
+//! Where nothing was built twice, sizes of SRPMs tell roughly how fast boards are, and how long what was never built takes
+//! (`guess.rs`). Guesses are made anew with each look at all chains.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
+use super::guess::{Guess, Sizes};
 use super::limits::Earlier;
 use crate::core::types::BuilderId;
 
@@ -50,8 +55,13 @@ pub(super) struct Times {
     builds: BTreeMap<Box<str>, Vec<Build>>,
     boards: Vec<Board>,
     number: BTreeMap<BuilderId, u16>,
-    /// Of each board; none before the first comparison.
+    /// Of each board; none before the first comparison or guess.
     speeds: Vec<f64>,
+    guess: Guess,
+    /// What sizes tell of each board's speed.
+    guessed: BTreeMap<u16, f64>,
+    /// What they tell of a build by a board of speed 1.
+    sizes: Option<Sizes>,
 }
 
 impl Times {
@@ -85,7 +95,33 @@ impl Times {
         }
     }
 
-    /// A builder's speed: its own, else the median of those of its kind, else of all, else 1.
+    /// A builder has built an SRPM of this size in so many seconds.
+    pub(super) fn built_of_size(&mut self, id: BuilderId, bytes: u64, seconds: u32) {
+        let board = self.board(id);
+        self.guess.built(usize::from(board), bytes, seconds);
+    }
+
+    /// Guesses anew.
+    pub(super) fn guess_anew(&mut self) {
+        let Some(line) = self.guess.line() else { return };
+        self.guessed.clear();
+        if let Some(speeds) = line.speeds() {
+            let speeds = speeds.filter_map(|(number, speed)| Some((u16::try_from(number).ok()?, speed)));
+            self.guessed.extend(speeds);
+        }
+        if self.has_speeds() || !self.guessed.is_empty() {
+            self.work_out();
+        }
+        let speed = |number: usize| u16::try_from(number).map_or(1.0, |number| self.speed_of(number));
+        self.sizes = Some(line.of_speed_1(speed));
+    }
+
+    /// How what was never built is guessed, if it can be.
+    pub(super) fn sizes(&self) -> Option<Sizes> {
+        self.sizes
+    }
+
+    /// A builder's speed: its own, else what sizes tell, else the median of those of its kind, else of all, else 1.
     pub(super) fn speed(&self, id: BuilderId) -> f64 {
         self.number.get(&id).map_or(1.0, |number| self.speed_of(*number))
     }
@@ -125,9 +161,25 @@ impl Times {
         self.boards.get(usize::from(number)).is_some_and(|board| board.samples.len() >= SURE_SAMPLES)
     }
 
-    /// The longest of all of these.
-    pub(super) fn longest_s(&self) -> Option<f64> {
-        self.builds.keys().filter_map(|source| self.seconds(source)).max_by(f64::total_cmp)
+    /// Whether any build is known.
+    pub(super) fn has_any(&self) -> bool {
+        !self.builds.is_empty()
+    }
+
+    /// The longest of so many after this source, and the last of them if there are more.
+    pub(super) fn longest_after(
+        &self,
+        source: Option<&str>,
+        count: usize,
+    ) -> (Option<f64>, Option<Box<str>>) {
+        let from = source.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut rest = self.builds.range::<str, _>((from, Bound::Unbounded)).map(|(source, _)| source);
+        let (mut longest, mut last) = (None, None);
+        for source in rest.by_ref().take(count) {
+            longest = longest.into_iter().chain(self.seconds(source)).reduce(f64::max);
+            last = Some(source);
+        }
+        (longest, rest.next().and(last).cloned())
     }
 
     /// The mean of all of these.
@@ -156,8 +208,14 @@ impl Times {
 
     /// Works all speeds out.
     fn work_out(&mut self) {
-        let own: Vec<Option<f64>> =
+        let mut own: Vec<Option<f64>> =
             self.boards.iter().map(|board| median(board.samples.iter().copied())).collect();
+        // Guessed speeds go by their mean, compared ones by the first board's.
+        let both = self.guessed.iter().filter_map(|(number, guess)| Some(own[usize::from(*number)]? / guess));
+        let unit = median(both).unwrap_or(1.0);
+        for (number, guess) in &self.guessed {
+            own[usize::from(*number)].get_or_insert((guess * unit).clamp(1.0 / RATIO_MAX, RATIO_MAX));
+        }
         let mut kinds: BTreeMap<(u16, u32), Vec<f64>> = BTreeMap::new();
         for (board, speed) in self.boards.iter().zip(&own) {
             kinds.entry(board.kind).or_default().extend(speed);
@@ -231,7 +289,18 @@ mod tests {
         times.built("q", id(2), 4_000, 0);
         let seconds = times.seconds("q").unwrap() / times.speed(id(0));
         assert!((900.0..1_100.0).contains(&seconds), "{seconds}");
-        assert!(times.longest_s().unwrap() >= times.seconds("p199").unwrap());
+        // The longest of all, in one go and in pieces.
+        let (whole, rest) = times.longest_after(None, 1_000);
+        assert!(whole >= times.seconds("p199") && rest.is_none());
+        let (mut longest, mut after) = (None, None);
+        loop {
+            let (one, last) = times.longest_after(after.as_deref(), 3);
+            (longest, after) = (longest.into_iter().chain(one).reduce(f64::max), last);
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(longest, whole);
     }
 
     #[test]

@@ -48,9 +48,11 @@ impl Said {
 impl Queue {
     /// Answers an `Ask`.
     pub(super) fn give_reasons(&mut self, now: Time, ticket: Ticket, about: &About, out: &mut Vec<Effect>) {
-        // Chains and places as they are now; nobody is given anything for it.
-        let moved = self.chain.look(now, &self.times);
-        self.put_in_order(moved);
+        // Chains and places as they are now; where there are many, as they were a moment ago: everybody would wait for it.
+        if self.chain.is_small() {
+            self.chain.hurry();
+            self.look_at_chains(now);
+        }
         out.push(Effect::Desk(match about {
             About::Package(name) => desk::Msg::Explained { ticket, rows: self.explain(now, name) },
             About::Blocked { rows } => {
@@ -75,7 +77,7 @@ impl Queue {
                     said.why("was never tried: its header names what neither mainline nor this hub provides");
                     said.next("a header may be wrong: tried once when a builder would idle");
                 }
-                self.say_deps(now, name, package, wants, *until, &mut said)
+                self.say_deps(now, name, package, wants, *until, &mut said);
             }
             State::Held(Hold::Duplicate { of }) => {
                 let short = stem(of.as_str());
@@ -164,9 +166,9 @@ impl Queue {
 
     /// What hangs on it.
     fn weight(&self, name: &FileName, place: Place) -> String {
-        let has_times = self.times.longest_s().is_some();
+        let has_times = self.times.has_any();
         let own = if has_times {
-            format!("it builds for about {}", duration(place.own_s * 1_000))
+            format!("it builds for about {}", duration(place.likely_s * 1_000))
         } else {
             "no build time is known".to_owned()
         };
@@ -244,7 +246,7 @@ impl Queue {
             return format!("it failed there: not again for {}", duration(until.since_ms(now)));
         }
         if let Some(keeper) = self.kept.get(name).filter(|_| may.contains(&id)) {
-            let here_s = self.chain.place(name).own_s as f64 / self.times.speed(id);
+            let here_s = self.chain.place(name).likely_s as f64 / self.times.speed(id);
             let here = duration((here_s * 1_000.0) as u64);
             return format!(
                 "kept for {}, where it is done sooner: it takes about {here} here",
@@ -350,7 +352,7 @@ impl Queue {
             (provider.from, provider.text)
         };
         let (from, state) = from.unzip();
-        let has_times = self.times.longest_s().is_some();
+        let has_times = self.times.has_any();
         let chain_s = who.iter().map(|one| self.chain.place(one).chain_s).max().unwrap_or(0);
         LackRow {
             any: !wants.all.contains(&text) && wants.any.len() > 1,

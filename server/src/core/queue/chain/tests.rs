@@ -29,7 +29,7 @@ fn file(name: &str) -> FileName {
 fn chain(packages: &[(&str, u32, &[&str])], owners: &Owners) -> (Chain, Times) {
     let (mut chain, mut times) = (Chain::default(), Times::default());
     for (name, seconds, requires) in packages {
-        chain.enter(&file(name), &facts(name, requires), owners);
+        chain.enter(&file(name), &facts(name, requires), 100, owners);
         if *seconds > 0 {
             times.built(name, PublicKey([1; 32]), *seconds, 0);
         }
@@ -39,7 +39,7 @@ fn chain(packages: &[(&str, u32, &[&str])], owners: &Owners) -> (Chain, Times) {
 }
 
 fn place(chain: &Chain, name: &str) -> (u64, u64, u32) {
-    let Place { chain_s, own_s, blocked } = chain.place(&file(name));
+    let Place { chain_s, own_s, blocked, .. } = chain.place(&file(name));
     (chain_s, own_s, blocked)
 }
 
@@ -120,10 +120,10 @@ fn what_others_wait_for_comes_before_them_with_all_their_time() {
 fn many_packages_are_not_looked_at_all_the_time() {
     let (mut chain, times) = (Chain::default(), Times::default());
     for n in 0..1_000 {
-        chain.enter(&file(&format!("p{n}")), &facts(&format!("p{n}"), &[]), &Owners::default());
+        chain.enter(&file(&format!("p{n}")), &facts(&format!("p{n}"), &[]), 100, &Owners::default());
     }
     assert_eq!(chain.look(Time(5), &times).len(), 1_000);
-    chain.enter(&file("late"), &facts("late", &[]), &Owners::default());
+    chain.enter(&file("late"), &facts("late", &[]), 100, &Owners::default());
     assert_eq!(chain.look(Time(1_604), &times).len(), 0);
     assert_eq!(chain.look(Time(1_605), &times), [file("late")]);
 }
@@ -144,7 +144,7 @@ fn chains_are_those_that_a_look_along_every_way_finds() {
         let (mut chain, mut times) = (Chain::default(), Times::default());
         for n in 0..count {
             let requires: Vec<&str> = needs[n].iter().map(|need| names[*need].as_str()).collect();
-            chain.enter(&file(&names[n]), &facts(&names[n], &requires), &Owners::default());
+            chain.enter(&file(&names[n]), &facts(&names[n], &requires), 100, &Owners::default());
             times.built(&names[n], PublicKey([1; 32]), own[n], 0);
         }
         chain.look(Time(0), &times);
@@ -185,6 +185,77 @@ fn chains_are_those_that_a_look_along_every_way_finds() {
     }
 }
 
+#[test]
+fn a_look_in_pieces_comes_to_the_same_whatever_comes_and_goes_meanwhile() {
+    let mut dice = 11_u64;
+    let mut roll = |sides: usize| {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (dice >> 33) as usize % sides
+    };
+    for round in 0..200 {
+        let (mut chain, mut times) = (Chain::default(), Times::default());
+        // What is there, and where the order has it: only that the look tells.
+        let mut there: BTreeMap<String, Facts> = BTreeMap::new();
+        let mut order: BTreeMap<FileName, (u64, bool)> = BTreeMap::new();
+        let of = |chain: &Chain, name: &FileName| {
+            let Place { chain_s, blocked, .. } = chain.place(name);
+            (chain_s, blocked == 0)
+        };
+        let mut pieces = 0;
+        for _ in 0..300 {
+            let told = match roll(4) {
+                0 => {
+                    let name = format!("p{}", roll(12));
+                    let needs: Vec<String> = (0..roll(4)).map(|_| format!("p{}", roll(12))).collect();
+                    let facts = facts(&name, &needs.iter().map(String::as_str).collect::<Vec<_>>());
+                    chain.enter(&file(&name), &facts, 100, &Owners::default());
+                    there.entry(name.clone()).or_insert(facts);
+                    vec![file(&name)]
+                }
+                1 => {
+                    let name = format!("p{}", roll(12));
+                    there.remove(&name);
+                    order.remove(&file(&name));
+                    chain.leave(&file(&name))
+                }
+                2 => {
+                    times.built(&format!("p{}", roll(12)), PublicKey([1; 32]), 1 + roll(50) as u32, 0);
+                    chain.touch();
+                    Vec::new()
+                }
+                _ => {
+                    chain.begin_if_due(Time(u64::MAX), &times);
+                    pieces += 1;
+                    chain.go_on(&times, 1 + roll(60))
+                }
+            };
+            order.extend(told.into_iter().map(|name| (name.clone(), of(&chain, &name))));
+        }
+        assert!(pieces > 10);
+        while chain.is_under_way() {
+            let told = chain.go_on(&times, 1 + roll(60));
+            order.extend(told.into_iter().map(|name| (name.clone(), of(&chain, &name))));
+        }
+        // Whatever was told is all that has moved.
+        let want: BTreeMap<FileName, (u64, bool)> =
+            there.keys().map(|name| (file(name), of(&chain, &file(name)))).collect();
+        assert_eq!(order, want, "round {round}");
+        // Once nothing changes any more, it is what one look finds that was there from the start.
+        chain.touch();
+        chain.hurry();
+        chain.look(Time(0), &times);
+        let mut fresh = Chain::default();
+        for (name, facts) in &there {
+            fresh.enter(&file(name), facts, 100, &Owners::default());
+        }
+        fresh.look(Time(0), &times);
+        for name in there.keys() {
+            assert_eq!(chain.place(&file(name)), fresh.place(&file(name)), "round {round}: {name}");
+        }
+        assert!(chain.nodes.len() < 60, "numbers are given again: {}", chain.nodes.len());
+    }
+}
+
 /// `cargo test --release -p moji-server --lib queue::chain::tests::figures -- --ignored --nocapture`
 #[test]
 #[ignore = "prints figures"]
@@ -215,18 +286,31 @@ fn figures() {
         .collect();
     timed("a package enters", 25_000, &mut || {
         for (name, facts) in names.iter().zip(&all) {
-            chain.enter(&file(name), facts, &Owners::default());
+            chain.enter(&file(name), facts, 100, &Owners::default());
         }
     });
     names.iter().for_each(|name| times.built(name, PublicKey([1; 32]), 300, 0));
     timed("a look at 25,000", 1, &mut || drop(chain.look(Time(0), &times)));
     println!(
         "  {} packages are behind another, longest chain {} s",
-        chain.nodes.iter().filter(|n| n.place.blocked > 0).count(),
-        chain.nodes.iter().map(|n| n.place.chain_s).max().unwrap()
+        chain.places.iter().filter(|place| place.blocked > 0).count(),
+        chain.places.iter().map(|place| place.chain_s).max().unwrap()
     );
     timed("a package leaves", 1_000, &mut || {
         names[..1_000].iter().for_each(|name| drop(chain.leave(&file(name))));
     });
     timed("the next look", 1, &mut || drop(chain.look(Time(40_000), &times)));
+    chain.touch();
+    let (mut now, mut pieces, mut longest) = (Time(100_000), 0, std::time::Duration::ZERO);
+    loop {
+        let start = Instant::now();
+        drop(chain.piece(now, &times));
+        (pieces, longest) = (pieces + 1, longest.max(start.elapsed()));
+        chain.plan(now);
+        match chain.again() {
+            Some(at) => now = at,
+            None => break,
+        }
+    }
+    println!("a look in {pieces} pieces, the longest {longest:?}");
 }

@@ -156,9 +156,9 @@ fn thousands_that_cannot_be_built_keep_nobody_waiting() {
             break claims;
         }
         turns += 1;
-        assert!(turns < 20, "it never gets there");
+        assert!(turns < 80, "it never gets there");
         rig.pass_ms(1);
     };
-    assert!(turns >= 7, "all were looked at in {turns} turns");
+    assert!(turns >= 60, "all were looked at in {turns} turns");
     assert_eq!(claims, ["z→1"]);
 }

@@ -180,9 +180,57 @@ fn where_much_waits_the_chains_are_looked_at_apart_from_grants() {
     // Whoever comes before that gets what he would get without headers, at once.
     rig.up(1);
     assert_eq!(rig.claims(), ["p000→1"]);
-    let due = rig.queue.deadline().expect("a look is due");
-    assert!(due <= rig.now.plus_ms(1), "{due:?}");
-    rig.pass_ms(1);
+    // Piece by piece, a millisecond later each.
+    while let Some(due) = rig.queue.deadline().filter(|due| *due <= rig.now.plus_ms(1)) {
+        rig.now = due;
+        rig.tell(Msg::Tick);
+    }
     rig.up(2);
     assert_eq!(rig.claims(), ["z→2"]);
+}
+
+/// Four boards, two of them four times as fast as the others, have built 40 packages, none of them twice: large SRPMs
+/// take longer.
+fn sizes_known() -> Rig {
+    let mut rig = Rig::new();
+    (1..=4).for_each(|builder| rig.up(builder));
+    for n in 0..80_u64 {
+        let (name, builder) = (format!("x{n:02}"), 1 + (n % 4) as u8);
+        let size = 1_000 << (n / 4 % 10);
+        rig.drop_needing(&name, size, &[]);
+        let seconds = 25 << (n / 4 % 10 / 2);
+        let built = Report {
+            seconds: if builder < 3 { seconds } else { seconds * 4 },
+            ..report(&name, Verdict::Success)
+        };
+        rig.build_with(&name, builder, built);
+    }
+    rig.effects();
+    rig
+}
+
+#[test]
+fn where_nothing_was_built_twice_sizes_tell_who_is_fast_and_what_is_a_giant() {
+    let mut rig = sizes_known();
+    for name in ["a", "b"] {
+        rig.drop_needing(name, 1_000, &[]);
+    }
+    rig.ready(1);
+    rig.ready(2);
+    rig.claims();
+    rig.grant("a", 1);
+    rig.grant("b", 2);
+    rig.pass_ms(60_000);
+    // The giant is kept for a fast one, of which 3 is none, and that gets what is small.
+    rig.drop_needing("giant", 1 << 23, &[]);
+    rig.drop_needing("small", 1_000, &[]);
+    rig.pass_ms(120_000);
+    rig.ready(3);
+    assert_eq!(rig.claims(), ["small→3"]);
+    rig.ready(4);
+    assert_eq!(rig.claims(), [""; 0]);
+    assert!(rig.why("giant").starts_with("kept for b"), "{}", rig.why("giant"));
+    // For the order both take as long as the longest.
+    let own = |rig: &Rig, name: &str| rig.queue.chain.place(&file(name)).own_s;
+    assert_eq!(own(&rig, "giant"), own(&rig, "small"));
 }
