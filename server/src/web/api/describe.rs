@@ -94,3 +94,60 @@ fn html(description: &Value) -> String {
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every field of every type, sorted.
+    fn fields() -> String {
+        let description: Value = serde_json::from_str(text()).unwrap();
+        let mut lines = String::new();
+        for (name, schema) in description["components"]["schemas"].as_object().unwrap() {
+            let words = schema["enum"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            for word in words {
+                let _ = writeln!(lines, "{name} = {word}");
+            }
+            for (field, kind) in schema["properties"].as_object().into_iter().flatten() {
+                let _ = writeln!(lines, "{name}.{field}: {}", kind_of(kind));
+            }
+        }
+        lines
+    }
+
+    fn kind_of(schema: &Value) -> String {
+        let last = |reference: &Value| reference.as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+        match (&schema["$ref"], &schema["type"], &schema["oneOf"]) {
+            (reference @ Value::String(_), ..) => last(reference),
+            (_, Value::String(kind), _) if kind == "array" => format!("[{}]", kind_of(&schema["items"])),
+            (_, Value::String(kind), _) => kind.clone(),
+            (_, Value::Array(kinds), _) => {
+                kinds.iter().map(|kind| kind.as_str().unwrap()).collect::<Vec<_>>().join("|")
+            }
+            (.., Value::Array(options)) => options.iter().map(kind_of).collect::<Vec<_>>().join("|"),
+            _ => schema.to_string(),
+        }
+    }
+
+    #[test]
+    fn fields_of_the_api_are_added_and_never_changed() {
+        let known = include_str!("fields.txt");
+        let now = fields();
+        if std::env::var_os("MOJI_WRITE_FIELDS").is_some() {
+            std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/src/web/api/fields.txt"), &now).unwrap();
+            return;
+        }
+        assert_eq!(now, known, "new fields are written with MOJI_WRITE_FIELDS=1; what was there must stay");
+    }
+
+    #[test]
+    fn every_path_and_parameter_is_documented_for_people() {
+        let description: Value = serde_json::from_str(text()).unwrap();
+        let page = html(&description);
+        for (path, item) in description["paths"].as_object().unwrap() {
+            assert!(page.contains(&format!("GET {path}</code>")), "{path}");
+            assert!(item["get"]["summary"].as_str().is_some_and(|text| !text.is_empty()), "{path}");
+        }
+        assert!(page.contains("<code>offset</code>: "), "{page}");
+    }
+}

@@ -8,12 +8,14 @@ use std::str::FromStr;
 
 use moji_proto::message as wire;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$note:meta])* $variant:ident = $word:literal,)* }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
         pub enum $name {
             $($(#[$note])* #[serde(rename = $word)] $variant,)*
         }
@@ -30,6 +32,16 @@ macro_rules! words {
                 }
             }
         }
+
+        // Derived, it would not see the words: a macro's literals are hidden from it.
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                let words = $name::ALL.iter().map(|one| one.as_str());
+                ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).into()
+            }
+        }
+
+        impl ToSchema for $name {}
 
         impl From<wire::$name> for $name {
             fn from(wire: wire::$name) -> $name {
