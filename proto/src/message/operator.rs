@@ -650,6 +650,10 @@ pub enum Topic {
     Member,
     /// A package that, with the others of its cycle so marked, would break it if it came from elsewhere.
     Import,
+    /// The SRPM of a package that looks as if it had to be built before this one.
+    First,
+    /// The SRPM of a package that looks as if it needed this one.
+    Behind,
 }
 
 /// Why the answer is no.

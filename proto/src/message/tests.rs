@@ -142,6 +142,8 @@ fn the_numbers_inside_messages_do_not_change() {
         Topic::Next,
         Topic::Member,
         Topic::Import,
+        Topic::First,
+        Topic::Behind,
     ]);
     numbers(&[
         NoCode::NotFound,

@@ -178,6 +178,12 @@ impl Site {
         let mut rows = self.0.desk.ask(Ask::Why { package: srpm.clone() }).await?;
         while let Some(row) = next(&mut rows).await? {
             match row {
+                ToOperator::Text { topic: Topic::First, line } => {
+                    detail.waits_for.extend(snapshot.neighbour(line.as_str()));
+                }
+                ToOperator::Text { topic: Topic::Behind, line } => {
+                    detail.waited_for_by.extend(snapshot.neighbour(line.as_str()));
+                }
                 ToOperator::Text { topic, line } => {
                     let lines = match topic {
                         Topic::Why => &mut detail.why,

@@ -14,7 +14,7 @@ use moji_proto::message::{BuilderRow, PackageState};
 use tokio::sync::Mutex;
 
 use super::desk::Desk;
-use super::model::{Builder, Package, When};
+use super::model::{Builder, Neighbour, Package, When};
 use super::problem::Problem;
 use crate::core::desk::{Glance, Miss, builder_named, package_named};
 use crate::core::view::PackageView;
@@ -167,6 +167,12 @@ impl Snapshot {
             }
             None => Package::new(&view.row, since, None),
         }
+    }
+
+    /// What is shown of a package beside another one; None if it has gone meanwhile.
+    pub(crate) fn neighbour(&self, srpm: &str) -> Option<Neighbour> {
+        let at = self.packages().binary_search_by(|package| package.row.srpm.as_str().cmp(srpm)).ok()?;
+        Some(Neighbour { srpm: srpm.to_owned(), state: self.packages()[at].row.state.into() })
     }
 
     /// What is being built, the longest first.

@@ -235,6 +235,12 @@ impl Chain {
         live.filter(is_first).map(|one| &self.nodes[one as usize].name).collect()
     }
 
+    /// Packages that look as if they needed this one, as of the last look at everything.
+    pub(super) fn waiting_for(&self, name: &FileName) -> impl Iterator<Item = &FileName> {
+        let behind = self.at.get(name).into_iter().flat_map(|number| self.behind(*number));
+        behind.map(|one| &self.nodes[one as usize].name)
+    }
+
     /// Nodes behind a node that take part still.
     fn behind(&self, node: u32) -> impl Iterator<Item = u32> {
         self.graph.behind(node).iter().copied().filter(|one| self.nodes[*one as usize].is_live)

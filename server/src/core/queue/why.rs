@@ -24,6 +24,8 @@ use crate::core::view::Ticket;
 
 /// So many names stand in a line.
 const NAMES_MAX: usize = 3;
+/// So many neighbours of a package are named, each way.
+const NEIGHBOURS_MAX: usize = 100;
 /// So many packages of a chain stand in a line.
 const CHAIN_MAX: usize = 6;
 
@@ -104,6 +106,12 @@ impl Queue {
             }
             State::Finished => self.say_ending(name, package, &mut said),
             State::Returning { .. } => said.why("is on its way back to source/"),
+        }
+        for first in self.chain.first(name).into_iter().take(NEIGHBOURS_MAX) {
+            said.say(Topic::First, first.as_str());
+        }
+        for behind in self.chain.waiting_for(name).take(NEIGHBOURS_MAX) {
+            said.say(Topic::Behind, behind.as_str());
         }
         said.0
     }

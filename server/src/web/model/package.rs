@@ -86,9 +86,9 @@ pub struct PackageDetail {
     pub next: Vec<String>,
     /// Capabilities that it waits for.
     pub lacks: Vec<Lack>,
-    /// Packages that look as if they had to be built before it.
+    /// Packages that look as if they had to be built before it; at most 100.
     pub waits_for: Vec<Neighbour>,
-    /// Packages that look as if they needed it.
+    /// Packages that look as if they needed it; at most 100.
     pub waited_for_by: Vec<Neighbour>,
     /// Attempts to build it, oldest first.
     pub attempts: Vec<Attempt>,

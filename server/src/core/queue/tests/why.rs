@@ -362,6 +362,26 @@ fn the_place_in_the_order_has_its_reason() {
 }
 
 #[test]
+fn neighbours_are_told_each_way_until_they_are_done() {
+    let mut rig = Rig::new();
+    for (name, requires) in [("lib", &[][..]), ("mid", &["lib-devel"]), ("top", &["lib", "mid-devel"])] {
+        rig.tell(Msg::Appeared { srpm: file(name), facts: needing(name, requires) });
+    }
+    let around = |rig: &mut Rig, name: &str| {
+        let told = rig.told(name);
+        let lines = told.lines().filter(|line| line.starts_with("First ") || line.starts_with("Behind "));
+        lines.map(|line| line.replace("-1-1.src.rpm", "")).collect::<Vec<_>>()
+    };
+    assert_eq!(around(&mut rig, "lib"), ["Behind mid", "Behind top"]);
+    assert_eq!(around(&mut rig, "mid"), ["First lib", "Behind top"]);
+    assert_eq!(around(&mut rig, "top"), ["First lib", "First mid"]);
+    rig.up(1);
+    rig.build("lib", 1, Verdict::Success);
+    assert_eq!(around(&mut rig, "mid"), ["Behind top"], "what is done is nobody's neighbour");
+    assert_eq!(around(&mut rig, "lib"), Vec::<String>::new());
+}
+
+#[test]
 fn each_builder_that_is_not_at_work_has_its_reason_and_those_that_are_alike_stand_together() {
     let ways: [(&str, Way, &str); 9] = [
         (
