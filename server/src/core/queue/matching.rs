@@ -92,8 +92,11 @@ impl Queue {
         self.put_in_order(moved);
     }
 
-    /// Does a piece of a look at all chains, if it is time for one.
+    /// Does a piece of a look at all chains, if it is time for one; a small look is done whole, also while nobody is idle.
     pub(super) fn look_on(&mut self, now: Time) {
+        if self.chain.is_small() {
+            return self.look_at_chains(now);
+        }
         if self.chain.again().is_none_or(|at| at > now) {
             return;
         }

@@ -64,6 +64,30 @@ pub(super) struct Times {
     sizes: Option<Sizes>,
 }
 
+/// What many sources take, seconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Built {
+    count: u32,
+    sum: f64,
+    longest: f64,
+}
+
+impl Built {
+    fn add(&mut self, seconds: f64) {
+        *self = Built { count: self.count + 1, sum: self.sum + seconds, longest: self.longest.max(seconds) };
+    }
+
+    /// The longest, if there is any.
+    pub(super) fn longest_s(&self) -> Option<f64> {
+        (self.count > 0).then_some(self.longest)
+    }
+
+    /// The mean, if there is any.
+    pub(super) fn mean_s(&self) -> Option<f64> {
+        (self.count > 0).then(|| self.sum / f64::from(self.count))
+    }
+}
+
 impl Times {
     /// A builder is of this kind.
     pub(super) fn is_of_kind(&mut self, id: BuilderId, cpus: u16, memory_mib: u32) {
@@ -166,27 +190,23 @@ impl Times {
         !self.builds.is_empty()
     }
 
-    /// The longest of so many after this source, and the last of them if there are more.
-    pub(super) fn longest_after(
-        &self,
-        source: Option<&str>,
-        count: usize,
-    ) -> (Option<f64>, Option<Box<str>>) {
+    /// Adds so many after this source to `all`; gives the last of them if there are more.
+    pub(super) fn add_after(&self, source: Option<&str>, count: usize, all: &mut Built) -> Option<Box<str>> {
         let from = source.map_or(Bound::Unbounded, Bound::Excluded);
         let mut rest = self.builds.range::<str, _>((from, Bound::Unbounded)).map(|(source, _)| source);
-        let (mut longest, mut last) = (None, None);
+        let mut last = None;
         for source in rest.by_ref().take(count) {
-            longest = longest.into_iter().chain(self.seconds(source)).reduce(f64::max);
+            self.seconds(source).into_iter().for_each(|seconds| all.add(seconds));
             last = Some(source);
         }
-        (longest, rest.next().and(last).cloned())
+        rest.next().and(last).cloned()
     }
 
     /// The mean of all of these.
     pub(super) fn mean_s(&self) -> Option<f64> {
-        let all = self.builds.keys().filter_map(|source| self.seconds(source));
-        let (count, sum) = all.fold((0_u32, 0.0), |(count, sum), one| (count + 1, sum + one));
-        (count > 0).then(|| sum / f64::from(count))
+        let mut all = Built::default();
+        self.builds.keys().filter_map(|source| self.seconds(source)).for_each(|seconds| all.add(seconds));
+        all.mean_s()
     }
 
     fn board(&mut self, id: BuilderId) -> u16 {
@@ -290,17 +310,17 @@ mod tests {
         let seconds = times.seconds("q").unwrap() / times.speed(id(0));
         assert!((900.0..1_100.0).contains(&seconds), "{seconds}");
         // The longest of all, in one go and in pieces.
-        let (whole, rest) = times.longest_after(None, 1_000);
-        assert!(whole >= times.seconds("p199") && rest.is_none());
-        let (mut longest, mut after) = (None, None);
+        let mut whole = Built::default();
+        assert!(times.add_after(None, 1_000, &mut whole).is_none());
+        assert!(whole.longest_s() >= times.seconds("p199"));
+        let (mut all, mut after) = (Built::default(), None);
         loop {
-            let (one, last) = times.longest_after(after.as_deref(), 3);
-            (longest, after) = (longest.into_iter().chain(one).reduce(f64::max), last);
+            after = times.add_after(after.as_deref(), 3, &mut all);
             if after.is_none() {
                 break;
             }
         }
-        assert_eq!(longest, whole);
+        assert_eq!((all.longest_s(), all.mean_s()), (whole.longest_s(), times.mean_s()));
     }
 
     #[test]

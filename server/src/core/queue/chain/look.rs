@@ -11,7 +11,7 @@
 use moji_proto::FileName;
 
 use super::super::guess::{Sizes, seconds_of};
-use super::super::times::Times;
+use super::super::times::{Built, Times};
 use super::search::Search;
 use super::{Chain, END, Graph, Node, Place, UNKNOWN_S};
 
@@ -25,7 +25,7 @@ const MOVED: usize = 64;
 /// What is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// The longest build of all is looked for.
+    /// The longest build of all and their mean are looked for.
     Longest,
     /// What each takes itself.
     Own,
@@ -53,10 +53,12 @@ pub(super) struct Look {
     gone: Vec<u32>,
     /// The node of each source.
     node_of: Vec<u32>,
-    longest_s: Option<f64>,
+    built: Built,
     sizes: Option<Sizes>,
     own: Vec<f64>,
     likely: Vec<f64>,
+    /// The same, but the mean of all where nothing can be guessed.
+    mean: Vec<f64>,
     /// Whom each is behind, one node's after the other's, and where each node's end.
     firsts: Vec<u32>,
     ends: Vec<u32>,
@@ -82,10 +84,11 @@ impl Chain {
             is_in: self.nodes.iter().map(|node| node.is_live).collect(),
             gone: std::mem::take(&mut self.gone),
             node_of,
-            longest_s: None,
+            built: Built::default(),
             sizes: times.sizes(),
             own: Vec::with_capacity(nodes),
             likely: Vec::with_capacity(nodes),
+            mean: Vec::with_capacity(nodes),
             firsts: Vec::new(),
             ends: Vec::with_capacity(nodes),
             graph: Graph::default(),
@@ -144,7 +147,7 @@ impl Look {
                 Phase::Own => self.each(left, |look, node| look.time(&chain.nodes[node], node, times)),
                 Phase::Connect => self.each(left, |look, node| look.connect(&chain.nodes[node], node)),
                 Phase::Fill => self.each(left, Look::fill),
-                Phase::Chains => self.search.go_on(&self.graph, &self.own, &self.likely, left),
+                Phase::Chains => self.search.go_on(&self.graph, &self.own, &self.mean, left),
                 Phase::Places => {
                     self.each(left, |look, node| look.place(chain.places.get(node).copied(), node))
                 }
@@ -182,9 +185,7 @@ impl Look {
 
     fn find_longest(&mut self, times: &Times, left: &mut usize) -> bool {
         let count = (*left / BY_NAME).max(1);
-        let (longest_s, source) = times.longest_after(self.source.as_deref(), count);
-        self.longest_s = self.longest_s.into_iter().chain(longest_s).reduce(f64::max);
-        self.source = source;
+        self.source = times.add_after(self.source.as_deref(), count, &mut self.built);
         *left = if self.source.is_none() { *left } else { 0 };
         self.source.is_none()
     }
@@ -192,8 +193,10 @@ impl Look {
     /// For the order what was never built counts as the longest that was.
     fn time(&mut self, node: &Node, number: usize, times: &Times) -> usize {
         let known = if self.is_in[number] { times.seconds(&node.called) } else { Some(0.0) };
-        let own = known.or(self.longest_s).unwrap_or(UNKNOWN_S);
-        let likely = known.or_else(|| Some(seconds_of(self.sizes?, node.bytes))).unwrap_or(own);
+        let own = known.or(self.built.longest_s()).unwrap_or(UNKNOWN_S);
+        let guessed = known.or_else(|| Some(seconds_of(self.sizes?, node.bytes)));
+        let likely = guessed.unwrap_or(own);
+        self.mean.push(guessed.or(self.built.mean_s()).unwrap_or(own));
         self.own.push(own);
         self.likely.push(likely);
         BY_NAME

@@ -43,7 +43,7 @@ impl Search {
     }
 
     /// Does so many steps at most, of nodes that take so many seconds each in a chain and in a way; whether those were all.
-    pub(super) fn go_on(&mut self, graph: &Graph, own: &[f64], likely: &[f64], left: &mut usize) -> bool {
+    pub(super) fn go_on(&mut self, graph: &Graph, own: &[f64], mean: &[f64], left: &mut usize) -> bool {
         loop {
             let Some((node, seen)) = self.path.last_mut() else {
                 if self.start == self.order.len() {
@@ -79,18 +79,18 @@ impl Search {
                 self.low[*before as usize] = self.low[*before as usize].min(self.low[at]);
             }
             if self.low[at] == self.order[at] {
-                let circle = self.close(number, graph, own, likely);
+                let circle = self.close(number, graph, own, mean);
                 *left = left.saturating_sub(circle);
             }
         }
     }
 
     /// A circle is complete, and what is behind it was complete before. Gives how many nodes and ways it has.
-    fn close(&mut self, node: u32, graph: &Graph, own: &[f64], likely: &[f64]) -> usize {
+    fn close(&mut self, node: u32, graph: &Graph, own: &[f64], mean: &[f64]) -> usize {
         let from = self.open.iter().rposition(|one| *one == node).expect("it is open");
         let circle = self.open.split_off(from);
         let together: f64 = circle.iter().map(|one| own[*one as usize]).sum();
-        let hardest = circle.iter().map(|one| likely[*one as usize]).fold(0.0, f64::max);
+        let hardest = circle.iter().map(|one| mean[*one as usize]).fold(0.0, f64::max);
         let behind = || circle.iter().flat_map(|one| graph.behind(*one));
         // While a circle is open its chains are 0.
         let longest = behind().map(|one| self.chain[*one as usize]).fold(0.0, f64::max);
