@@ -265,3 +265,6 @@ impl Drop for Rows {
         tell(&self.desk.to, Msg::Disconnected { session: self.session });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,6 +31,8 @@ const STEADY_MS: u64 = 2_000;
 #[derive(Clone)]
 pub(crate) struct Snapshots {
     desk: Desk,
+    /// How long one serves.
+    fresh: Duration,
     held: Arc<Mutex<Held>>,
 }
 
@@ -42,7 +44,7 @@ struct Held {
 
 impl Snapshots {
     pub(super) fn new(desk: Desk) -> Snapshots {
-        Snapshots { desk, held: Arc::default() }
+        Snapshots { desk, fresh: FRESH, held: Arc::default() }
     }
 
     /// The farm as it was at most a second ago.
@@ -50,7 +52,7 @@ impl Snapshots {
         // Whoever comes while one is being taken waits here and gets the same.
         let mut held = self.held.lock().await;
         if let Some((at, snapshot)) = &held.last
-            && at.elapsed() < FRESH
+            && at.elapsed() < self.fresh
         {
             return Ok(Arc::clone(snapshot));
         }
@@ -252,3 +254,6 @@ fn is_same(a: &Glance, b: &Glance) -> bool {
     // Whatever becomes another package's state is an event.
     a.last_seq == b.last_seq && farm(a) == farm(b) && building(a) == building(b) && builders(a) == builders(b)
 }
+
+#[cfg(test)]
+mod tests;

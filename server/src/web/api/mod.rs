@@ -84,7 +84,8 @@ async fn builders(State(site): State<Site>, headers: HeaderMap) -> Answer {
 /// One builder, by name or by at least six digits of its key, and its newest attempts.
 #[utoipa::path(get, path = "/api/v1/builders/{name}", tag = "farm",
     params(("name" = String, Path, description = "Host name, or the beginning of its key.")), responses(
-    (status = 200, body = BuilderDetail), (status = 404, body = Failure), (status = 503, body = Failure)))]
+    (status = 200, body = BuilderDetail), (status = 400, body = Failure), (status = 404, body = Failure),
+    (status = 503, body = Failure)))]
 async fn builder(State(site): State<Site>, Named(name): Named, headers: HeaderMap) -> Answer {
     json(&headers, &site.builder(&name).await?)
 }
@@ -135,7 +136,8 @@ async fn packages(
 #[utoipa::path(get, path = "/api/v1/packages/{name}", tag = "packages",
     params(("name" = String, Path,
         description = "File name of the SRPM, `name-[epoch:]version-release`, or name if only one has it.")),
-    responses((status = 200, body = PackageDetail), (status = 404, body = Failure), (status = 503, body = Failure)))]
+    responses((status = 200, body = PackageDetail), (status = 400, body = Failure), (status = 404, body = Failure),
+    (status = 503, body = Failure)))]
 async fn package(State(site): State<Site>, Named(name): Named, headers: HeaderMap) -> Answer {
     json(&headers, &site.package(&name).await?)
 }

@@ -244,3 +244,30 @@ words! {
         Disk = "disk",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_description_and_command_line_have_the_same_words() {
+        macro_rules! check {
+            ($($name:ident)*) => {$({
+                let schema = serde_json::to_value($name::schema()).unwrap();
+                let json: Vec<_> = $name::ALL.iter().map(|one| serde_json::to_value(one).unwrap()).collect();
+                assert_eq!(schema["enum"], serde_json::Value::from(json));
+                for one in $name::ALL {
+                    assert_eq!(serde_json::to_value(one).unwrap(), one.as_str());
+                    assert_eq!(one.as_str().parse(), Ok(*one));
+                }
+                assert!("no-such-word".parse::<$name>().unwrap_err().contains($name::ALL[0].as_str()));
+            })*};
+        }
+        check!(PackageState BuilderState EventKind Phase Verdict Which Backend Trouble);
+        // As moji prints them.
+        assert!(PackageState::ALL.iter().all(|one| wire::PackageState::from(*one).as_str() == one.as_str()));
+        assert!(BuilderState::ALL.iter().all(|one| wire::BuilderState::from(*one).as_str() == one.as_str()));
+        assert!(EventKind::ALL.iter().all(|one| wire::EventKind::from(*one).as_str() == one.as_str()));
+        assert!(Verdict::ALL.iter().all(|one| wire::Verdict::from(*one).as_str() == one.as_str()));
+    }
+}
