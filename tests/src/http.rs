@@ -43,7 +43,7 @@ impl Response {
 ///
 /// # Errors
 /// Those of the socket, and an answer that is not HTTP.
-pub(crate) fn get(addr: SocketAddr, target: &str, extra: &[&str]) -> std::io::Result<Response> {
+pub fn get(addr: SocketAddr, target: &str, extra: &[&str]) -> std::io::Result<Response> {
     let mut stream = TcpStream::connect(addr)?;
     stream.set_read_timeout(Some(SILENCE))?;
     let mut request = format!("GET {target} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n");

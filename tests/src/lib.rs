@@ -76,7 +76,7 @@ pub use armv5::Armv5;
 pub use daemon::{Daemon, Finished, run_to_end};
 pub use dnf::{Dnf, DnfCost, Installed, install_with};
 pub use farm::Farm;
-pub use http::{FileServer, Response};
+pub use http::{FileServer, Response, get as http_get};
 pub use mock::{FakeMock, Outcome, Run};
 pub use plan::FarmPlan;
 pub use processes::Process;
