@@ -17,11 +17,15 @@
 //! | `problem.rs` | answers that are errors |
 //! | `api/` | `/api/`: JSON, its description, its documentation |
 //! | `metrics/` | `/metrics` and `/healthz` |
+//! | `pages/` | the pages for people |
+//! | `live.rs` | pages that follow the farm: `/events` |
 
 mod api;
 mod desk;
+mod live;
 mod metrics;
 pub mod model;
+mod pages;
 mod pairs;
 mod past;
 mod problem;

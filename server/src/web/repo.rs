@@ -13,7 +13,6 @@ use axum::http::header::{ALLOW, CACHE_CONTROL, HOST, IF_MODIFIED_SINCE, IF_UNMOD
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use tower_http::services::ServeDir;
 
 use super::pairs;
@@ -36,7 +35,6 @@ pub(super) fn router(repo: &Path, index: &Path, signatures: Option<Arc<Pairs>>) 
     let folder = |path: &Path| ServeDir::new(path).append_index_html_on_directories(false);
     // The longer path wins: the index of a tier is its own, everything else there is the repository's.
     let router = Router::new()
-        .route("/", get(move |headers: HeaderMap| async move { front(signed, &headers) }))
         .nest_service("/repo", folder(repo))
         .nest_service("/tier/recent/repodata", folder(&index.join("recent/repodata")))
         .nest_service("/tier/recent", folder(repo))
@@ -163,7 +161,6 @@ mod tests {
         );
         check("HEAD /repo/a-1-1@2/a.rpm HTTP/1.1", &["200 OK", "content-length: 10"]);
         check("GET /repo/ HTTP/1.1", &["200 OK", "baseurl=http://x/repo/"]);
-        check("GET / HTTP/1.1", &["200 OK", "baseurl=http://x/repo/"]);
         for tier in ["recent", "base"] {
             let repodata = format!("/tier/{tier}/repodata");
             check(
@@ -229,6 +226,6 @@ mod tests {
         assert!(answer.ends_with("signature 1") && answer.contains("no-cache"), "{answer}");
         assert!(get(repomd).ends_with("<repomd>2</repomd>"));
         assert!(get(signature).ends_with("signature 2"));
-        assert!(get("/").contains("repo_gpgcheck=1\ngpgkey=http://x/repo/RPM-GPG-KEY-moji\n"));
+        assert!(get("/repo/").contains("repo_gpgcheck=1\ngpgkey=http://x/repo/RPM-GPG-KEY-moji\n"));
     }
 }

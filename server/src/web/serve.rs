@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, oneshot};
 use super::desk::Bridge;
 use super::pairs::Reader;
 use super::site::Site;
-use super::{api, metrics, repo};
+use super::{api, metrics, pages, repo};
 use crate::clock::Clock;
 use crate::core::desk;
 use crate::disk::{Disk, Folders};
@@ -75,7 +75,8 @@ pub fn start(listener: TcpListener, setup: Setup) -> io::Result<Web> {
     let index = setup.folders.state.join("index");
     let files = repo::router(&setup.folders.repo, &index, setup.signatures.clone());
     let site = Site::new(setup).map_err(io::Error::other)?;
-    Ok(spawn(listener, runtime, files.merge(api::router(site.clone())).merge(metrics::router(site))))
+    let programs = api::router(site.clone()).merge(metrics::router(site.clone()));
+    Ok(spawn(listener, runtime, files.merge(programs).merge(pages::router(site))))
 }
 
 pub(super) fn spawn(listener: TcpListener, runtime: tokio::runtime::Runtime, service: Router) -> Web {

@@ -129,7 +129,6 @@ impl Snapshot {
     }
 
     /// The wall clock when it was taken.
-    #[allow(dead_code, reason = "for pages, which say how long ago things were")]
     pub(crate) fn taken_at(&self) -> When {
         When(self.glance.unix_ms)
     }

@@ -45,7 +45,7 @@ pub(in crate::web) fn json<T: Serialize>(asked: &HeaderMap, value: &T) -> Answer
 }
 
 /// A body, unless the reader has the same already.
-pub(super) fn tagged(asked: &HeaderMap, kind: &'static str, body: Vec<u8>) -> Response {
+pub(in crate::web) fn tagged(asked: &HeaderMap, kind: &'static str, body: Vec<u8>) -> Response {
     let digest = Sha256::digest(&body);
     let tag: String = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
     let tag = format!("\"{tag}\"");

@@ -23,9 +23,9 @@ use axum::routing::get;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-pub(super) use answer::json;
+pub(super) use answer::{failure, json, tagged};
 
-use self::answer::{Answer, failure};
+use self::answer::Answer;
 use self::asked::{Asked, Named};
 use super::model::{
     Blocked, Builder, BuilderDetail, Events, Failure, History, Overview, Package, PackageDetail,
