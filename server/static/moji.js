@@ -210,6 +210,6 @@
     tail();
   }
 
-  follow();
+  if (!log) follow();
   setInterval(tick, 1000);
 })();

@@ -32,6 +32,10 @@ const HEAD_TIME_MAX: Duration = Duration::from_secs(60);
 /// Pause after a failed accept (out of descriptors), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Who takes nothing of what was sent to it for so long is cut off: a page that is followed from a phone that is gone
+/// would keep its place for ever.
+const STALLED_TIME_MAX: Duration = Duration::from_secs(120);
+
 /// What is served, and who is asked for it.
 pub struct Setup {
     /// The hub's folders; `history.db` is there.
@@ -116,6 +120,8 @@ async fn accept(listener: tokio::net::TcpListener, service: Router) {
                 continue;
             }
         };
+        // Where the kernel refuses, its own limit counts: a quarter of an hour.
+        let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(STALLED_TIME_MAX));
         let service = TowerToHyperService::new(service.clone().layer(Extension(Reader(peer.ip()))));
         tokio::spawn(async move {
             let connection = hyper::server::conn::http1::Builder::new()

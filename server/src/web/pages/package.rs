@@ -52,6 +52,7 @@ struct AttemptRow {
     provenance: Vec<String>,
     /// Name and path.
     logs: Vec<(&'static str, String)>,
+    rpms: Vec<(String, String)>,
     files: Vec<(String, String)>,
 }
 
@@ -163,6 +164,7 @@ fn attempt(shell: &Shell, srpm: &str, one: &Attempt) -> AttemptRow {
         let last = path.rsplit('/').next().unwrap_or_default();
         (super::target::unescape(last).unwrap_or_else(|| last.to_owned()), path.clone())
     };
+    let (rpms, files) = one.files.iter().map(file).partition(|(name, _)| name.ends_with(".rpm"));
     AttemptRow {
         number: one.number,
         badge: say::verdict(one.verdict, one.ended.is_none()),
@@ -180,6 +182,7 @@ fn attempt(shell: &Shell, srpm: &str, one: &Attempt) -> AttemptRow {
             .iter()
             .map(|log| (log.which.as_str(), log_path(srpm, log.which, one.number)))
             .collect(),
-        files: one.files.iter().map(file).collect(),
+        rpms,
+        files,
     }
 }

@@ -329,7 +329,7 @@ fn all_text_can_be_read_in_light_and_in_dark() {
     assert!((contrast([0.0; 3], [1.0; 3]) - 21.0).abs() < 0.01);
     for (scheme, colours) in [("light", colours(light)), ("dark", colours(dark))] {
         assert!(colours.len() >= 28, "{scheme}: {}", colours.len());
-        let mut check = |text: &str, ground: &str, least: f64| {
+        let check = |text: &str, ground: &str, least: f64| {
             let found = contrast(colours[text], colours[ground]);
             assert!(found >= least, "{scheme}: {text} on {ground} has {found:.2}, wants {least}");
         };

@@ -16,13 +16,13 @@ use crate::srpm;
 use crate::swarm::Swarm;
 use crate::table::{Runs, Summary, Table, met, runs};
 
-const BUILDERS: usize = 1_000;
+pub(crate) const BUILDERS: usize = 1_000;
 /// So many that 10,000 still wait when the last result is in.
-const PACKAGES: usize = 14_000;
+pub(crate) const PACKAGES: usize = 14_000;
 /// No new run of a figure begins after so long.
 const ENOUGH: Duration = Duration::from_secs(25);
 /// Results of one run, with one builder at a time.
-const RESULTS: usize = 200;
+pub(crate) const RESULTS: usize = 200;
 /// Results of one run in which several come at once, and how many.
 const RESULTS_AT_ONCE: usize = 400;
 const AT_ONCE: usize = 32;
@@ -36,7 +36,7 @@ const REST: Duration = Duration::from_secs(20);
 
 /// A builder's way from one job to the next.
 #[derive(Default)]
-struct Builder {
+pub(crate) struct Builder {
     lease: Option<LeaseId>,
     upload: Upload,
     /// When the last byte of its result was sent.
@@ -47,9 +47,10 @@ struct Builder {
 
 /// The three spans of one run's results, milliseconds.
 #[derive(Default)]
-struct Spans {
+pub(crate) struct Spans {
     to_accepted: Runs,
-    to_job: Runs,
+    /// From `Ready` to `Job`.
+    pub(crate) to_job: Runs,
     all: Runs,
 }
 
@@ -69,21 +70,8 @@ fn on(what: &str, base: &Path, table: &mut Table, summary: &mut Summary) {
     let one = syncs(base, SYNCS);
     let [sync_p50, sync_p99] = [0.5, 0.99].map(|share| one.quantile(share));
     println!("dispatch: on {what}, one fdatasync takes {sync_p50:.2} ms (p50), {sync_p99:.2} ms (p99)");
-    let hub = Hub::start(base, |source| {
-        for number in 0..PACKAGES {
-            srpm::write(source, &format!("p{number:05}"), 64).expect("a package can be written");
-        }
-    });
-    let mut swarm = Swarm::new(&hub, BUILDERS);
-    let mut builders: Vec<Builder> = std::iter::repeat_with(Builder::default).take(BUILDERS).collect();
-    swarm.connect_and_wait(LIMIT);
-    (0..BUILDERS).for_each(|i| swarm.say(i, &FromBuilder::Ready));
-    swarm.run_until(LIMIT, "every builder to have a job", |_, news| {
-        if let Some((i, ToBuilder::Job { lease, .. })) = news {
-            builders[i].lease = Some(lease);
-        }
-        builders.iter().all(|builder| builder.lease.is_some())
-    });
+    let hub = Hub::start(base, fill);
+    let (mut swarm, mut builders) = at_work(&hub);
     let content = Content::new("build.log", 2_048);
     for (at_once, results) in [(1, RESULTS), (AT_ONCE, RESULTS_AT_ONCE)] {
         swarm.rest(&hub, REST);
@@ -121,8 +109,30 @@ fn on(what: &str, base: &Path, table: &mut Table, summary: &mut Summary) {
     }
 }
 
+/// Puts the packages into `source`.
+pub(crate) fn fill(source: &Path) {
+    for number in 0..PACKAGES {
+        srpm::write(source, &format!("p{number:05}"), 64).expect("a package can be written");
+    }
+}
+
+/// All builders, each with a job.
+pub(crate) fn at_work(hub: &Hub) -> (Swarm, Vec<Builder>) {
+    let mut swarm = Swarm::new(hub, BUILDERS);
+    let mut builders: Vec<Builder> = std::iter::repeat_with(Builder::default).take(BUILDERS).collect();
+    swarm.connect_and_wait(LIMIT);
+    (0..BUILDERS).for_each(|i| swarm.say(i, &FromBuilder::Ready));
+    swarm.run_until(LIMIT, "every builder to have a job", |_, news| {
+        if let Some((i, ToBuilder::Job { lease, .. })) = news {
+            builders[i].lease = Some(lease);
+        }
+        builders.iter().all(|builder| builder.lease.is_some())
+    });
+    (swarm, builders)
+}
+
 /// `results` results beginning with builder `first`, `at_once` of them under way at any time.
-fn one_run(
+pub(crate) fn one_run(
     swarm: &mut Swarm,
     builders: &mut [Builder],
     content: &Content,

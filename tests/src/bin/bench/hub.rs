@@ -41,6 +41,19 @@ impl Hub {
 
     /// The same after `fill` has put anything anywhere into the folder of all folders.
     pub(crate) fn start_among(base: &Path, fill: impl FnOnce(&Path)) -> Hub {
+        Hub::start_as(base, "off", fill)
+    }
+
+    /// The same with pages; and where they are.
+    pub(crate) fn start_with_pages(base: &Path, fill: impl FnOnce(&Path)) -> (Hub, SocketAddr) {
+        let hub = Hub::start_as(base, "127.0.0.1:0", |folder| fill(&folder.join("source")));
+        let log = hub.log();
+        let said = log.lines().find_map(|line| line.split_once("repository at http://"));
+        let addr = said.and_then(|(_, rest)| rest.split('/').next()?.parse().ok());
+        (hub, addr.expect("the hub says where its pages are"))
+    }
+
+    fn start_as(base: &Path, http: &str, fill: impl FnOnce(&Path)) -> Hub {
         let folder = tempfile::Builder::new().prefix("moji-bench-").tempdir_in(base).expect("a folder");
         let at = |name: &str| folder.path().join(name);
         for name in ["source", "working", "finished", "repo", "state"] {
@@ -54,7 +67,7 @@ impl Hub {
         let log = File::create(at("log")).expect("a log");
         let child = bound(&program().to_string_lossy())
             .args(["source", "working", "finished", "repo"].map(at))
-            .args(["--listen", "127.0.0.1:0", "--http", "off", "--state"])
+            .args(["--listen", "127.0.0.1:0", "--http", http, "--state"])
             .arg(at("state"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())

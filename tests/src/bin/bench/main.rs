@@ -10,6 +10,7 @@ mod crowd;
 mod dispatch;
 mod grants;
 mod hub;
+mod pages;
 mod peers;
 mod publish;
 mod srpm;
@@ -29,8 +30,9 @@ use table::Summary;
 type Bench = (&'static str, fn(&Path, &mut Summary));
 
 /// Those that take less than ten minutes together.
-const ALL: [Bench; 4] = [
+const ALL: [Bench; 5] = [
     ("dispatch", dispatch::run),
+    ("pages", pages::run),
     ("grants", grants::run),
     ("transfer", transfer::run),
     ("crowd", crowd::run),
@@ -43,6 +45,7 @@ const HELP: &str = "\
 usage: tests/bench NAME...|all [--folder DIR]
 
   dispatch   from the last byte of a result to the builder's next job
+  pages      the same span while 200 people look at the hub's pages, beside nobody looking
   grants     1,000 and 10,000 builders ask for a job at once
   transfer   bytes to and from 1 and 32 builders, beside iperf3, nginx and rsync
   crowd      10,000 builders: idle, and reconnecting all at once

@@ -28,6 +28,11 @@ impl Runs {
         self.0.push(figure);
     }
 
+    /// Adds all figures of another run.
+    pub(crate) fn append(&mut self, other: Runs) {
+        self.0.extend(other.0);
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.0.len()

@@ -51,7 +51,7 @@ pub(in super::super) fn columns(what: &str, columns: &[Column]) -> Option<Markup
     );
     let base = HEIGHT - FOOT;
     let y = |n: u64| base - n * (base - HEAD) / top;
-    let middle = if top % 2 == 0 { vec![0, top / 2, top] } else { vec![0, top] };
+    let middle = if top.is_multiple_of(2) { vec![0, top / 2, top] } else { vec![0, top] };
     for n in middle {
         let (at, text) = (y(n), count(n));
         let _ = write!(
@@ -81,8 +81,7 @@ pub(in super::super) fn columns(what: &str, columns: &[Column]) -> Option<Markup
             below += n;
         }
         svg.push_str("</g>");
-        let last = columns.len() as u64 - 1;
-        if at % every == 0 && (at == 0 || at + every <= last + 1 || every == 1) {
+        if at.is_multiple_of(every) && x + width / 2 + NAME / 3 <= WIDTH {
             let _ = write!(
                 svg,
                 "<text class=\"mid\" x=\"{}\" y=\"{}\">{}</text>",
