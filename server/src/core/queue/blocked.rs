@@ -79,6 +79,13 @@ impl Survey {
         out
     }
 
+    /// The cycle that one of them is on, and whether logs name it: all its packages and those to import.
+    pub(super) fn cycle_of(&self, one: u32) -> Option<(Vec<&FileName>, Vec<&FileName>, Cycle, bool)> {
+        let (cycle, sure) = self.cycles().into_iter().find(|(cycle, _)| cycle.members.contains(&one))?;
+        let named = |all: &[u32]| all.iter().map(|one| &self.waiters[*one as usize].srpm).collect();
+        Some((named(&cycle.members), named(&cycle.imports), cycle, sure))
+    }
+
     fn lack(&self, one: &Missing, reach: &mut Reach) -> LackRow {
         let (from, state) = one.from.clone().unzip();
         LackRow {

@@ -114,6 +114,8 @@ pub(super) struct Chain {
     /// As its chain, but a circle counts as its longest member, and each takes what it is likely to take, seconds.
     ways: Vec<f64>,
     graph: Graph,
+    /// Of each node one of those that it is in a circle with: the same for all of them.
+    circles: Vec<u32>,
     /// Nodes that took no part any more when that look began: others may have their numbers.
     free: Vec<u32>,
     /// Those that have gone since.
@@ -202,6 +204,20 @@ impl Chain {
         self.at.get(name).map_or(0.0, |number| self.ways[*number as usize])
     }
 
+    /// Those in one circle with a package, itself too, as of the last look at everything.
+    pub(super) fn circle(&self, name: &FileName) -> Vec<&FileName> {
+        let circle = |number: u32| self.circles.get(number as usize);
+        let Some(own) = self.at.get(name).and_then(|number| circle(*number)) else { return Vec::new() };
+        let all =
+            (0..).zip(&self.nodes).filter(|(number, node)| node.is_live && circle(*number) == Some(own));
+        all.map(|(_, node)| &node.name).collect()
+    }
+
+    /// Numbers of the sources of all that take part.
+    pub(super) fn live_sources(&self) -> impl Iterator<Item = u32> {
+        self.nodes.iter().filter(|node| node.is_live).map(|node| node.source)
+    }
+
     /// How many sources have a number.
     pub(super) fn sources(&self) -> usize {
         self.sources.len()
@@ -257,7 +273,7 @@ impl Chain {
     }
 
     /// Whether a look has begun, and not everything came of it yet.
-    fn is_under_way(&self) -> bool {
+    pub(super) fn is_under_way(&self) -> bool {
         self.look.is_some() || !self.moved.is_empty()
     }
 

@@ -18,6 +18,9 @@ use super::package::{Hold, Package, State};
 use crate::core::capabilities::{Answer, Capabilities, Requirement};
 use crate::rpmfile::Capability;
 
+/// A package is said to be on a cycle if it is among so many at most: more are for `moji blocked`, whose worker has time.
+const CIRCLE_MAX: usize = 256;
+
 /// Where a capability may come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum From {
@@ -49,20 +52,11 @@ impl Queue {
         let mut lookup = Lookup { there: &self.stock.there, from, files_count: false };
         let mut survey = Survey { has_times: self.times.has_any(), ..Survey::default() };
         let mut missing: BTreeMap<String, Missing> = BTreeMap::new();
-        for (number, (name, package, guesses)) in (0..).zip(waiters) {
-            let wants = match &package.state {
-                State::Held(Hold::Deps { wants, .. }) => Some(wants),
-                _ => None,
-            };
+        for (number, waits) in (0..).zip(waiters) {
+            let wants = wants_of(waits.1);
             survey.packages += u32::from(wants.is_some());
             survey.unnamed += u32::from(wants.is_some_and(Wants::is_empty));
-            let named = wants.filter(|wants| !wants.is_empty());
-            lookup.files_count = named.is_some();
-            let groups = match named {
-                Some(wants) => named_groups(number, guesses, wants, &lookup, &mut missing),
-                None => header_groups(number, guesses, package, &lookup, &got),
-            };
-            survey.waiters.push(Waiter { srpm: name.clone(), groups, is_named: named.is_some() });
+            survey.waiters.push(waiter(number, waits, &mut lookup, &got, &mut missing));
         }
         survey.capabilities = count32(missing.len());
         survey.missing = missing.into_values().collect();
@@ -76,6 +70,44 @@ impl Queue {
             (one.from, one.text) = (provider.from, provider.text);
         }
         survey
+    }
+
+    /// Those among whom a cycle is that the package is on, if it can be on one, and its number: who counts together with it
+    /// for the order.
+    pub(super) fn survey_of(&self, name: &FileName) -> Option<(Survey, u32)> {
+        let circle = self.chain.circle(name);
+        // Alone it can only lack itself, and the order does not look at that.
+        let is_named = |package: &Package| wants_of(package).is_some_and(|wants| !wants.is_empty());
+        let may_be = match circle.len() {
+            1 => self.packages.get(name).is_some_and(is_named),
+            count => (2..=CIRCLE_MAX).contains(&count),
+        };
+        if !may_be {
+            return None;
+        }
+        // What others can provide who are not in it holds nobody up.
+        let mut from = vec![From::Nobody; self.chain.sources()];
+        self.chain.live_sources().for_each(|source| from[source as usize] = From::Soon);
+        let mut waiters: Vec<Waits<'_>> = Vec::new();
+        for name in circle {
+            let Some(package) = self.packages.get(name) else { continue };
+            if matches!(package.state, State::Waiting | State::Held(Hold::Deps { .. }))
+                && let Some(guesses) = self.chain.guesses(name)
+            {
+                from[guesses.source as usize] = From::Waiter(waiters.len() as u32);
+                waiters.push((name, package, Some(guesses)));
+            }
+        }
+        let number = waiters.iter().position(|(one, ..)| *one == name)?;
+        let got = if waiters.iter().all(|(_, package, _)| is_named(package)) {
+            Vec::new()
+        } else {
+            self.got_elsewhere()
+        };
+        let mut lookup = Lookup { there: &self.stock.there, from, files_count: false };
+        let numbered = (0..).zip(waiters);
+        let waiter = |(number, waits)| waiter(number, waits, &mut lookup, &got, &mut BTreeMap::new());
+        Some((Survey { waiters: numbered.map(waiter).collect(), ..Survey::default() }, number as u32))
     }
 
     /// All that wait, and where what each source provides may come from.
@@ -169,6 +201,31 @@ impl Lookup<'_> {
         let all = guesses.unwrap_or_default().iter().map(|source| self.from[*source as usize]);
         all.into_iter().find(|from| *from != From::Nobody).unwrap_or(From::Nobody)
     }
+}
+
+/// What a log named, or could not name.
+fn wants_of(package: &Package) -> Option<&Wants> {
+    match &package.state {
+        State::Held(Hold::Deps { wants, .. }) => Some(wants),
+        _ => None,
+    }
+}
+
+/// What holds one package; who lacks what a log named is noted in `missing`.
+fn waiter(
+    number: u32,
+    (name, package, guesses): Waits<'_>,
+    lookup: &mut Lookup<'_>,
+    got: &[u64],
+    missing: &mut BTreeMap<String, Missing>,
+) -> Waiter {
+    let named = wants_of(package).filter(|wants| !wants.is_empty());
+    lookup.files_count = named.is_some();
+    let groups = match named {
+        Some(wants) => named_groups(number, guesses, wants, lookup, missing),
+        None => header_groups(number, guesses, package, lookup, got),
+    };
+    Waiter { srpm: name.clone(), groups, is_named: named.is_some() }
 }
 
 /// What a log named; who lacks it is noted in `missing`.

@@ -80,6 +80,7 @@ impl Queue {
                     said.next("a header may be wrong: tried once when a builder would idle");
                 }
                 self.say_deps(now, name, package, wants, *until, &mut said);
+                self.say_cycle(name, &mut said);
             }
             State::Held(Hold::Duplicate { of }) => {
                 let short = stem(of.as_str());
@@ -133,6 +134,7 @@ impl Queue {
             said.why(format!("{charged} of {of} attempts are used up"));
         }
         self.say_order(name, package, said);
+        self.say_cycle(name, said);
         self.say_builders(now, name, package, said);
     }
 
@@ -338,6 +340,35 @@ impl Queue {
         said.next(format!("{again}; {retry}"));
     }
 
+    /// Whether it waits for what waits for it.
+    fn say_cycle(&self, name: &FileName, said: &mut Said) {
+        let Some((survey, number)) = self.survey_of(name) else { return };
+        let Some((members, imports, cycle, sure)) = survey.cycle_of(number) else { return };
+        let named = |all: Vec<&FileName>| {
+            let count = all.len();
+            some_of(CHAIN_MAX, all.into_iter().map(|one| stem(one.as_str())), count)
+        };
+        let hint = if sure { "" } else { ", as headers hint" };
+        let (count, few) = (members.len(), imports.len());
+        said.why(match count {
+            1 => "is a cycle by itself: it lacks what it would build".to_owned(),
+            _ => format!(
+                "is on a cycle of {count} packages, each of which lacks another{hint}: {}",
+                named(members)
+            ),
+        });
+        let least = match (few, cycle.exact) {
+            (1, _) => "",
+            (_, true) => " (no fewer do)",
+            (_, false) => " (fewer may do)",
+        };
+        let what = if few == 1 { "a build" } else { "builds" };
+        said.next(format!(
+            "{what} of {} from elsewhere in repo/ would break the cycle{least}",
+            named(imports)
+        ));
+    }
+
     fn lack(
         &self,
         now: Time,
@@ -450,7 +481,11 @@ fn builders_of(package: &Package) -> Vec<BuilderId> {
 
 /// The first few of `count` names.
 fn some<'a>(names: impl Iterator<Item = &'a str>, count: usize) -> String {
-    let shown: Vec<&str> = names.take(NAMES_MAX).collect();
+    some_of(NAMES_MAX, names, count)
+}
+
+fn some_of<'a>(max: usize, names: impl Iterator<Item = &'a str>, count: usize) -> String {
+    let shown: Vec<&str> = names.take(max).collect();
     match count.saturating_sub(shown.len()) {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),

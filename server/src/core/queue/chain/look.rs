@@ -118,6 +118,7 @@ impl Chain {
     /// Takes what the look found.
     fn finish(&mut self, look: Look) {
         (self.graph, self.places, self.moved) = (look.graph, look.places, look.moved);
+        self.circles = look.search.circle;
         self.places.resize(self.nodes.len(), Place::default());
         self.ways = look.search.way;
         self.ways.resize(self.nodes.len(), 0.0);

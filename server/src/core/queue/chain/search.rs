@@ -15,6 +15,8 @@ pub(super) struct Search {
     pub(super) chain: Vec<f64>,
     /// The longest way from each node on, seconds: as its chain, but a circle counts as its longest member.
     pub(super) way: Vec<f64>,
+    /// One of those in a circle with each node, the same for all of them.
+    pub(super) circle: Vec<u32>,
     order: Vec<u32>,
     low: Vec<u32>,
     is_open: Vec<bool>,
@@ -32,6 +34,7 @@ impl Search {
         Search {
             chain: vec![0.0; nodes],
             way: vec![0.0; nodes],
+            circle: vec![NEW; nodes],
             order: vec![NEW; nodes],
             low: vec![0; nodes],
             is_open: vec![false; nodes],
@@ -99,6 +102,7 @@ impl Search {
         for one in circle {
             self.chain[one as usize] = together + longest;
             self.way[one as usize] = hardest + way;
+            self.circle[one as usize] = node;
             self.is_open[one as usize] = false;
         }
         steps

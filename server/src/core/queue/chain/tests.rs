@@ -251,6 +251,11 @@ fn a_look_in_pieces_comes_to_the_same_whatever_comes_and_goes_meanwhile() {
         fresh.look(Time(0), &times);
         for name in there.keys() {
             assert_eq!(chain.place(&file(name)), fresh.place(&file(name)), "round {round}: {name}");
+            assert_eq!(
+                chain.circle(&file(name)).len(),
+                fresh.circle(&file(name)).len(),
+                "round {round}: {name}"
+            );
         }
         assert!(chain.nodes.len() < 60, "numbers are given again: {}", chain.nodes.len());
     }

@@ -728,6 +728,49 @@ fn cycles_are_what_logs_name_before_what_headers_hint_at() {
 }
 
 #[test]
+fn a_package_on_a_cycle_is_told_who_else_is_and_what_breaks_it() {
+    let mut rig = Rig::new();
+    rig.up(1);
+    rig.drop_in(&["a", "b", "c", "s"]);
+    rig.lacks("a", 1, &["b-devel"]);
+    rig.lacks("c", 1, &["a-devel"]);
+    rig.lacks("s", 1, &["s-bootstrap"]);
+    let cycle = |rig: &mut Rig, name: &str| -> String {
+        let told = rig.told(name);
+        let lines = told.lines().filter(|line| line.contains("cycle")).map(str::to_owned);
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(cycle(&mut rig, "a"), "", "b was not tried yet, and its header needs nothing");
+    rig.lacks("b", 1, &["a-libs >= 2"]);
+    let want = "Why is on a cycle of 2 packages, each of which lacks another: a-1-1, b-1-1\n\
+                Next a build of a-1-1 from elsewhere in repo/ would break the cycle";
+    assert_eq!(cycle(&mut rig, "a"), want);
+    assert_eq!(cycle(&mut rig, "b"), want);
+    assert_eq!(cycle(&mut rig, "c"), "", "it waits for the cycle, and nobody on it for c");
+    let want = "Why is a cycle by itself: it lacks what it would build\n\
+                Next a build of s-1-1 from elsewhere in repo/ would break the cycle";
+    assert_eq!(cycle(&mut rig, "s"), want);
+    // By headers, of what waits its turn; what others got elsewhere counts for nothing.
+    rig.tell(Msg::Space { free_bytes: 0, floor_bytes: 1 });
+    for (name, requires) in [("p", ["q-devel", "r"]), ("q", ["p-libs", "r"]), ("r", ["p", "q"])] {
+        rig.tell(Msg::Appeared { srpm: file(name), facts: needing(name, &requires) });
+    }
+    let want = "Why is on a cycle of 3 packages, each of which lacks another, as headers hint: p-1-1, q-1-1, r-1-1\n\
+                Next builds of p-1-1, q-1-1 from elsewhere in repo/ would break the cycle (no fewer do)";
+    assert_eq!(cycle(&mut rig, "r"), want);
+    rig.tell(Msg::Appeared {
+        srpm: file("built"),
+        facts: needing("built", &["p", "q", "q-devel", "p-libs"]),
+    });
+    rig.tell(Msg::Space { free_bytes: 2, floor_bytes: 1 });
+    rig.build("built", 1, Verdict::Success);
+    assert!(cycle(&mut rig, "r").is_empty(), "{}", cycle(&mut rig, "r"));
+    // What is built now may end it.
+    rig.grant("b", 1);
+    assert_eq!(cycle(&mut rig, "a"), "");
+}
+
+#[test]
 fn a_cycle_ends_with_an_alternative_and_with_what_is_published() {
     let mut rig = Rig::new();
     rig.up(1);
