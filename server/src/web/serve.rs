@@ -85,7 +85,7 @@ pub fn start(listener: TcpListener, setup: Setup) -> io::Result<Web> {
 
 pub(super) fn spawn(listener: TcpListener, runtime: tokio::runtime::Runtime, service: Router) -> Web {
     let (stop, stopped) = oneshot::channel::<()>();
-    let thread = crate::actors::spawn("web", move || {
+    let thread = crate::actors::spawn_behind("web", move || {
         runtime.block_on(async move {
             match tokio::net::TcpListener::from_std(listener) {
                 Ok(listener) => tokio::select! {

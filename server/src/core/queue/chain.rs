@@ -39,7 +39,7 @@ const SMALL: usize = 256;
 /// … and the next one sooner.
 const SMALL_PAUSE_US_EACH: u64 = 400;
 /// So much of a larger one is done at a time: less than half a millisecond.
-const PIECE_STEPS: usize = 16_000;
+const PIECE_STEPS: usize = 10_000;
 /// A chain that nothing is known of, seconds: any number, since all are alike then.
 const UNKNOWN_S: f64 = 60.0;
 /// Behind the guesses for each BuildRequires.

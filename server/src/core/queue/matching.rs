@@ -93,18 +93,22 @@ impl Queue {
     }
 
     /// Does a piece of a look at all chains, if it is time for one; a small look is done whole, also while nobody is idle.
-    pub(super) fn look_on(&mut self, now: Time) {
+    /// Says whether there are more.
+    pub(super) fn look_on(&mut self, now: Time) -> bool {
         if self.chain.is_small() {
-            return self.look_at_chains(now);
+            self.look_at_chains(now);
+            return false;
         }
         if self.chain.again().is_none_or(|at| at > now) {
-            return;
+            return false;
         }
         if self.chain.is_due(now) {
             self.times.guess_anew();
         }
         let moved = self.chain.piece(now, &self.times);
         self.put_in_order(moved);
+        self.chain.plan(now);
+        self.chain.is_under_way()
     }
 
     /// Brings the places of packages up to date.

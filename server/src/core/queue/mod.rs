@@ -366,7 +366,12 @@ impl Queue {
             Msg::Decided { srpm, folder, decision, source, binaries, who } => {
                 self.on_decided(&srpm, folder, decision, &source, binaries, &who, out);
             }
-            Msg::Tick => self.look_on(now),
+            Msg::Tick => {
+                // Nothing follows from a piece of a look before the last one.
+                if self.look_on(now) && self.wakes.first().is_none_or(|first| *first > now) {
+                    return;
+                }
+            }
         }
         self.settle(now, out);
     }

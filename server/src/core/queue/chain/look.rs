@@ -20,7 +20,7 @@ const NOBODY: u32 = u32::MAX;
 /// What is looked up by name costs as much as so many numbers that are looked up.
 const BY_NAME: usize = 16;
 /// So much costs whoever is put in another place.
-const MOVED: usize = 64;
+const MOVED: usize = 256;
 
 /// What is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
