@@ -26,7 +26,7 @@ pub mod exit {
     pub const RUNNING: u8 = 4;
     /// An address cannot be listened on.
     pub const LISTEN: u8 = 5;
-    /// A key, a secret, or the list of builders cannot be used.
+    /// A key, a secret, a certificate, or a list of builders or passwords cannot be used.
     pub const SECRET: u8 = 6;
     /// A service of the system that the hub needs is missing (inotify), or its hook.
     pub const MISSING: u8 = 7;
@@ -45,11 +45,11 @@ Folders (all on one file system):
 
 Signals:
   SIGTERM, SIGINT   stop cleanly; leases survive and builders go on building
-  SIGHUP            read the list of builders, the secrets and the folders again
+  SIGHUP            read the list of builders, the secrets, the folders and the files of --http-… again
 
 Exit codes:
   0 stopped   2 usage   3 folders   4 another hub runs here   5 cannot listen
-  6 key, secret or list of builders   7 inotify or the hook is missing   8 status, stop: no hub runs
+  6 key, secret, certificate or list   7 inotify or the hook is missing   8 status, stop: no hub runs
   1 stop: the hub does not end
 
 Example:
@@ -153,6 +153,17 @@ pub struct Run {
     /// Where the repository is served over HTTP, read-only; `off` for nowhere.
     #[arg(long, value_name = "ADDR:PORT|off", default_value_t = Http::default())]
     pub http: Http,
+    /// Serve HTTPS with this certificate (PEM, those of its issuers behind it), and tell builders https:// URLs with the
+    /// first name in it, which they must be able to resolve and trust. Read again on SIGHUP.
+    #[arg(long, value_name = "FILE", requires = "http_key")]
+    pub http_cert: Option<PathBuf>,
+    /// The key of the certificate (PEM, without passphrase). Read again on SIGHUP.
+    #[arg(long, value_name = "FILE", requires = "http_cert")]
+    pub http_key: Option<PathBuf>,
+    /// Ask for a name and a password, for all on the HTTP port but /healthz: lines as 'htpasswd -nB NAME' makes them. The
+    /// repository too; only builders are told a secret path to it, by their own connection. Read again on SIGHUP.
+    #[arg(long, value_name = "FILE")]
+    pub http_auth: Option<PathBuf>,
     /// Tell builders to use the repository at this URL instead of the hub's own HTTP service.
     #[arg(long, value_name = "URL")]
     pub repo_url: Option<String>,
@@ -354,6 +365,18 @@ mod tests {
         let error = parse(&["--mainline", "http://m/$basearch/"]).unwrap_err();
         assert_eq!(error.exit_code(), i32::from(exit::USAGE));
         assert!(error.to_string().contains("write out what they stand for"), "{error}");
+    }
+
+    #[test]
+    fn certificate_and_key_are_given_together() {
+        let parse =
+            |rest: &[&str]| Cli::try_parse_from([&["moji-server", "s", "w", "f", "r"], rest].concat());
+        assert!(parse(&["--http-cert", "c", "--http-key", "k", "--http-auth", "a"]).is_ok());
+        for (rest, missing) in [(["--http-cert", "c"], "--http-key"), (["--http-key", "k"], "--http-cert")] {
+            let error = parse(&rest).unwrap_err();
+            assert_eq!(error.exit_code(), i32::from(exit::USAGE));
+            assert!(error.to_string().contains(missing), "{error}");
+        }
     }
 
     #[test]

@@ -31,6 +31,7 @@ use crate::index::{self, Layout, Recent};
 use crate::keys::{self, KeyError, Listed};
 use crate::recovery::{self, Recovered, RepoResult};
 use crate::signing::{self, SignKeyError, Signer};
+use crate::web::{Access, AccessError};
 use crate::{daemon, desk, hands, hooks, mainline, net, stage, watch, web, whereabouts};
 
 /// Why the hub cannot start or go on.
@@ -51,6 +52,12 @@ impl From<FolderError> for Fatal {
 
 impl From<SignKeyError> for Fatal {
     fn from(error: SignKeyError) -> Fatal {
+        Fatal { code: exit::SECRET, text: error.to_string() }
+    }
+}
+
+impl From<AccessError> for Fatal {
+    fn from(error: AccessError) -> Fatal {
         Fatal { code: exit::SECRET, text: error.to_string() }
     }
 }
@@ -96,24 +103,25 @@ pub fn hub(options: &Run) -> Result<(), Fatal> {
     let disk: Arc<dyn Disk> = Arc::new(Real);
     let clock: Arc<dyn Clock> = Arc::new(clock::Real::default());
     let signer = load_signer(options, &clock)?;
+    let access = load_access(options, &keys, &*clock)?;
     let recovered = recovery::recover(&disk, &folders, clock.unix_s())
         .map_err(fatal(exit::FOLDER, "failed to put the folders right"))?;
     let indexers = indexers(options, &folders, &disk, &clock, signer.clone())?;
     publish_key(&disk, &folders, signer.as_deref())
         .map_err(fatal(exit::FOLDER, "failed to put the signatures right"))?;
-    let ports = Ports::open(options)?;
+    let ports = Ports::open(options, access)?;
     let ready = ports.ready_line();
     let told = whereabouts::tell(&folders.state, &ports.addresses());
 
     let start = Start { keys, listed, signer, recovered, indexers, ports };
-    let hub = Hub::start(options, folders, disk, clock, start)?;
+    let hub = Hub::start(options, folders, disk, clock.clone(), start)?;
     log::info!("{ready}");
     if options.worker {
         daemon::up();
     }
     for signal in signals.forever() {
         match signal {
-            SIGHUP => hub.reload(options),
+            SIGHUP => hub.reload(options, clock.unix_s()),
             _ => break,
         }
     }
@@ -208,6 +216,18 @@ fn load_signer(options: &Run, clock: &Arc<dyn Clock>) -> Result<Option<Arc<Signe
     Ok(Some(Arc::new(signer)))
 }
 
+fn load_access(options: &Run, keys: &keys::Keys, clock: &dyn Clock) -> Result<Access, Fatal> {
+    let pair = options.http_cert.as_deref().zip(options.http_key.as_deref());
+    let accounts = options.http_auth.as_deref();
+    if options.http.0.is_none() && (pair.is_some() || accounts.is_some()) {
+        let text =
+            "--http off leaves nothing for --http-cert and --http-auth to protect: leave one of them out";
+        return Err(Fatal { code: exit::USAGE, text: text.to_owned() });
+    }
+    let named = options.repo_url.is_none();
+    Ok(Access::load(pair, accounts, named, &keys.hub, clock.unix_s())?)
+}
+
 /// Makes the signatures of indexes that are there fit, and shows the public key to whoever mirrors the repository.
 fn publish_key(disk: &Arc<dyn Disk>, folders: &Folders, signer: Option<&Signer>) -> io::Result<()> {
     let index = folders.state.join("index");
@@ -244,10 +264,11 @@ struct Ports {
     protocol: Vec<TcpListener>,
     http: Option<TcpListener>,
     repo_url: Option<String>,
+    access: Access,
 }
 
 impl Ports {
-    fn open(options: &Run) -> Result<Ports, Fatal> {
+    fn open(options: &Run, access: Access) -> Result<Ports, Fatal> {
         let cannot = |what: &str, addr, error: io::Error| Fatal {
             code: exit::LISTEN,
             text: format!(
@@ -262,7 +283,7 @@ impl Ports {
             Some(addr) => Some(web::bind(addr).map_err(|error| cannot("--http", addr, error))?),
             None => None,
         };
-        Ok(Ports { protocol, http, repo_url: options.repo_url.clone() })
+        Ok(Ports { protocol, http, repo_url: options.repo_url.clone(), access })
     }
 
     /// Where builders and operators connect.
@@ -278,7 +299,9 @@ impl Ports {
         let listening: Vec<String> = self.protocol.iter().map(addr).collect();
         let repository = match (&self.repo_url, &self.http) {
             (Some(url), _) => format!("repository at {url}"),
-            (None, Some(http)) => format!("repository at http://{}{}", addr(http), web::REPO_PATH),
+            (None, Some(http)) => {
+                format!("repository at {}://{}{}", self.access.scheme(), addr(http), web::REPO_PATH)
+            }
             (None, None) => "no HTTP".to_owned(),
         };
         format!("hub listening on {}, {repository}", listening.join(", "))
@@ -290,9 +313,7 @@ impl Ports {
         let repos = match (&self.repo_url, http_port) {
             (Some(url), _) => vec![Line::lossy(url)],
             (None, 0) => Vec::new(),
-            // The newest first: a builder that reads both while a package moves from one to the other misses it in
-            // neither.
-            (None, _) => [web::RECENT_PATH, web::BASE_PATH].map(Line::lossy).to_vec(),
+            (None, port) => self.access.tiers(port).iter().map(|tier| Line::lossy(tier)).collect(),
         };
         let ping_s = u16::try_from(PING_EVERY_MS / 1000).unwrap_or(u16::MAX);
         actors::leases::Welcome { ping_s, http_port, repos }
@@ -414,6 +435,7 @@ impl Hub {
         let web = ports
             .http
             .map(|listener| {
+                let access = ports.access;
                 let setup = web::Setup {
                     folders: folders.clone(),
                     disk: web_disk,
@@ -422,6 +444,7 @@ impl Hub {
                     bridge: peers.web.clone(),
                     signatures: signer.map(|signer| signer.pairs()),
                     repo_url: options.repo_url.clone(),
+                    access,
                 };
                 web::start(listener, setup)
             })
@@ -431,11 +454,12 @@ impl Hub {
     }
 
     /// Reads again what can be read again. What is wrong now leaves what was right before.
-    fn reload(&self, options: &Run) {
-        log::info!("reading the folders, the secrets and the list of builders again");
+    fn reload(&self, options: &Run, unix_s: u64) {
+        log::info!("reading the folders, the secrets, the certificate and the list of builders again");
         self.watch.rescan();
         self.hands.look_again();
         self.mainline.iter().for_each(mainline::Handle::look_again);
+        self.web.iter().for_each(|web| web.reload(unix_s));
         match load_keys(options, &self.state) {
             Ok(keys) => self.peers.net.command(net::Command::Secrets(secrets(&keys))),
             Err(error) => log::error!("the secrets stay as they were: {}", error.text),

@@ -30,7 +30,7 @@ const ASKS_MAX: usize = 32;
 /// How long they wait for their turn.
 const ASKS_WAIT: Duration = Duration::from_secs(20);
 /// Followers of logs and events at once: each costs the desk a glance at every message.
-const FOLLOWERS_MAX: usize = 256;
+pub(super) const FOLLOWERS_MAX: usize = 256;
 
 /// What may be asked. All of it is answered with rows and changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -34,8 +34,8 @@ use super::pages::{Asker, Look, Pages, Target, render, version};
 use super::problem::Problem;
 use super::site::Site;
 
-/// Streams at once: each is a connection, of which there are 1,024.
-const STREAMS_MAX: usize = 512;
+/// Streams at once: each is a connection, of which there are 2,048.
+pub(super) const STREAMS_MAX: usize = 512;
 /// A page is rendered no more often.
 const PACE: Duration = Duration::from_secs(1);
 /// A page is rendered once in so long even if nothing happened: free space and files change without an event.

@@ -6,7 +6,8 @@
 //!
 //! | room | owns |
 //! |---|---|
-//! | `serve.rs` | the listener: accepting, limits of connections, the thread |
+//! | `serve.rs` | the listener: accepting, the thread |
+//! | `access/` | the door: TLS, passwords, limits, nothing that changes anything |
 //! | `site.rs` | what every handler is given, and the questions that pages and the API share |
 //! | `repo.rs`, `pairs.rs` | the files of the repository |
 //! | `desk.rs` | asking the desk, as an operator would who may only read |
@@ -20,6 +21,7 @@
 //! | `pages/` | the pages for people |
 //! | `live.rs` | pages that follow the farm: `/events` |
 
+mod access;
 mod api;
 mod desk;
 mod live;
@@ -35,6 +37,7 @@ mod shelf;
 mod site;
 mod snapshot;
 
+pub use access::{Access, AccessError};
 pub use desk::Bridge;
 pub use repo::{BASE_PATH, RECENT_PATH, REPO_PATH};
 pub use serve::{Setup, Web, bind, start};

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::header::{ALLOW, CACHE_CONTROL, HOST, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::header::{CACHE_CONTROL, HOST, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use tower_http::services::ServeDir;
@@ -26,12 +26,21 @@ pub const RECENT_PATH: &str = "/tier/recent/";
 /// Path of all others.
 pub const BASE_PATH: &str = "/tier/base/";
 
-/// Whether what is served is signed.
+/// How what is served is told of.
 #[derive(Clone, Copy)]
-struct Signed(bool);
+struct Told {
+    signed: bool,
+    /// `http` or `https`.
+    scheme: &'static str,
+}
 
-pub(super) fn router(repo: &Path, index: &Path, signatures: Option<Arc<Pairs>>) -> Router {
-    let signed = Signed(signatures.is_some());
+pub(super) fn router(
+    repo: &Path,
+    index: &Path,
+    signatures: Option<Arc<Pairs>>,
+    scheme: &'static str,
+) -> Router {
+    let told = Told { signed: signatures.is_some(), scheme };
     let folder = |path: &Path| ServeDir::new(path).append_index_html_on_directories(false);
     // The longer path wins: the index of a tier is its own, everything else there is the repository's.
     let router = Router::new()
@@ -44,13 +53,13 @@ pub(super) fn router(repo: &Path, index: &Path, signatures: Option<Arc<Pairs>>) 
         Some(signatures) => router.layer(middleware::from_fn_with_state(signatures, pairs::pair)),
         None => router,
     };
-    router.layer(middleware::from_fn_with_state(signed, guard))
+    router.layer(middleware::from_fn_with_state(told, guard))
 }
 
 /// What a person who opens the port in a browser reads: how to use the repository.
-fn front(Signed(signed): Signed, headers: &HeaderMap) -> Response {
-    let url = format!("http://{}{REPO_PATH}", host(headers));
-    format!("This is a moji hub's repository. In a .repo file:\n\n{}", repo_file(&url, signed))
+fn front(told: Told, headers: &HeaderMap) -> Response {
+    let url = format!("{}://{}{REPO_PATH}", told.scheme, host(headers));
+    format!("This is a moji hub's repository. In a .repo file:\n\n{}", repo_file(&url, told.signed))
         .into_response()
 }
 
@@ -69,17 +78,14 @@ pub(super) fn repo_file(url: &str, signed: bool) -> String {
     format!("[moji]\nname=moji\nbaseurl={url}\n{checks}\n")
 }
 
-/// Reading only, no hidden files, and caches that never see an old `repomd.xml` (or its signature) for the new one.
-async fn guard(State(signed): State<Signed>, mut request: Request, next: Next) -> Response {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return (StatusCode::METHOD_NOT_ALLOWED, [(ALLOW, "GET, HEAD")]).into_response();
-    }
+/// No hidden files, and caches that never see an old `repomd.xml` (or its signature) for the new one.
+async fn guard(State(told): State<Told>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     if path.split('/').any(|part| part.starts_with('.') || part.to_ascii_lowercase().starts_with("%2e")) {
         return StatusCode::NOT_FOUND.into_response();
     }
     if path == REPO_PATH {
-        return front(signed, request.headers());
+        return front(told, request.headers());
     }
     let changes = ["/repomd.xml", "/repomd.xml.asc"].iter().any(|name| path.ends_with(name))
         || path.strip_prefix(REPO_PATH) == Some(PUBLIC_KEY);
@@ -102,12 +108,13 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::{SocketAddr, TcpListener, TcpStream};
 
+    use super::super::access::Access;
     use super::super::serve::{Web, bind, spawn};
     use super::*;
 
     fn start(listener: TcpListener, repo: &Path, index: &Path, signatures: Option<Arc<Pairs>>) -> Web {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        spawn(listener, runtime, router(repo, index, signatures))
+        spawn(listener, runtime, router(repo, index, signatures, "http"), Access::default())
     }
 
     fn ask(addr: SocketAddr, request: &str) -> String {

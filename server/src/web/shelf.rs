@@ -28,16 +28,19 @@ struct Inner {
     index: PathBuf,
     repo_url: Option<String>,
     signed: bool,
+    /// `http` or `https`.
+    scheme: &'static str,
     kept: tokio::sync::Mutex<Option<(Instant, Vec<Index>)>>,
 }
 
 impl Shelf {
-    pub(super) fn new(setup: &Setup) -> Shelf {
+    pub(super) fn new(setup: &Setup, scheme: &'static str) -> Shelf {
         Shelf(Arc::new(Inner {
             repo: setup.folders.repo.clone(),
             index: setup.folders.state.join("index"),
             repo_url: setup.repo_url.clone(),
             signed: setup.signatures.is_some(),
+            scheme,
             kept: tokio::sync::Mutex::default(),
         }))
     }
@@ -45,8 +48,9 @@ impl Shelf {
     /// The repository, for somebody who calls this hub `host`.
     pub(super) async fn repository(&self, host: &str, farm: &FarmRow) -> Result<Repository, Problem> {
         let inner = &self.0;
-        let url = format!("http://{host}{REPO_PATH}");
-        let tiers = [RECENT_PATH, BASE_PATH].map(|path| format!("http://{host}{path}"));
+        let start = format!("{}://{host}", inner.scheme);
+        let url = format!("{start}{REPO_PATH}");
+        let tiers = [RECENT_PATH, BASE_PATH].map(|path| format!("{start}{path}"));
         let repos = inner.repo_url.as_ref().map_or_else(|| tiers.to_vec(), |url| vec![url.clone()]);
         let mut indexes = self.indexes().await?;
         indexes[0].packages = Some(farm.rpms);

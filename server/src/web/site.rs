@@ -64,9 +64,9 @@ pub(crate) struct Wanted {
 }
 
 impl Site {
-    pub(super) fn new(setup: Setup) -> Result<Site, String> {
+    pub(super) fn new(setup: Setup, scheme: &'static str) -> Result<Site, String> {
         let past = Past::open(&setup)?;
-        let shelf = Shelf::new(&setup);
+        let shelf = Shelf::new(&setup, scheme);
         let desk = Desk::new(setup.desk, setup.bridge);
         let snapshots = Snapshots::new(desk.clone());
         Ok(Site(Arc::new(Inner { desk, snapshots, past, shelf })))

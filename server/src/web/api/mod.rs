@@ -57,12 +57,12 @@ pub(super) fn router(site: Site) -> Router {
         .route("/repository", get(repository))
         .route("/openapi.json", get(describe::openapi))
         .fallback(|| async { failure(&Problem::not_found("there is no such path: /api/ lists all")) })
-        .method_not_allowed_fallback(not_allowed)
         .with_state(site);
     Router::new().nest("/api/v1", v1).route("/api/", get(describe::page))
 }
 
-async fn not_allowed() -> Response {
+/// What whoever would change something is told; [`super::access`] says it.
+pub(super) fn not_allowed() -> Response {
     let text = "nothing can be changed here: only GET and HEAD are answered";
     failure(&Problem::new(StatusCode::METHOD_NOT_ALLOWED, text))
 }
