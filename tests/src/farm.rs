@@ -418,7 +418,8 @@ fn ready_line(line: &str) -> Option<Ready> {
     let (_, rest) = line.split_once("hub listening on ")?;
     let (listen, rest) = rest.split_once(", repository at ")?;
     let repository = rest.split_whitespace().next()?.to_owned();
-    let http = repository.strip_prefix("http://").and_then(|rest| rest.split('/').next()?.parse().ok());
+    let host = repository.strip_prefix("http://").or(repository.strip_prefix("https://"));
+    let http = host.and_then(|rest| rest.split('/').next()?.parse().ok());
     Some(Ready { listen: listen.parse().ok()?, repository, http })
 }
 
@@ -439,6 +440,8 @@ mod tests {
         assert_eq!(ready.listen.port(), 4711);
         assert_eq!(ready.repository, "http://127.0.0.1:4712/repo/");
         assert_eq!(ready.http.map(|http| http.port()), Some(4712));
+        let secure = ready_line("hub listening on 127.0.0.1:1, repository at https://127.0.0.1:4712/repo/");
+        assert_eq!(secure.expect("a ready line").http.map(|http| http.port()), Some(4712));
         let elsewhere = ready_line("hub listening on 127.0.0.1:1, repository at file:///srv/repo/");
         assert_eq!(elsewhere.expect("a ready line").http, None);
     }
