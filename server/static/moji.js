@@ -141,9 +141,11 @@
       older.hidden = false;
     }
   };
+  // Whether the reader is at the end and stays there. A chunk may get its height only once it is in sight, so that the end
+  // moves away without anybody scrolling.
+  let stays = !!log?.dataset.stream && !location.hash;
   const add = () => {
     asked = false;
-    const stays = atEnd();
     let chars = 0, open = null;
     while (queue.length && chars < FRAME_CHARS) {
       const told = queue.shift();
@@ -206,7 +208,8 @@
       if (paused) { paused = false; trim(LINES_MAX); tail(); }
       toEnd();
     });
-    if (log.dataset.stream && !location.hash) requestAnimationFrame(toEnd);
+    addEventListener('scroll', () => { stays = atEnd(); });
+    new ResizeObserver(() => { if (stays) toEnd(); }).observe(log);
     tail();
   }
 
