@@ -46,6 +46,7 @@
 //! | what dnf says | [`Farm::install`]; with signatures [`install_with`]; [`Dnf`] keeps its cache and says what a run cost |
 //! | what a stop left behind | [`Farm::processes`], [`Farm::mounts`] |
 //! | what an operator's command answers | [`Farm::moji`] piped, [`Farm::moji_pty`] on a terminal ([`Pty`]) |
+//! | what a person sees of the pages | [`Browser`] |
 //! | builders that are ARM programs | [`Armv5`], and `plan().armv5(&it)` |
 //! | a farm without any process, a thousand a minute | [`sim`] |
 //! | one run of a program that must end | [`Farm::hub_command`], [`Farm::client_command`] with [`run_to_end`] |
@@ -54,6 +55,7 @@
 //! sleeps for a time it hopes is long enough.
 
 mod armv5;
+mod browser;
 mod daemon;
 mod dnf;
 mod farm;
@@ -73,6 +75,7 @@ mod watch;
 mod world;
 
 pub use armv5::Armv5;
+pub use browser::{Browser, screens};
 pub use daemon::{Daemon, Finished, run_to_end};
 pub use dnf::{Dnf, DnfCost, Installed, install_with};
 pub use farm::Farm;
