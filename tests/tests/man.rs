@@ -64,7 +64,7 @@ fn bash_completes_commands_options_and_values() {
     assert_eq!(complete("moji-client", "moji-client st"), "stop status");
     assert_eq!(complete("moji-client", "moji-client --backend r"), "rpmbuild");
     assert_eq!(complete("moji-client", "moji-client hub cfg --hub"), "--hub-key");
-    assert_eq!(complete("moji-client", "moji-client hub cfg --state server/s"), "server/src");
+    assert_eq!(complete("moji-client", "moji-client hub cfg --state server/sr"), "server/src");
     assert_eq!(complete("moji-server", "moji-server serv"), "");
-    assert_eq!(complete("moji-server", "moji-server a server/s"), "server/src");
+    assert_eq!(complete("moji-server", "moji-server a server/sr"), "server/src");
 }
