@@ -15,7 +15,7 @@ use std::time::Duration;
 use moji_tests::{Finished, Outcome, program, run_to_end, simple_spec};
 use sandbox::{Sandbox, repository, rpms_of};
 
-/// A release build of everything from nothing, on a machine that does something else as well.
+/// A build of everything from nothing, on a machine that does something else as well.
 const BUILD_LIMIT: Duration = Duration::from_secs(2400);
 /// What is quick.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -65,7 +65,7 @@ fn done(command: Command, limit: Duration) -> Finished {
     ended
 }
 
-/// `moji.spec` built as release `number`; where its RPMs are. cargo's target folder is kept: what has not changed is not
+/// `moji.spec` built as release `number`, by a profile that is soon built; where its RPMs are. cargo's target folder is kept: what has not changed is not
 /// compiled again.
 fn build(number: &str, defines: &[(&str, &str)]) -> PathBuf {
     let folder = top().join("target/rpm/native");
@@ -88,6 +88,7 @@ fn build(number: &str, defines: &[(&str, &str)]) -> PathBuf {
         ("_rpmdir", rpms.display().to_string()),
         ("_srcrpmdir", rpms.display().to_string()),
         ("moji_release", number.to_owned()),
+        ("moji_profile", "draft".to_owned()),
     ];
     let given = defines.iter().map(|(name, value)| (*name, (*value).to_owned()));
     for (name, value) in own.into_iter().chain(given) {
