@@ -85,12 +85,23 @@ impl<'de> Deserialize<'de> for FileName {
 pub struct Line(String);
 
 impl Line {
-    /// Makes a line of `text`, whatever it holds: control characters become spaces, and what is
-    /// over the limit is cut at a character's end.
+    /// Makes a line of `text`, whatever it holds: what colours it on a terminal goes (`ESC [ … m` and the like; ECMA-48,
+    /// 5.4), other control characters become spaces, and what is over the limit is cut at a character's end.
     #[must_use]
     pub fn lossy(text: &str) -> Line {
         let mut line = String::with_capacity(text.len().min(LINE_BYTES_MAX));
-        for c in text.chars() {
+        let mut rest = text.chars();
+        while let Some(c) = rest.next() {
+            if c == '\x1b'
+                && let Some(sequence) = rest.as_str().strip_prefix('[')
+            {
+                let after = sequence.trim_start_matches(|c| (' '..='?').contains(&c)).chars();
+                rest = after;
+                if rest.as_str().starts_with(|c| ('@'..='~').contains(&c)) {
+                    rest.next();
+                }
+                continue;
+            }
             let c = if c.is_control() { ' ' } else { c };
             if line.len() + c.len_utf8() > LINE_BYTES_MAX {
                 break;
@@ -164,5 +175,7 @@ mod tests {
             assert_eq!(Line::new(line.as_str()), Ok(line.clone()));
         }
         assert_eq!(Line::lossy("a\tb").as_str(), "a b");
+        assert_eq!(Line::lossy("\x1b[01;31m\x1b[Kerror\x1b[m: \x1b7x\x1b[").as_str(), "error:  7x");
+        assert_eq!(Line::lossy("a\x1b[1\tb").as_str(), "a b");
     }
 }

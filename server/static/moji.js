@@ -6,6 +6,7 @@
   const LINES_PAUSED = 20000; // while somebody reads further up
   const FRAME_CHARS = 200000; // of a log added in one frame
   const RETRY_MS = 5000;
+  const AWAY_MS = 5000;
   const $ = id => document.getElementById(id);
   let ahead = null; // the hub's clock minus ours, milliseconds
 
@@ -72,18 +73,19 @@
   };
 
   // ---- the stream ------------------------------------------------------------------------------------------------
-  let stream = null, retry = 0;
-  const away = is => {
-    $('away').textContent = is ? `Hub away since ${new Date().toLocaleTimeString()}` : '';
+  let stream = null, retry = 0, late = 0;
+  const away = since => {
+    $('away').textContent = since ? `Hub away since ${since.toLocaleTimeString()}` : '';
   };
-  let isAway = false;
   const connect = (url, events) => {
     stream?.close();
     clearTimeout(retry);
     stream = new EventSource(url());
-    stream.onopen = () => { isAway = false; away(false); };
+    stream.onopen = () => { late = clearTimeout(late); away(null); };
     stream.onerror = () => {
-      if (!isAway) away(isAway = true);
+      // A stream that ends now and then is no news: only one that stays away.
+      const since = new Date();
+      late ||= setTimeout(() => away(since), AWAY_MS);
       // A browser comes back by itself but where it was answered with an error.
       if (stream.readyState === EventSource.CLOSED) retry = setTimeout(() => connect(url, events), RETRY_MS);
     };

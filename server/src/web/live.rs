@@ -47,6 +47,8 @@ const RESTS: u32 = 3;
 const SILENCE_MAX: Duration = Duration::from_secs(15);
 /// Who has not taken what was sent for so long is let go, and comes back by itself.
 const STALLED_MAX: Duration = Duration::from_secs(30);
+/// A stream ends after so long, and its reader comes back by itself: an account that was taken back ends with it.
+const STREAM_MAX: Duration = Duration::from_secs(600);
 /// Pieces on their way to one reader.
 const PIECES: usize = 2;
 /// After how long a browser comes back, milliseconds.
@@ -295,7 +297,8 @@ pub(super) fn regions(html: &str) -> Vec<(&str, &str)> {
 /// A way to a reader, and the answer that it ends in.
 pub(super) fn feed() -> (mpsc::Sender<Bytes>, Response) {
     let (to, from) = mpsc::channel(PIECES);
-    let mut response = Body::from_stream(Feed(from)).into_response();
+    let end = Box::pin(tokio::time::sleep(STREAM_MAX));
+    let mut response = Body::from_stream(Feed { pieces: from, end }).into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -305,14 +308,20 @@ pub(super) fn feed() -> (mpsc::Sender<Bytes>, Response) {
     (to, response)
 }
 
-/// Pieces as they are given.
-struct Feed(mpsc::Receiver<Bytes>);
+/// Pieces as they are given, until its end.
+struct Feed {
+    pieces: mpsc::Receiver<Bytes>,
+    end: Pin<Box<tokio::time::Sleep>>,
+}
 
 impl futures_core::Stream for Feed {
     type Item = Result<Bytes, Infallible>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_recv(cx).map(|piece| piece.map(Ok))
+        if self.end.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        self.pieces.poll_recv(cx).map(|piece| piece.map(Ok))
     }
 }
 
@@ -325,6 +334,36 @@ mod tests {
         let html = "<p id=\"x\">0</p><section id=\"a\" class=\"b\" data-live><b>1</b><!--/a--></section>\
                     <tbody id=\"b\" data-live><!--/b--></tbody> data-live&gt;";
         assert_eq!(regions(html), [("a", "<b>1</b>"), ("b", "")]);
+    }
+
+    #[test]
+    fn who_takes_nothing_is_let_go_and_who_takes_all_comes_back_after_a_while() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        runtime.unwrap().block_on(readers());
+    }
+
+    async fn readers() {
+        let (to, response) = feed();
+        for _ in 0..PIECES {
+            assert!(give(&to, Bytes::from_static(b"x")).await);
+        }
+        let began = tokio::time::Instant::now();
+        assert!(!give(&to, Bytes::from_static(b"x")).await);
+        assert_eq!(began.elapsed(), STALLED_MAX);
+        drop(response);
+        assert!(!give(&to, Bytes::from_static(b"x")).await, "its reader is gone");
+
+        let (to, response) = feed();
+        let teller = tokio::spawn(async move {
+            while give(&to, Bytes::from_static(b"x")).await {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+        let began = tokio::time::Instant::now();
+        let all = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        assert_eq!(began.elapsed().as_secs(), STREAM_MAX.as_secs());
+        assert_eq!(all.len() as u64, STREAM_MAX.as_secs());
+        teller.await.unwrap();
     }
 
     #[test]

@@ -12,7 +12,7 @@ use moji_proto::message::{BuilderState as WireBuilder, PackageState as WireState
 use super::desk::{Ask, Desk, Rows};
 use super::model::{
     Attempt, Blocked, Builder, BuilderDetail, BuilderState, Concern, ConcernKind, Cycle, Event, Events,
-    History, Lack, Overview, Package, PackageDetail, PackageState, Page, Repository, text,
+    History, Lack, Overview, Package, PackageDetail, PackageState, Page, Repository, size, text,
 };
 use super::past::Past;
 use super::problem::Problem;
@@ -319,8 +319,8 @@ fn concerns(snapshot: &Snapshot) -> Vec<Concern> {
         add(ConcernKind::Blocked, farm.blocked.to_string(), None, None);
     }
     if farm.floor_bytes > 0 && farm.free_bytes < farm.floor_bytes.saturating_mul(FLOOR_TIMES) {
-        let (free, floor) = (farm.free_bytes >> 20, farm.floor_bytes >> 20);
-        let text = format!("{free} MiB are free for the hub's folders: below {floor} MiB nothing is leased");
+        let (free, floor) = (size(farm.free_bytes), size(farm.floor_bytes));
+        let text = format!("{free} free for the hub's folders: below {floor} nothing is leased");
         add(ConcernKind::Disk, text, None, None);
     }
     for row in &glance.builders {
@@ -347,7 +347,8 @@ fn concerns(snapshot: &Snapshot) -> Vec<Concern> {
     }
     let deps = farm.packages[WireState::Deps as usize];
     if deps > 0 {
-        let text = format!("{deps} packages wait for what is not there");
+        let who = if deps == 1 { "1 package waits".to_owned() } else { format!("{deps} packages wait") };
+        let text = format!("{who} for what is not there");
         add(ConcernKind::Deps, text, None, None);
     }
     found.truncate(CONCERNS_MAX);

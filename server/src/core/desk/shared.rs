@@ -46,6 +46,8 @@ pub(super) struct Live {
     tailed: Option<Time>,
     /// Whether a log grew since.
     grew: bool,
+    /// Whether the last view did not have it.
+    missed: bool,
 }
 
 /// How a lease ended.
@@ -188,9 +190,14 @@ impl Shared {
             building.extend(row.lease.map(|lease| (lease, (&row.srpm, &row.builder))));
             building.extend(copy.as_ref().map(|copy| (copy.lease, (&row.srpm, &copy.builder))));
         }
-        self.live.retain(|lease, _| building.contains_key(lease));
+        // What was leased while the queue was looked at may not be seen before the next view.
+        self.live.retain(|lease, live| {
+            let is_there = building.contains_key(lease);
+            is_there || !std::mem::replace(&mut live.missed, true)
+        });
         for (lease, (srpm, builder)) in building {
             let live = self.live.entry(lease).or_default();
+            live.missed = false;
             live.srpm = Some(srpm.clone());
             live.builder.clone_from(builder);
         }

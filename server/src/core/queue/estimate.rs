@@ -21,9 +21,9 @@ use super::matching::OVERDUE;
 use super::order::stem;
 use super::package::{Hold, Package, State};
 
-/// What is left to do, in normalised seconds.
+/// What some packages have left to do, in normalised seconds.
 #[derive(Debug, Default)]
-struct Left {
+pub(super) struct Left {
     /// Of all packages.
     work_s: f64,
     /// Of the longest way.
@@ -42,10 +42,12 @@ impl Queue {
         own_s.map_or(0, |own_s| whole(own_s / self.times.speed(leased.builder)))
     }
 
-    /// Seconds until all is built that can be built; 0 if that is unknown: no time was learned yet, nobody builds,
-    /// nothing may be leased, or nothing is left.
-    pub(super) fn ends_in_s(&self, now: Time) -> u32 {
-        let Some(mean_s) = self.times.mean_s().filter(|_| self.blocked().is_none()) else { return 0 };
+    /// Seconds until all is built that can be built, which has so much left; 0 if that is unknown: no time was learned
+    /// yet, nobody builds, nothing may be leased, or nothing is left.
+    pub(super) fn ends_in_s(&self, now: Time, left: &Left) -> u32 {
+        if self.times.mean_s().is_none() || self.blocked().is_some() {
+            return 0;
+        }
         let serving =
             self.standing.all.iter().filter(|(id, b)| b.is_willing(now) && self.is_for_target(**id));
         let (mut together, mut fastest) = (0.0, 0.0_f64);
@@ -53,33 +55,30 @@ impl Queue {
             together += speed;
             fastest = fastest.max(speed);
         }
-        let left = self.left(now, mean_s);
         if fastest <= 0.0 || left.packages == 0 {
             return 0;
         }
         whole((left.work_s / together).max(left.way_s / fastest).max(left.build_s))
     }
 
-    fn left(&self, now: Time, mean_s: f64) -> Left {
-        let mut left = Left::default();
-        for (name, package) in self.packages.iter().filter(|(name, package)| self.comes(name, package)) {
-            let own_s = self.times.seconds(source(name, package)).unwrap_or(mean_s);
-            let mut done_s = 0.0;
-            if let State::Leased(leased) = &package.state {
-                let speed = self.times.speed(leased.builder);
-                let taken_s = (now.since_ms(package.since.0) / 1_000 + package.since.1) as f64;
-                let build_s = match own_s / speed - taken_s {
-                    left_s if left_s > 0.0 => left_s,
-                    _ => taken_s * OVERDUE,
-                };
-                left.build_s = left.build_s.max(build_s);
-                done_s = own_s - build_s * speed;
-            }
-            left.packages += 1;
-            left.work_s += own_s - done_s;
-            left.way_s = left.way_s.max(self.chain.way_s(name) - done_s);
+    /// Adds what a package has left, if it comes.
+    pub(super) fn add_left(&self, left: &mut Left, now: Time, name: &FileName, package: &Package) {
+        let Some(mean_s) = self.times.mean_s().filter(|_| self.comes(name, package)) else { return };
+        let own_s = self.times.seconds(source(name, package)).unwrap_or(mean_s);
+        let mut done_s = 0.0;
+        if let State::Leased(leased) = &package.state {
+            let speed = self.times.speed(leased.builder);
+            let taken_s = (now.since_ms(package.since.0) / 1_000 + package.since.1) as f64;
+            let build_s = match own_s / speed - taken_s {
+                left_s if left_s > 0.0 => left_s,
+                _ => taken_s * OVERDUE,
+            };
+            left.build_s = left.build_s.max(build_s);
+            done_s = own_s - build_s * speed;
         }
-        left
+        left.packages += 1;
+        left.work_s += own_s - done_s;
+        left.way_s = left.way_s.max(self.chain.way_s(name) - done_s);
     }
 
     /// Whether a package is built some day if all goes well.

@@ -1,15 +1,19 @@
 //! All of the queue as an operator sees it.
 //!
-//! Owns no state: a view is made from the queue and changes nothing. Costs about a microsecond a package, so what
-//! many packages have in common is worked out once.
+//! Owns the view that is being made, and changes nothing else. It costs about a microsecond a package, so what many
+//! packages have in common is worked out once; and of many packages it is made a piece at a time, since builders must not
+//! wait for whoever looks. So each row is true, but not all of them were so at the same moment.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use moji_proto::message::{Backend, BuilderRow, BuilderState, Health, PackageRow, Trouble};
 use moji_proto::{FileName, Line, PublicKey, Time};
 
+use super::estimate::Left;
 use super::needs::Need;
+use super::order::Rank;
 use super::package::{Hold, Leased, Package, State};
 use super::standing::{Builder, Link};
 use super::{Effect, Queue};
@@ -30,39 +34,120 @@ type Wishes<'a> = (
     Need,
 );
 
-/// What is worked out once for all packages.
+/// So many steps are done before somebody else's message is handled: half a millisecond.
+const PIECE: usize = 2_048;
+/// A package's row costs as much as so many that are counted.
+const ROW: usize = 4;
+/// After a piece others have so long for their messages, milliseconds.
+const REST_MS: u64 = 1;
+
+/// A view that is being made.
+#[derive(Debug, Default)]
+pub(super) struct Looking {
+    /// When the next piece is due.
+    next: Time,
+    /// Place in the order, from 1, of all up to `last_turn`.
+    turns: HashMap<FileName, usize>,
+    last_turn: Option<(Rank, FileName)>,
+    /// Rows of all packages up to `last`.
+    rows: Vec<PackageView>,
+    last: Option<FileName>,
+    /// What these have left to do.
+    left: Left,
+}
+
+impl Looking {
+    /// When it goes on.
+    pub(super) fn next(&self) -> Time {
+        self.next
+    }
+}
+
+/// What is worked out once for all packages of a piece.
 struct Common<'a> {
     /// Why nothing at all is leased.
     blocked: Option<String>,
     /// Whether some builder is idle.
     has_idle: bool,
     /// Place in the order, from 1.
-    turns: BTreeMap<&'a FileName, usize>,
+    turns: &'a HashMap<FileName, usize>,
     /// Why packages with these wishes are passed over.
     passed_over: BTreeMap<Wishes<'a>, String>,
 }
 
 impl Queue {
-    /// Answers a `Look`.
-    pub(super) fn look(&self, now: Time, out: &mut Vec<Effect>) {
-        out.push(Effect::Desk(desk::Msg::View(Arc::new(self.view(now)))));
+    /// Begins to answer a `Look`, also if it was at one.
+    pub(super) fn look(&mut self, now: Time, out: &mut Vec<Effect>) {
+        self.looking = Some(Looking { next: now, ..Looking::default() });
+        self.look_further(now, out);
     }
 
-    fn view(&self, now: Time) -> View {
-        let blocked = self.blocked();
+    /// Goes on with the view that is being made, if it is time. Says whether it was.
+    pub(super) fn look_further(&mut self, now: Time, out: &mut Vec<Effect>) -> bool {
+        let Some(mut looking) = self.looking.take_if(|looking| looking.next <= now) else { return false };
+        let mut steps = PIECE;
+        if self.count_turns(&mut looking, &mut steps) && self.add_rows(now, &mut looking, &mut steps) {
+            out.push(Effect::Desk(desk::Msg::View(Arc::new(self.view(now, looking)))));
+        } else {
+            looking.next = now.plus_ms(REST_MS);
+            self.looking = Some(looking);
+        }
+        true
+    }
+
+    /// Counts who waits, in order. Says whether that was all.
+    fn count_turns(&self, looking: &mut Looking, steps: &mut usize) -> bool {
+        let mut last = None;
+        for one in self.order.after(looking.last_turn.as_ref()) {
+            if *steps == 0 {
+                break;
+            }
+            *steps -= 1;
+            looking.turns.insert(one.1.clone(), looking.turns.len() + 1);
+            last = Some(one);
+        }
+        if let Some(last) = last {
+            looking.last_turn = Some(last.clone());
+        }
+        *steps > 0
+    }
+
+    /// Adds rows of packages, by file name. Says whether that was all.
+    fn add_rows(&self, now: Time, looking: &mut Looking, steps: &mut usize) -> bool {
+        let mut common = Common {
+            blocked: self.blocked(),
+            has_idle: self.standing.idle(now).next().is_some(),
+            turns: &looking.turns,
+            passed_over: BTreeMap::new(),
+        };
+        let from = looking.last.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut last = None;
+        for (name, package) in self.packages.range::<FileName, _>((from, Bound::Unbounded)) {
+            if *steps < ROW {
+                break;
+            }
+            *steps -= ROW;
+            if package.state != State::Gone {
+                self.add_left(&mut looking.left, now, name, package);
+                looking.rows.push(self.package_view(now, name, package, &mut common));
+            }
+            last = Some(name);
+        }
+        if let Some(last) = last {
+            looking.last = Some(last.clone());
+        }
+        *steps >= ROW
+    }
+
+    fn view(&self, now: Time, looking: Looking) -> View {
         let has_idle = self.standing.idle(now).next().is_some();
-        let turns = self.order.iter().enumerate().map(|(at, name)| (name, at + 1)).collect();
-        let mut common = Common { blocked: blocked.clone(), has_idle, turns, passed_over: BTreeMap::new() };
-        let there = self.packages.iter().filter(|(_, package)| package.state != State::Gone);
-        let packages = there.map(|(name, package)| self.package_view(now, name, package, &mut common));
-        let packages = packages.collect();
         View {
-            packages,
+            packages: looking.rows,
             builders: self.builder_rows(now),
-            blocked,
+            blocked: self.blocked(),
             idle: has_idle.then(|| self.groups(now).why_nothing()),
             space: self.space,
-            ends_in_s: self.ends_in_s(now),
+            ends_in_s: self.ends_in_s(now, &looking.left),
             target: self.target.clone(),
         }
     }
@@ -165,7 +250,8 @@ impl Queue {
         // With no builder idle it simply waits its turn, wherever else it may go.
         let is_free = package.past.not_on.values().all(|until| *until <= now);
         if !common.has_idle && is_free {
-            let turn = common.turns.get(name).copied().unwrap_or_default();
+            // It may have come after the others were counted.
+            let turn = common.turns.get(name).copied().unwrap_or(common.turns.len() + 1);
             return format!("{}number {turn} in the queue", self.unconfirmed(&package.past));
         }
         if let Some(id) = self.kept.get(name) {

@@ -55,6 +55,7 @@ use moji_proto::{FileName, Time};
 use self::chain::Chain;
 use self::headers::Headers;
 use self::holds::Holds;
+use self::look::Looking;
 use self::needs::Peaks;
 use self::order::Order;
 use self::orders::Asked;
@@ -199,6 +200,8 @@ pub struct Queue {
     scanned: bool,
     /// What operators asked for and were not answered yet.
     asked: Asked,
+    /// The view that is being made.
+    looking: Option<Looking>,
 }
 
 /// What was last logged, so that it is said once a change.
@@ -261,6 +264,7 @@ impl Queue {
             now: Time(0),
             scanned: false,
             asked: Asked::default(),
+            looking: None,
         }
     }
 
@@ -367,8 +371,12 @@ impl Queue {
                 self.on_decided(&srpm, folder, decision, &source, binaries, &who, out);
             }
             Msg::Tick => {
-                // Nothing follows from a piece of a look before the last one.
-                if self.look_on(now) && self.wakes.first().is_none_or(|first| *first > now) {
+                let is_woken = self.wakes.first().is_some_and(|first| *first <= now);
+                let is_chains_turn = self.chain.again().is_some_and(|at| at <= now);
+                let is_at_chains = self.look_on(now);
+                let showed = self.look_further(now, out);
+                // Nothing follows from a piece of a view, nor from one of a look at all chains before the last one.
+                if !is_woken && (is_at_chains || showed && !is_chains_turn) {
                     return;
                 }
             }
@@ -379,7 +387,8 @@ impl Queue {
     /// When something may become possible without a message.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        self.wakes.first().copied().into_iter().chain(self.chain.again()).min()
+        let look = self.looking.as_ref().map(Looking::next);
+        self.wakes.first().copied().into_iter().chain(self.chain.again()).chain(look).min()
     }
 
     /// The package of that name, known or not.

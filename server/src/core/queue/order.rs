@@ -8,6 +8,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use moji_proto::FileName;
 
@@ -111,6 +112,11 @@ impl Order {
     /// Those that wait with their ranks, next first.
     pub(super) fn ranked(&self) -> impl Iterator<Item = &(Rank, FileName)> {
         self.waiting.iter()
+    }
+
+    /// Those that wait behind `last`, or all, with their ranks, next first.
+    pub(super) fn after(&self, last: Option<&(Rank, FileName)>) -> impl Iterator<Item = &(Rank, FileName)> {
+        self.waiting.range((last.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded))
     }
 
     /// Those that wait, next first.

@@ -162,7 +162,9 @@ impl Builder {
     pub(crate) fn new(row: &BuilderRow, since: Option<When>, until: Option<When>) -> Builder {
         let health = &row.health;
         // One that is away since before the hub's start has told nothing.
-        let told = |n: u32| (row.memory_mib != 0).then_some(n);
+        let known = |n: u32| (row.memory_mib != 0).then_some(n);
+        // How it is comes with its first ping, some seconds after it.
+        let told = |n: u32| (health.memory_free_mib != 0 || health.disk_free_mib != 0).then_some(n);
         Builder {
             name: row.name.to_string(),
             key: row.key.to_string(),
@@ -176,7 +178,7 @@ impl Builder {
             cfg: text(&row.cfg),
             backend: row.backend.into(),
             cpus: (row.cpus != 0).then_some(row.cpus),
-            memory_mib: told(row.memory_mib),
+            memory_mib: known(row.memory_mib),
             memory_free_mib: told(health.memory_free_mib),
             disk_free_mib: told(health.disk_free_mib),
             load_centi: told(health.load_centi),

@@ -164,7 +164,13 @@ fn attempt(shell: &Shell, srpm: &str, one: &Attempt) -> AttemptRow {
         let last = path.rsplit('/').next().unwrap_or_default();
         (super::target::unescape(last).unwrap_or_else(|| last.to_owned()), path.clone())
     };
-    let (rpms, files) = one.files.iter().map(file).partition(|(name, _)| name.ends_with(".rpm"));
+    // Logs are named once, where people read them.
+    let is_shown = |(name, _): &(String, String)| {
+        let which = name.strip_suffix(".log").unwrap_or_default();
+        !one.logs.iter().any(|log| log.which.as_str() == which)
+    };
+    let (rpms, files) =
+        one.files.iter().map(file).filter(is_shown).partition(|(name, _)| name.ends_with(".rpm"));
     AttemptRow {
         number: one.number,
         badge: say::verdict(one.verdict, one.ended.is_none()),

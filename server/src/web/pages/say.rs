@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+pub(crate) use crate::web::model::size;
 use crate::web::model::{BuilderState, PackageState, Verdict, When};
 
 /// Markup that is not escaped again.
@@ -98,23 +99,6 @@ pub(crate) fn duration(seconds: u64) -> String {
         60..3_600 => format!("{minutes} m"),
         3_600..86_400 => format!("{hours} h {:02} m", minutes % 60),
         _ => format!("{days} d {} h", hours % 24),
-    }
-}
-
-/// `512 B`, `1.5 MiB`, `412 GiB`: never more than there is, as `moji` has them.
-pub(crate) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if bytes < 1_024 {
-        return format!("{bytes} B");
-    }
-    let mut unit = 0;
-    while u128::from(bytes) >> (10 * unit + 20) > 0 {
-        unit += 1;
-    }
-    let tenths = (u128::from(bytes) * 10) >> (10 * unit + 10);
-    match tenths {
-        0..100 => format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit]),
-        _ => format!("{} {}", tenths / 10, UNITS[unit]),
     }
 }
 

@@ -16,7 +16,7 @@ use moji_server::core::types::{
     BuilderId, BuilderInfo, End as Ended, Report, Ruling, SessionId, Srpm, StagedFile,
 };
 use moji_server::core::view::Ticket;
-use moji_server::core::{leases, transfers};
+use moji_server::core::{desk, leases, transfers};
 use moji_server::repodata::Provided;
 use moji_server::rpmfile::{Capability, Facts, Kind, Nevra};
 
@@ -60,6 +60,8 @@ pub(super) struct Moji<'a> {
     ruling: Option<Ruling>,
     /// What each message was, how long it took, and whether it ended in a lease.
     took: Vec<(&'static str, Duration, bool)>,
+    /// Whether the view that was asked for is there.
+    has_view: bool,
 }
 
 fn id(board: usize) -> BuilderId {
@@ -119,7 +121,7 @@ fn kind(msg: &Msg) -> &'static str {
         Msg::Ended { .. } => "ended",
         Msg::Published(_) => "published",
         Msg::Tick => "tick",
-        Msg::Look => "moji status",
+        Msg::Look => "view, pieces",
         Msg::Ask { about: About::Package(_), .. } => "moji why",
         Msg::Ask { about: About::Blocked { .. }, .. } => "moji blocked",
         _ => "others",
@@ -145,9 +147,9 @@ impl<'a> Moji<'a> {
             started: Time(0),
         };
         let numbers = plan.packages.iter().enumerate().map(|(n, one)| (one.name.as_str(), n)).collect();
-        let (leases, counter, starts, now_ms, ruling, took) = Default::default();
+        let (leases, counter, starts, now_ms, ruling, took, has_view) = Default::default();
         let queue = Queue::new(config);
-        let mut moji = Moji { plan, queue, numbers, leases, counter, starts, now_ms, ruling, took };
+        let mut moji = Moji { plan, queue, numbers, leases, counter, starts, now_ms, ruling, took, has_view };
         match knows {
             Knows::Headers => {}
             Knows::Mainline => moji.learn_mainline(),
@@ -177,6 +179,12 @@ impl<'a> Moji<'a> {
         let now_ms = self.now_ms;
         let srpm = srpm_name(&self.plan.packages[self.plan.packages.len() / 2].name);
         self.tell(now_ms, Msg::Look);
+        // A view of so many is made in pieces.
+        while !self.has_view {
+            self.tell_as(kind(&Msg::Look), self.now_ms + 1, Msg::Tick);
+        }
+        self.has_view = false;
+        let now_ms = self.now_ms;
         for about in [About::Package(srpm), About::Blocked { rows: 20 }] {
             self.tell(now_ms, Msg::Ask { ticket: Ticket(0), about });
         }
@@ -214,7 +222,11 @@ impl<'a> Moji<'a> {
     }
 
     fn tell(&mut self, now_ms: u64, msg: Msg) {
-        let (mut out, kind) = (Vec::new(), kind(&msg));
+        self.tell_as(kind(&msg), now_ms, msg);
+    }
+
+    fn tell_as(&mut self, kind: &'static str, now_ms: u64, msg: Msg) {
+        let mut out = Vec::new();
         self.now_ms = now_ms;
         let began = cpu_time();
         self.queue.handle(Time(START_MS + now_ms), msg, &mut out);
@@ -224,6 +236,7 @@ impl<'a> Moji<'a> {
             match effect {
                 Effect::Leases(leases::Msg::Claim { srpm, builder, .. }) => claims.push((srpm, builder)),
                 Effect::Transfers(transfers::Msg::Ruling { ruling, .. }) => self.ruling = Some(ruling),
+                Effect::Desk(desk::Msg::View(_)) => self.has_view = true,
                 _ => {}
             }
         }

@@ -523,3 +523,44 @@ fn a_view_of_25_000_packages_is_fast() {
     }
     measure(&mut rig, "a thousand idle builders");
 }
+
+#[test]
+fn a_view_of_thousands_is_made_in_pieces_and_what_comes_between_is_in_it() {
+    let mut rig = Rig::new();
+    let names: Vec<String> = (0..3_000).map(|n| format!("p{n:04}")).collect();
+    names.iter().for_each(|name| rig.drop_in(&[name]));
+    rig.effects();
+    let view_of = |effect| match effect {
+        Effect::Desk(desk::Msg::View(view)) => Some(view),
+        _ => None,
+    };
+    rig.tell(Msg::Look);
+    let mut pieces = 1;
+    let view = loop {
+        if let Some(view) = rig.effects().into_iter().find_map(view_of) {
+            break view;
+        }
+        assert!(rig.queue.deadline().is_some_and(|at| at <= rig.now.plus_ms(1)), "nobody goes on with it");
+        if pieces == 4 {
+            rig.drop_in(&["q"]);
+            rig.tell(Msg::Vanished { srpm: file("p2999") });
+        }
+        rig.pass_ms(1);
+        pieces += 1;
+    };
+    assert!((7..=12).contains(&pieces), "{pieces} pieces");
+    let shown: Vec<&FileName> = view.packages.iter().map(|one| &one.row.srpm).collect();
+    let want: Vec<FileName> = names[..2_999].iter().map(|name| file(name)).chain([file("q")]).collect();
+    assert_eq!(shown, want.iter().collect::<Vec<_>>());
+    let why = |at: usize| view.packages[at].row.why.as_str();
+    assert_eq!((why(0), why(2_000)), ("number 1 in the queue", "number 2001 in the queue"));
+    assert_eq!(why(2_999), "number 3001 in the queue");
+    // Who asks again meanwhile gets one view, made from then on.
+    rig.tell(Msg::Look);
+    rig.pass_ms(1);
+    rig.tell(Msg::Look);
+    for _ in 0..20 {
+        rig.pass_ms(1);
+    }
+    assert_eq!(rig.effects().into_iter().filter_map(view_of).count(), 1);
+}

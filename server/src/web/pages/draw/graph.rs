@@ -1,4 +1,5 @@
-//! A package between those that it waits for and those that wait for it.
+//! A package between those that it waits for and those that wait for it: drawn, and as two lists where a drawing would
+//! be too small to read. The stylesheet shows one of them.
 
 use std::fmt::Write as _;
 
@@ -58,7 +59,31 @@ pub(in super::super) fn graph(middle: &Node, before: &[Node], after: &[Node]) ->
     }
     draw(&mut svg, middle, center, middle_y, " self");
     svg.push_str("</svg>");
+    for (head, nodes) in [("It waits for", before), ("What waits for it", after)] {
+        list(&mut svg, head, nodes);
+    }
     Some(Markup(svg))
+}
+
+/// The same as a list.
+fn list(out: &mut String, head: &str, nodes: &[Node]) {
+    if nodes.is_empty() {
+        return;
+    }
+    let _ = write!(out, "<div class=\"beside\"><p>{head}</p><ul>");
+    for node in nodes.iter().take(SIDE_MAX) {
+        let name = escape(node.name.strip_suffix(".src.rpm").unwrap_or(&node.name));
+        let badge = format!("<span class=\"badge {}\">{}</span>", node.tone, escape(&node.word));
+        if node.path.is_empty() {
+            let _ = write!(out, "<li>{name} {badge}</li>");
+        } else {
+            let _ = write!(out, "<li><a href=\"{}\">{name}</a> {badge}</li>", escape(&node.path));
+        }
+    }
+    if let Some(more) = nodes.len().checked_sub(SIDE_MAX).filter(|more| *more > 0) {
+        let _ = write!(out, "<li>and {more} more</li>");
+    }
+    out.push_str("</ul></div>");
 }
 
 fn line(svg: &mut String, x1: usize, y1: usize, x2: usize, y2: usize) {
@@ -142,7 +167,12 @@ mod tests {
         let own = nodes(1).remove(0);
         let svg = graph(&own, &nodes(2), &nodes(1)).unwrap().0;
         assert_eq!(svg.matches("class=\"edge\"").count(), 3);
-        assert_eq!(svg.matches("<a href").count(), 4);
+        // In the drawing, itself too, and in the lists.
+        assert_eq!(svg.matches("<a href").count(), 4 + 3);
+        assert!(
+            svg.contains("<p>It waits for</p><ul><li><a href=\"/packages/p0\">p0&lt;b&gt;-1</a>"),
+            "{svg}"
+        );
         let want = "waits for: p0&lt;b&gt;-1.src.rpm, p1&lt;b&gt;-1.src.rpm. What waits for it: p0";
         assert!(svg.contains(want), "{svg}");
         assert!(!svg.contains("<b>"));
@@ -154,6 +184,7 @@ mod tests {
         let svg = graph(&nodes(1)[0], &[], &nodes(100)).unwrap().0;
         assert_eq!(svg.matches("class=\"edge\"").count(), SIDE_MAX);
         assert!(svg.contains("and 93 more") && svg.contains("92 more."), "{svg}");
+        assert!(svg.contains("<li>and 92 more</li>"), "{svg}");
         assert!(shortened(&"é".repeat(60)).chars().count() == NAME_MAX);
     }
 }

@@ -62,12 +62,14 @@ pub(in super::super) fn columns(what: &str, columns: &[Column]) -> Option<Markup
             at + 4
         );
     }
-    let step = (WIDTH - SIDE) / u64::try_from(columns.len()).unwrap_or(1).max(1);
-    let step = step.max(1);
+    let count_of = u64::try_from(columns.len()).unwrap_or(1).max(1);
+    let step = ((WIDTH - SIDE) / count_of).max(1);
     let width = (step * 4 / 5).clamp(1, COLUMN_MAX);
     let every = NAME.div_ceil(step).max(1);
+    // From one end of the scale to the other, whatever is left of a division.
+    let left = |at: u64| SIDE + at * (WIDTH - SIDE) / count_of;
     for (at, column) in (0u64..).zip(columns) {
-        let x = SIDE + at * step + (step - width) / 2;
+        let x = left(at) + (step - width) / 2;
         let _ = write!(svg, "<g><title>{}</title>", escape(&column.said()));
         let mut below = 0;
         for (tone, _, n) in column.parts.iter().filter(|(_, _, n)| *n > 0) {
