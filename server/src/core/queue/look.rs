@@ -4,7 +4,7 @@
 //! packages have in common is worked out once; and of many packages it is made a piece at a time, since builders must not
 //! wait for whoever looks. So each row is true, but not all of them were so at the same moment.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ pub(super) struct Looking {
     /// When the next piece is due.
     next: Time,
     /// Place in the order, from 1, of all up to `last_turn`.
-    turns: HashMap<FileName, usize>,
+    turns: BTreeMap<FileName, usize>,
     last_turn: Option<(Rank, FileName)>,
     /// Rows of all packages up to `last`.
     rows: Vec<PackageView>,
@@ -70,7 +70,7 @@ struct Common<'a> {
     /// Whether some builder is idle.
     has_idle: bool,
     /// Place in the order, from 1.
-    turns: &'a HashMap<FileName, usize>,
+    turns: &'a BTreeMap<FileName, usize>,
     /// Why packages with these wishes are passed over.
     passed_over: BTreeMap<Wishes<'a>, String>,
 }
