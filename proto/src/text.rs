@@ -177,5 +177,13 @@ mod tests {
         assert_eq!(Line::lossy("a\tb").as_str(), "a b");
         assert_eq!(Line::lossy("\x1b[01;31m\x1b[Kerror\x1b[m: \x1b7x\x1b[").as_str(), "error:  7x");
         assert_eq!(Line::lossy("a\x1b[1\tb").as_str(), "a b");
+        for (text, want) in [
+            ("\x1b[1;32m[12] \x1b[0mCC [x] a[0]", "[12] CC [x] a[0]"),
+            ("\x1b[m\x1b[K", ""),
+            ("[", "["),
+            ("make[2]: done", "make[2]: done"),
+        ] {
+            assert_eq!(Line::lossy(text).as_str(), want);
+        }
     }
 }

@@ -168,27 +168,9 @@ impl Row {
             elapsed: look.age(package.since),
             expected: expected.map(|s| format!("of ~{}", say::duration(s.into()))).unwrap_or_default(),
             progress: expected.map(|s| look.progress(package.since, s)),
-            line: package.line.as_deref().map(plain).unwrap_or_default(),
+            line: package.line.clone().unwrap_or_default(),
         }
     }
-}
-
-/// A line without what is left of colours once control characters are gone: `[1;32m`.
-fn plain(line: &str) -> String {
-    let mut out = String::with_capacity(line.len());
-    let mut rest = line;
-    while let Some((before, after)) = rest.split_once('[') {
-        out.push_str(before);
-        let numbers = after.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';');
-        rest = match numbers.strip_prefix(['m', 'K']) {
-            Some(text) => text,
-            None => {
-                out.push('[');
-                after
-            }
-        };
-    }
-    out + rest
 }
 
 /// A package's name without the ending that all have.
@@ -227,21 +209,4 @@ fn outcome(shell: &Shell, event: &crate::web::model::Event) -> Option<Outcome> {
         age: shell.look.age(event.time),
         text: event.text.clone().filter(|_| event.verdict != Some(Verdict::Success)).unwrap_or_default(),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_last_line_has_no_remains_of_colours() {
-        for (line, want) in [
-            ("[1;32m[12] [0mCC [x] a[0]", "[12] CC [x] a[0]"),
-            ("[m[K", ""),
-            ("[", "["),
-            ("make[2]: done", "make[2]: done"),
-        ] {
-            assert_eq!(plain(line), want);
-        }
-    }
 }
