@@ -1,3 +1,5 @@
+//! Who gets in and who does not: names, passwords, builders' paths, methods, and files that change.
+
 use std::fs;
 use std::path::PathBuf;
 

@@ -1,3 +1,5 @@
+//! Connections to the HTTP port: those that stall, flood, or speak plain text to TLS.
+
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
