@@ -1,7 +1,7 @@
 //! moji's wire: what hub, builder and operator's command say to each other on TCP 6789.
 //!
-//! Owns ids, limits, messages, the handshake, records and who may say what when. Knows nothing of
-//! files, sockets, clocks or policy: bytes go in, messages come out.
+//! Owns ids, limits, messages, the handshake, records and who may say what when; and what all programs tell people in the
+//! same words (`human`). Knows nothing of files, sockets, clocks or policy: bytes go in, messages come out.
 //!
 //! | version | what changed |
 //! |---|---|
@@ -12,6 +12,7 @@ pub mod bytes;
 pub mod channel;
 mod curve;
 pub mod hello;
+pub mod human;
 pub mod ids;
 pub mod limits;
 pub mod message;

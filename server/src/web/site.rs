@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use moji_proto::Line;
+use moji_proto::human::size;
 use moji_proto::message::{BuilderState as WireBuilder, PackageState as WireState, ToOperator, Topic};
 
 use super::desk::{Ask, Desk, Rows};
 use super::model::{
     Attempt, Blocked, Builder, BuilderDetail, BuilderState, Concern, ConcernKind, Cycle, Event, Events,
-    History, Lack, Overview, Package, PackageDetail, PackageState, Page, Repository, size, text,
+    History, Lack, Overview, Package, PackageDetail, PackageState, Page, Repository, text,
 };
 use super::past::Past;
 use super::problem::Problem;

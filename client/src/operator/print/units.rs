@@ -1,7 +1,9 @@
 //! Durations, sizes and times as people read them.
 //!
-//! Owns their formats: they are the same on every screen. [`Zone::of_machine`] reads the zone's file once at the
+//! Owns their formats but those that the hub shares: they are the same on every screen. [`Zone::of_machine`] reads the zone's file once at the
 //! start; nothing else here touches the world.
+
+pub use moji_proto::human::{duration, size};
 
 use super::Style;
 use crate::logger::iso_8601;
@@ -31,36 +33,6 @@ impl Zone {
         let found =
             self.0.as_ref().and_then(|zone| Some(zone.find_local_time_type(unix_s).ok()?.ut_offset()));
         found.unwrap_or(0)
-    }
-}
-
-/// `45 s`, `12 m`, `3 h 05 m`, `2 d 4 h`: the two largest units.
-#[must_use]
-pub fn duration(seconds: u64) -> String {
-    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3_600 => format!("{minutes} m"),
-        3_600..86_400 => format!("{hours} h {:02} m", minutes % 60),
-        _ => format!("{days} d {} h", hours % 24),
-    }
-}
-
-/// `512 B`, `1.5 MiB`, `412 GiB`: never more than there is.
-#[must_use]
-pub fn size(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if bytes < 1_024 {
-        return format!("{bytes} B");
-    }
-    let mut unit = 0;
-    while u128::from(bytes) >> (10 * unit + 20) > 0 {
-        unit += 1;
-    }
-    let tenths = (u128::from(bytes) * 10) >> (10 * unit + 10);
-    match tenths {
-        0..100 => format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit]),
-        _ => format!("{} {}", tenths / 10, UNITS[unit]),
     }
 }
 

@@ -32,7 +32,7 @@ pub use history::{BuilderDays, Day, Duration, FailureReason, History, Try};
 pub use package::{Attempt, Blocked, Cycle, Lack, LogLink, Neighbour, Package, PackageDetail};
 pub use repository::{Index, Repository};
 pub use when::When;
-pub use words::{Backend, BuilderState, EventKind, PackageState, Phase, Trouble, Verdict, Which, size};
+pub use words::{Backend, BuilderState, EventKind, PackageState, Phase, Trouble, Verdict, Which};
 
 /// A part of a longer list.
 #[derive(Clone, Debug, Serialize, ToSchema)]

@@ -1,6 +1,6 @@
 //! States, verdicts and kinds as words: those that `moji` prints, and takes on its command line.
 //!
-//! Owns the words, and how sizes are told in texts. Each type has the variants of the one of the same name on the wire; a variant more there does not
+//! Owns the words. Each type has the variants of the one of the same name on the wire; a variant more there does not
 //! compile here until it has a word.
 
 use std::fmt;
@@ -11,24 +11,6 @@ use serde::{Deserialize, Serialize};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
-
-/// `512 B`, `1.5 MiB`, `412 GiB`: never more than there is, as `moji` has them.
-#[must_use]
-pub fn size(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if bytes < 1_024 {
-        return format!("{bytes} B");
-    }
-    let mut unit = 0;
-    while u128::from(bytes) >> (10 * unit + 20) > 0 {
-        unit += 1;
-    }
-    let tenths = (u128::from(bytes) * 10) >> (10 * unit + 10);
-    match tenths {
-        0..100 => format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit]),
-        _ => format!("{} {}", tenths / 10, UNITS[unit]),
-    }
-}
 
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$note:meta])* $variant:ident = $word:literal,)* }) => {

@@ -3,6 +3,7 @@
 use askama::Template;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
+use moji_proto::human::distance;
 
 use super::overview::name;
 use super::target::{builder_path, package_path, unescape};
@@ -104,26 +105,10 @@ fn stem(name: &str) -> &str {
 
 /// Whether two words differ by few letters for their length.
 fn comes_near(a: &str, b: &str) -> bool {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let allowed = (a.len().max(b.len()) / DIFFERS).min(2);
-    // Letters to add, drop or change, or neighbours to swap (optimal string alignment), of words whose lengths can fit.
-    if a.len().abs_diff(b.len()) > allowed {
-        return false;
-    }
-    let mut older: Vec<usize> = Vec::new();
-    let mut old: Vec<usize> = (0..=b.len()).collect();
-    for i in 0..a.len() {
-        let mut row = vec![i + 1; b.len() + 1];
-        for j in 0..b.len() {
-            let changed = old[j] + usize::from(a[i] != b[j]);
-            row[j + 1] = changed.min(old[j + 1] + 1).min(row[j] + 1);
-            if i > 0 && j > 0 && a[i] == b[j - 1] && a[i - 1] == b[j] {
-                row[j + 1] = row[j + 1].min(older[j - 1] + 1);
-            }
-        }
-        older = std::mem::replace(&mut old, row);
-    }
-    old[b.len()] <= allowed
+    let lengths = [a, b].map(|word| word.chars().count());
+    let allowed = (lengths[0].max(lengths[1]) / DIFFERS).min(2);
+    // Words whose lengths do not fit need no closer look.
+    lengths[0].abs_diff(lengths[1]) <= allowed && distance(a, b) <= allowed
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@
 
 use std::fmt;
 
-pub(crate) use crate::web::model::size;
+pub(crate) use moji_proto::human::{duration, size};
+
 use crate::web::model::{BuilderState, PackageState, Verdict, When};
 
 /// Markup that is not escaped again.
@@ -89,17 +90,6 @@ pub(crate) fn moment(when: When) -> Markup {
     let iso = when.to_string();
     let text = iso.replace('T', " ");
     Markup(format!("<time class=\"n\" datetime=\"{iso}\">{}</time>", text.trim_end_matches('Z')))
-}
-
-/// `45 s`, `12 m`, `3 h 05 m`, `2 d 4 h`: the two largest units, as `moji` has them.
-pub(crate) fn duration(seconds: u64) -> String {
-    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3_600 => format!("{minutes} m"),
-        3_600..86_400 => format!("{hours} h {:02} m", minutes % 60),
-        _ => format!("{days} d {} h", hours % 24),
-    }
 }
 
 /// `25 000`: thousands set apart by a narrow space that does not break.
