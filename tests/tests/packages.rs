@@ -267,6 +267,8 @@ fn packages_install_build_are_upgraded_during_a_build_and_leave_settings_and_sta
     installed_well(&sandbox, &farm);
     set_up(&sandbox, &farm);
     service(&sandbox, "moji-server", "start");
+    // Who sits at the hub names neither it nor its secret.
+    sandbox.ok("moji status");
     service(&sandbox, "moji-client", "start");
     finishes_a_build_after_disable(&sandbox);
     service(&sandbox, "moji-client", "start");
@@ -285,7 +287,7 @@ fn packages_install_build_are_upgraded_during_a_build_and_leave_settings_and_sta
     start_build(&sandbox, "stopped");
     let [_, mock, _] = pids(&sandbox);
     service(&sandbox, "moji-client", "stop");
-    sandbox.ok(&format!("test ! -e /proc/{mock}"));
+    sandbox.until(&format!("test ! -e /proc/{mock}"));
     sandbox.until(&format!("test -e {HUB}/source/stopped-1-1.src.rpm"));
 
     service(&sandbox, "moji-client", "start");
