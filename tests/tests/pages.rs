@@ -215,6 +215,44 @@ fn an_open_page_is_told_when_a_package_is_built() {
     assert!(events[0].2["regions"].get("trouble").is_none(), "{events:?}");
 }
 
+/// Asks for the page that follows the overview, from this loopback address.
+fn follow_from(http: SocketAddr, host: u8) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from(([127, 0, 0, host], 0)).into()).expect("all of 127/8 is here");
+    socket.connect(&http.into()).expect("the hub listens");
+    let mut stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(SOON)).expect("a limit");
+    stream.write_all(b"GET /events?page=/ HTTP/1.0\r\nHost: hub\r\n\r\n").expect("a request goes out");
+    stream
+}
+
+#[test]
+fn a_place_is_found_for_512_that_follow_a_page_and_the_next_one_is_told_to_wait() {
+    let farm = Farm::plan().builders(0).start();
+    let host = farm.repo_url().trim_start_matches("http://").trim_end_matches("/repo/");
+    let http: SocketAddr = host.parse().expect("the hub's own port");
+    // One address has no more than 256 connections.
+    let head = |mut stream: &TcpStream| {
+        let mut bytes = [0; 12];
+        stream.read_exact(&mut bytes).expect("an answer");
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    let mut open = Vec::new();
+    for number in 0..512 {
+        let stream = follow_from(http, 2 + u8::try_from(number % 4).expect("small"));
+        assert_eq!(head(&stream), "HTTP/1.0 200", "{number}");
+        open.push(stream);
+    }
+    let mut answer = String::new();
+    follow_from(http, 9).read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.0 503"), "{answer}");
+    assert!(answer.contains("512 pages are followed already: try again later"), "{answer}");
+    // Who only reads is served all the same.
+    assert_eq!(farm.http("/", &[]).status, 200);
+    open.pop();
+    farm.wait_until("the place that became free", SOON, |_| head(&follow_from(http, 9)).ends_with("200"));
+}
+
 #[test]
 fn a_log_is_followed_from_its_beginning_to_the_end_of_the_build() {
     let farm = Farm::plan().builders(1).start();
@@ -227,7 +265,8 @@ fn a_log_is_followed_from_its_beginning_to_the_end_of_the_build() {
     let gate = farm.gate("log");
     farm.outcome(&package.file, Outcome::exit(1).log("build.log", &log).gate(&gate));
     farm.drop_file(&package.srpm);
-    // Before it is leased the stream waits for it.
+    farm.wait_until("the package to be seen", SOON, |farm| farm.http("/packages/alpha", &[]).status == 200);
+    // Where nothing is written yet the stream waits for it.
     let mut stream = Stream::open(&farm, "/packages/alpha-1-1.src.rpm/log/stream?which=build", "");
     let has = |event: &(String, String, Value), word: &str| {
         ["html", "open"].iter().any(|key| event.2[key].as_str().is_some_and(|html| html.contains(word)))

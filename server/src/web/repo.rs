@@ -2,7 +2,7 @@
 //!
 //! Owns the paths of the repository and of its tiers. Never changes anything and never asks another actor: it serves
 //! files as they lie in `repo/` and, for the indexes that builders read, below `STATE/index/`, but for signatures of
-//! `repomd.xml`, which are those of the one that the reader has.
+//! `repomd.xml`, which are those of the one that the reader has. A folder is answered with a page that lists it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,12 +10,12 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::{CACHE_CONTROL, HOST, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use tower_http::services::ServeDir;
 
-use super::pairs;
+use super::{pages, pairs};
 use crate::signing::{PUBLIC_KEY, Pairs};
 
 /// Path of the repository on the HTTP port.
@@ -27,8 +27,9 @@ pub const RECENT_PATH: &str = "/tier/recent/";
 pub const BASE_PATH: &str = "/tier/base/";
 
 /// How what is served is told of.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Told {
+    repo: Arc<Path>,
     signed: bool,
     /// `http` or `https`.
     scheme: &'static str,
@@ -40,7 +41,7 @@ pub(super) fn router(
     signatures: Option<Arc<Pairs>>,
     scheme: &'static str,
 ) -> Router {
-    let told = Told { signed: signatures.is_some(), scheme };
+    let told = Told { repo: repo.into(), signed: signatures.is_some(), scheme };
     let folder = |path: &Path| ServeDir::new(path).append_index_html_on_directories(false);
     // The longer path wins: the index of a tier is its own, everything else there is the repository's.
     let router = Router::new()
@@ -57,7 +58,7 @@ pub(super) fn router(
 }
 
 /// What a person who opens the port in a browser reads: how to use the repository.
-fn front(told: Told, headers: &HeaderMap) -> Response {
+fn front(told: &Told, headers: &HeaderMap) -> Response {
     let url = format!("{}://{}{REPO_PATH}", told.scheme, host(headers));
     format!("This is a moji hub's repository. In a .repo file:\n\n{}", repo_file(&url, told.signed))
         .into_response()
@@ -85,7 +86,7 @@ async fn guard(State(told): State<Told>, mut request: Request, next: Next) -> Re
         return StatusCode::NOT_FOUND.into_response();
     }
     if path == REPO_PATH {
-        return front(told, request.headers());
+        return front(&told, request.headers());
     }
     let changes = ["/repomd.xml", "/repomd.xml.asc"].iter().any(|name| path.ends_with(name))
         || path.strip_prefix(REPO_PATH) == Some(PUBLIC_KEY);
@@ -94,7 +95,15 @@ async fn guard(State(told): State<Told>, mut request: Request, next: Next) -> Re
         request.headers_mut().remove(IF_MODIFIED_SINCE);
         request.headers_mut().remove(IF_UNMODIFIED_SINCE);
     }
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let mut response = next.run(request).await;
+    if response.status() == StatusCode::NOT_FOUND
+        && reads
+        && let Some(path) = path.strip_prefix(REPO_PATH)
+        && let Some(page) = pages::folder::answer(&told.repo, path).await
+    {
+        return page;
+    }
     if response.status().is_success() {
         // All other paths never change their bytes.
         let rule = if changes { "no-cache" } else { "public, max-age=86400" };
@@ -142,6 +151,7 @@ mod tests {
         std::fs::write(outside.path().join("secret"), "secret").unwrap();
         std::fs::write(repo.join(".hidden"), "secret").unwrap();
         std::fs::write(repo.join("a-1-1@2/a.rpm"), "0123456789").unwrap();
+        std::fs::write(repo.join("a-1-1@2/.secret"), "").unwrap();
         std::fs::write(repo.join("repodata/repomd.xml"), "<repomd/>").unwrap();
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let addr = listener.local_addr().unwrap();
@@ -168,6 +178,18 @@ mod tests {
         );
         check("HEAD /repo/a-1-1@2/a.rpm HTTP/1.1", &["200 OK", "content-length: 10"]);
         check("GET /repo/ HTTP/1.1", &["200 OK", "baseurl=http://x/repo/"]);
+        let list = [
+            "200 OK",
+            "text/html",
+            "no-cache",
+            "content-security-policy",
+            "<a href=\"a.rpm\">a.rpm</a>",
+            "10 B",
+        ];
+        for path in ["/repo/a-1-1@2/", "/repo/a-1-1%402/"] {
+            check(&format!("GET {path} HTTP/1.1"), &list);
+        }
+        check("GET /repo/a-1-1@2 HTTP/1.1", &["308", "location: /repo/a-1-1@2/"]);
         for tier in ["recent", "base"] {
             let repodata = format!("/tier/{tier}/repodata");
             check(
@@ -188,6 +210,12 @@ mod tests {
             "/repo/..%2fsecret",
             "/repo//../secret",
             "/repo/.hidden",
+            "/repo/none/",
+            "/repo/%2e%2e/",
+            "/repo/..%2f/",
+            "/repo//",
+            "/repo/a-1-1@2/%2e",
+            "/repo/a-1-1@2/..%2f..%2f",
         ] {
             check(&format!("GET {path} HTTP/1.1"), &["HTTP/1.1 4"]);
         }

@@ -118,6 +118,42 @@ fn the_terminal_is_as_before_whatever_ends_it() {
 }
 
 #[test]
+fn who_is_let_in_no_more_is_told_so_on_the_terminal_that_was_before() {
+    let mut farm = Farm::plan().builders(0).start();
+    let mut pty = farm.moji_pty(&["top"]);
+    pty.wait_until("the farm", SOON, |text| text.contains("no package is here yet"));
+    // Operators get a new secret while somebody watches.
+    assert_eq!(farm.hub().term(SOON).code(), Some(0));
+    std::fs::remove_file(farm.state().join("operator.secret")).expect("it has one");
+    farm.start_hub();
+    assert_eq!(pty.wait_exit(SOON), 3);
+    assert!(pty.is_restored(), "{:?}", pty.raw());
+    let last = pty.text();
+    assert!(last.contains("does not take the secret") && !last.contains("LAST RESULTS"), "{last}");
+}
+
+#[test]
+fn a_panic_of_any_thread_gives_the_terminal_back_before_it_is_shown() {
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    command.args(["--ignored", "--exact", "--nocapture", "top::panics_on_a_terminal"]);
+    let mut pty = Pty::spawn(&command);
+    assert_eq!(pty.wait_exit(SOON), 101);
+    assert!(pty.is_restored(), "{:?}", pty.raw());
+    assert!(pty.text().contains("planned"), "it can be read: {}", pty.text());
+    let (left, said) = (pty.raw().rfind("\x1b[?1049l"), pty.raw().find("planned"));
+    assert!(left.is_some() && left < said, "{:?}", pty.raw());
+}
+
+#[test]
+#[ignore = "a_panic_of_any_thread_gives_the_terminal_back_before_it_is_shown runs it, on a terminal"]
+fn panics_on_a_terminal() {
+    let _screen = moji_top::terminal::Screen::open().expect("this is a terminal");
+    // Whoever asked would go on drawing for ever.
+    let _ = std::thread::spawn(|| panic!("planned")).join();
+    std::thread::sleep(SOON);
+}
+
+#[test]
 fn without_a_terminal_it_prints_one_screen_or_says_what_to_use() {
     let farm = farm();
     let ended = farm.moji(&["top"]);

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `target.rs` | which page a path and its parameters mean |
 //! | `overview.rs`, `builders.rs`, `builder.rs`, `packages.rs`, `package.rs`, `history.rs`, `repository.rs` | a page each |
+//! | `folder.rs` | what lies in a folder of the repository |
 //! | `log/` | the log viewer |
 //! | `missing.rs` | what is said where there is no page, and what comes near |
 //! | `say.rs` | ages, sizes, states: words that pages share |
@@ -20,6 +21,7 @@ mod assets;
 mod builder;
 mod builders;
 mod draw;
+pub(super) mod folder;
 mod history;
 mod log;
 mod missing;

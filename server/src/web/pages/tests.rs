@@ -224,6 +224,7 @@ fn pages(look: Look) -> Vec<(&'static str, String, usize)> {
     let packages = PackagesAsked { q: bad(), sort: bad(), ..PackagesAsked::default() };
     let counts = farm().packages;
     let one = BuilderDetail { builder: builder(BuilderState::Quarantined), attempts: vec![one_try()] };
+    let file = folder::File { name: bad(), path: bad(), size: bad(), changed: Some(say::moment(When(0))) };
     vec![
         page("overview", overview::shown(shell(), &farm()), 4),
         page("builders", builders::shown(shell(), states(), &past(), &asked), 3),
@@ -232,6 +233,7 @@ fn pages(look: Look) -> Vec<(&'static str, String, usize)> {
         page("package", package::shown(shell(), &detail()), 4),
         page("history", history::shown(shell(), &past(), 30), 5),
         page("repository", repository::shown(shell(), &repository()), 2),
+        page("folder", folder::shown(shell(), &bad(), &[file]), 0),
         page("problem", missing::shown(shell(), StatusCode::NOT_FOUND, bad(), vec![(bad(), bad())]), 0),
     ]
 }

@@ -27,7 +27,7 @@ const PAGES: [&str; 5] =
 /// No new pair of runs begins after so long.
 const ENOUGH: Duration = Duration::from_secs(60);
 /// Runs of results in one run: seconds, so that pages are rendered meanwhile.
-const ROUNDS: usize = 2;
+const ROUNDS: usize = 6;
 /// How long all readers may take to see their page.
 const LIMIT: Duration = Duration::from_secs(60);
 const REST: Duration = Duration::from_secs(20);
