@@ -79,8 +79,8 @@ fn planned_rows() -> Vec<Row> {
         row("infra", "exit 129, cause unknown", exit(129).say(builder)),
         row("infra", "exit 143, cause unknown", exit(143).say(builder)),
         row("infra", "signal 6, cause unknown", exit(-6)),
-        row("failed", "Bad exit status", build_log(1, "make: *** [all] Error 2")),
-        row("failed", "Bad exit status", build_log(10, "make: *** [all] Error 2")),
+        row("failed", "%build failed: make: *** [all] Error 2", build_log(1, "make: *** [all] Error 2")),
+        row("failed", "%build failed", build_log(10, "make: *** [all] Error 2")),
         row("failed", "Timeout(8) expired", exit(11).log("build.log", "Timeout(8) expired for command:\n")),
         row(
             "excluded",
@@ -111,7 +111,7 @@ fn spaced(rows: Vec<Row>) -> Vec<Row> {
         in_a_row = if row.verdict == "infra" { in_a_row + 1 } else { 0 };
         if in_a_row > 2 {
             in_a_row = 1;
-            all.push(self::row("failed", "Bad exit status", build_log(1, "Error 1")));
+            all.push(self::row("failed", "%build failed", build_log(1, "Error 1")));
         }
         all.push(row);
     }
@@ -301,7 +301,7 @@ fn builds_that_really_go_wrong_get_their_verdicts() {
     for (name, verdict, reason, files) in [
         ("archonly", "excluded", "Architecture is not included: x86_64", 0),
         ("badspec", "failed", "broken in buildroot", 0),
-        ("failbuild", "failed", "Bad exit status from", 0),
+        ("failbuild", "failed", "%build failed", 0),
         ("hello", "success", "", 2),
         ("noresult", "failed", "built no binary package", 0),
         ("slow", "failed", "Timeout(2) expired for command", 0),

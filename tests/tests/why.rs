@@ -95,7 +95,7 @@ fn what_is_missing_is_named_with_who_would_provide_it() {
         &libx,
         &[
             "it failed: ",
-            "Bad exit status",
+            "%build failed",
             "1: failed on",
             "repo/libx-1-1",
             "moji retry libx-1-1 builds it again",

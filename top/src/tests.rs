@@ -141,12 +141,7 @@ fn busy() -> Model {
     farm.builders[2].until_s = 2_700;
     model.farm_is(farm);
     model.event(result(1, "hello", Verdict::Success, ""));
-    model.event(result(
-        2,
-        "dropbear",
-        Verdict::Failed,
-        "exit 1: error: Bad exit status from /var/tmp/rpm-tmp.x",
-    ));
+    model.event(result(2, "dropbear", Verdict::Failed, "%build failed: main.c:114:9: error: no strlcpy"));
     model
 }
 
@@ -183,7 +178,7 @@ texlive-c…ed-1.0-1  board9   build  3 h 05 m  2 h 00 m  ━━━━━━  In
 zlib-1.0-1          board7   build      12 m      16 m  ━━━━──  gcc -O2 -g -c -…
 bash-1.0-1          board12  build      45 s      15 m  ──────
 LAST RESULTS    VERDICT  BUILDER  AT        WHY
-dropbear-1.0-1  failed   board3   19:21:07  exit 1: error: Bad exit status from…
+dropbear-1.0-1  failed   board3   19:21:07  %build failed: main.c:114:9: error:…
 hello-1.0-1     success  board3   19:21:06
 
 
@@ -216,7 +211,7 @@ texlive-collection-latexrecommended-1.0-1  board9   build  3 h 05 m  2 h 00 m  �
 zlib-1.0-1                                 board7   build      12 m      16 m  ━━━━──  gcc -O2 -g -c -o adler32.o adler…
 bash-1.0-1                                 board12  build      45 s      15 m  ──────
 LAST RESULTS    VERDICT  BUILDER  AT        WHY
-dropbear-1.0-1  failed   board3   19:21:07  exit 1: error: Bad exit status from /var/tmp/rpm-tmp.x
+dropbear-1.0-1  failed   board3   19:21:07  %build failed: main.c:114:9: error: no strlcpy
 hello-1.0-1     success  board3   19:21:06
 
 

@@ -25,7 +25,7 @@ const LINE_LOOKED_AT_BYTES: usize = 16 * 1024;
 const RANKS: usize = 4;
 
 /// Rank and text: 0 missing dependencies, 1 memory, 2 the builder or the world, 3 the package.
-const NEEDLES: [(usize, &str); 47] = [
+const NEEDLES: [(usize, &str); 48] = [
     (0, "No matching package"),
     (0, "nothing provides"),
     (0, "Failed build dependencies"),
@@ -73,6 +73,8 @@ const NEEDLES: [(usize, &str); 47] = [
     (3, "Architecture is excluded"),
     (3, "Bad exit status from"),
     (3, "error:"),
+    // How make ends: `make[1]: *** [Makefile:31: main.o] Error 1`.
+    (3, ": *** "),
 ];
 
 /// Reads the four logs of `result` and returns at most [`EVIDENCE_MAX`] lines, best first.

@@ -96,6 +96,16 @@ pub struct Totals {
     pub build_s: u64,
 }
 
+/// Alike are `%build failed` and what has a colon and the package's own words behind that, and both when two
+/// boards agree: `failed on board1, board2: %build failed: main.c:…`.
+const REASONS: &str =
+    "SELECT verdict, CASE instr(own, ' failed: ') WHEN 0 THEN own ELSE substr(own, 1, instr(own, ' failed: ') + 6) END AS kind,
+        count(*), count(DISTINCT srpm), max(ended_unix_s)
+    FROM (SELECT verdict, srpm, ended_unix_s,
+            CASE WHEN reason LIKE 'failed on %: %' THEN substr(reason, instr(reason, ': ') + 2) ELSE reason END AS own
+        FROM attempts WHERE ended_unix_s >= ?1 AND verdict IS NOT NULL AND verdict <> 'success')
+    GROUP BY verdict, kind ORDER BY 3 DESC, 2 LIMIT ?2";
+
 const TRIED: &str =
     "SELECT a.srpm, a.lease, coalesce(nullif(a.name, ''), b.name, ''), coalesce(a.began_unix_s, 0),
     coalesce(a.ended_unix_s, 0), coalesce(a.seconds, 0), a.verdict, a.reason
@@ -192,11 +202,7 @@ impl Reader {
     }
 
     fn reasons(&self, since: i64) -> rusqlite::Result<Vec<Reason>> {
-        let mut query = self.db.prepare_cached(
-            "SELECT verdict, reason, count(*), count(DISTINCT srpm), max(ended_unix_s) FROM attempts
-                WHERE ended_unix_s >= ?1 AND verdict IS NOT NULL AND verdict <> 'success'
-                GROUP BY verdict, reason ORDER BY 3 DESC, 2 LIMIT ?2",
-        )?;
+        let mut query = self.db.prepare_cached(REASONS)?;
         let mut rows = query.query(params![since, REASONS_MAX])?;
         let mut all = Vec::new();
         while let Some(row) = rows.next()? {

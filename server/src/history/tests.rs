@@ -528,6 +528,36 @@ fn builders_are_counted_by_their_keys() {
 }
 
 #[test]
+fn reasons_are_counted_by_what_they_have_in_common() {
+    let dir = tempfile::tempdir().unwrap();
+    let notes = [
+        ("a", Verdict::Failed, "%build failed: a.c:1: error: x"),
+        ("a", Verdict::Failed, "%build failed: a.c:2: error: y"),
+        ("b", Verdict::Failed, "failed on one, two: %build failed: b.c:1: error: z"),
+        ("c", Verdict::Failed, "%build failed"),
+        ("d", Verdict::Failed, "%check failed: make: *** [check] Error 2"),
+        ("e", Verdict::Infra, "%build failed"),
+        ("f", Verdict::Success, ""),
+    ];
+    let notes = (1..).zip(notes).flat_map(|(number, (name, verdict, why))| {
+        let mut end = ended(name, number, verdict, false);
+        if let Note::Ended { reason, .. } = &mut end {
+            *reason = why.to_owned();
+        }
+        [began(name, number), end]
+    });
+    write(dir.path(), notes.collect());
+    let reasons = reader(dir.path()).numbers(0).unwrap().reasons;
+    let told = reasons.iter().map(|one| (one.verdict.as_str(), &*one.reason, one.attempts, one.packages));
+    let want = [
+        ("failed", "%build failed", 4, 3),
+        ("infra", "%build failed", 1, 1),
+        ("failed", "%check failed", 1, 1),
+    ];
+    assert_eq!(told.collect::<Vec<_>>(), want);
+}
+
+#[test]
 fn what_operators_did_is_recalled_until_it_is_taken_back() {
     let dir = tempfile::tempdir().unwrap();
     let told = |builder: u8, told| Note::Told { builder: PublicKey([builder; 32]), told };

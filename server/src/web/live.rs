@@ -42,7 +42,7 @@ const PACE: Duration = Duration::from_secs(1);
 const AT_LEAST: Duration = Duration::from_secs(15);
 /// A turn of rendering is followed by a rest of so many times its length, so that pages never take more than a
 /// quarter of a processor, however many are open.
-const RESTS: u32 = 3;
+pub(super) const RESTS: u32 = 3;
 /// A comment is sent when nothing else was for so long: proxies and phones see that the stream lives.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
 /// Who has not taken what was sent for so long is let go, and comes back by itself.

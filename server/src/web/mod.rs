@@ -12,6 +12,7 @@
 //! | `repo.rs`, `pairs.rs` | the files of the repository |
 //! | `desk.rs` | asking the desk, as an operator would who may only read |
 //! | `snapshot.rs` | the farm as it was at most a second ago, taken once for all who look |
+//! | `turns.rs` | how often the queue itself is asked |
 //! | `model/` | what pages and the API show: the types of the JSON |
 //! | `past.rs` | what the history tells |
 //! | `shelf.rs` | what is told of the repository's indexes |
@@ -36,6 +37,7 @@ mod serve;
 mod shelf;
 mod site;
 mod snapshot;
+mod turns;
 
 pub use access::{Access, AccessError};
 pub use desk::Bridge;

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use moji_proto::Line;
 use moji_proto::human::size;
@@ -20,6 +21,7 @@ use super::problem::Problem;
 use super::serve::Setup;
 use super::shelf::Shelf;
 use super::snapshot::{Snapshot, Snapshots, Sort};
+use super::turns::Turns;
 use crate::core::desk::{RESULTS_MAX, event_filter};
 use crate::history::Totals;
 
@@ -29,6 +31,8 @@ const BUILDING_MAX: usize = 1_000;
 const CONCERNS_MAX: usize = 100;
 /// Capabilities that are told of at once.
 pub(crate) const BLOCKED_MAX: u32 = 1_000;
+/// How long what is told of them serves: where thousands wait, it costs the queue fifty milliseconds.
+const BLOCKED_FRESH: Duration = Duration::from_secs(5);
 /// Events that are told of at once.
 pub(crate) const EVENTS_MAX: u32 = 1_000;
 /// Attempts of a builder that are shown.
@@ -47,6 +51,9 @@ struct Inner {
     snapshots: Snapshots,
     past: Past,
     shelf: Shelf,
+    turns: Turns,
+    /// What was told last of what packages wait for, and when.
+    blocked: tokio::sync::Mutex<Option<(Instant, Blocked)>>,
 }
 
 /// Which packages are listed, and how.
@@ -70,7 +77,8 @@ impl Site {
         let shelf = Shelf::new(&setup, scheme);
         let desk = Desk::new(setup.desk, setup.bridge);
         let snapshots = Snapshots::new(desk.clone());
-        Ok(Site(Arc::new(Inner { desk, snapshots, past, shelf })))
+        let (turns, blocked) = Default::default();
+        Ok(Site(Arc::new(Inner { desk, snapshots, past, shelf, turns, blocked })))
     }
 
     /// For what has no question of its own here: following logs and events.
@@ -176,8 +184,7 @@ impl Site {
             waited_for_by: Vec::new(),
             attempts: Vec::new(),
         };
-        let mut rows = self.0.desk.ask(Ask::Why { package: srpm.clone() }).await?;
-        while let Some(row) = next(&mut rows).await? {
+        for row in self.in_turn(Ask::Why { package: srpm.clone() }).await? {
             match row {
                 ToOperator::Text { topic: Topic::First, line } => {
                     detail.waits_for.extend(snapshot.neighbour(line.as_str()));
@@ -199,7 +206,6 @@ impl Site {
                 _ => {}
             }
         }
-        drop(rows);
         let mut rows = self.0.desk.ask(Ask::Show { package: srpm.clone() }).await?;
         while let Some(row) = next(&mut rows).await? {
             match (row, detail.attempts.last_mut()) {
@@ -216,11 +222,36 @@ impl Site {
         Ok(detail)
     }
 
-    /// What packages wait for that is not there; at most so many capabilities.
+    /// All that the queue answers to a question, which it is asked when its turn comes.
+    async fn in_turn(&self, ask: Ask) -> Result<Vec<ToOperator>, Problem> {
+        let desk = self.0.desk.clone();
+        let work = async move {
+            let (mut rows, mut all) = (desk.ask(ask).await?, Vec::new());
+            while let Some(row) = next(&mut rows).await? {
+                all.push(row);
+            }
+            Ok(all)
+        };
+        self.0.turns.take(work).await?
+    }
+
+    /// What packages wait for that is not there, as it was a moment ago; at most so many capabilities.
     pub(crate) async fn blocked(&self, limit: u32) -> Result<Blocked, Problem> {
-        let mut rows = self.0.desk.ask(Ask::Blocked { rows: limit.min(BLOCKED_MAX) }).await?;
+        let mut kept = self.0.blocked.lock().await;
+        let fresh = kept.take_if(|(at, _)| at.elapsed() < BLOCKED_FRESH);
+        let (at, all) = match fresh {
+            Some(fresh) => fresh,
+            None => (Instant::now(), self.all_blocked().await?),
+        };
+        let lacks = all.lacks.iter().take(limit as usize).cloned().collect();
+        let told = Blocked { lacks, cycles: all.cycles.clone(), ..all };
+        *kept = Some((at, all));
+        Ok(told)
+    }
+
+    async fn all_blocked(&self) -> Result<Blocked, Problem> {
         let mut blocked = Blocked::default();
-        while let Some(row) = next(&mut rows).await? {
+        for row in self.in_turn(Ask::Blocked { rows: BLOCKED_MAX }).await? {
             match (row, blocked.cycles.last_mut()) {
                 (ToOperator::Blocked(row), _) => {
                     (blocked.packages, blocked.unnamed) = (row.packages, row.unnamed);

@@ -138,6 +138,7 @@ fn run(farm: &Farm, words: &[&str]) {
 }
 
 fn finish(farm: &Farm, name: &str) {
+    farm.wait_until("the package to be seen", SOON, |farm| farm.moji(&["show", name]).code == 0);
     // It ends with 1 when the package failed.
     let _ = farm.moji(&["wait", name]);
 }

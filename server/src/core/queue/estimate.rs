@@ -45,7 +45,7 @@ impl Queue {
     /// Seconds until all is built that can be built, which has so much left; 0 if that is unknown: no time was learned
     /// yet, nobody builds, nothing may be leased, or nothing is left.
     pub(super) fn ends_in_s(&self, now: Time, left: &Left) -> u32 {
-        if self.times.mean_s().is_none() || self.blocked().is_some() {
+        if self.blocked().is_some() {
             return 0;
         }
         let serving =
@@ -61,9 +61,16 @@ impl Queue {
         whole((left.work_s / together).max(left.way_s / fastest).max(left.build_s))
     }
 
-    /// Adds what a package has left, if it comes.
-    pub(super) fn add_left(&self, left: &mut Left, now: Time, name: &FileName, package: &Package) {
-        let Some(mean_s) = self.times.mean_s().filter(|_| self.comes(name, package)) else { return };
+    /// Adds what a package has left, if it comes. `mean_s` is the mean of all that was measured, if anything was: it costs
+    /// a walk through all of it, so whoever asks for many packages has it once.
+    pub(super) fn add_left(
+        &self,
+        left: &mut Left,
+        now: Time,
+        mean_s: Option<f64>,
+        (name, package): (&FileName, &Package),
+    ) {
+        let Some(mean_s) = mean_s.filter(|_| self.comes(name, package)) else { return };
         let own_s = self.times.seconds(source(name, package)).unwrap_or(mean_s);
         let mut done_s = 0.0;
         if let State::Leased(leased) = &package.state {

@@ -77,7 +77,12 @@ const NEEDED: &str = " is needed by ";
 /// Heads the list of them.
 const FAILED_DEPENDENCIES: &str = "Failed build dependencies";
 /// rpmbuild on an error of the package's own.
-const BUILD_ERROR: [&str; 3] = ["Bad exit status from", "RPM build errors", "error:"];
+const BUILD_ERROR: [&str; 3] = [BAD_EXIT, "RPM build errors", "error:"];
+/// rpmbuild on a script of the package that failed: behind it the script's file, whose name is never the same twice, and
+/// in parentheses which one it was.
+const BAD_EXIT: &str = "Bad exit status from";
+/// What compilers, linkers and tests call an error, and then how make ends; the most telling kind first.
+const CULPRIT: [&str; 2] = ["error:", ": *** "];
 /// mock at the end of `--rpmbuild_timeout`.
 const TIMEOUT: (&str, &str) = ("Timeout(", "expired for command");
 
@@ -135,10 +140,35 @@ pub(super) fn timeout(report: &Report) -> Option<&str> {
 
 /// The line of the build's own log that says what rpmbuild did not like; the most telling kind first.
 pub(super) fn build_error(report: &Report) -> Option<&str> {
-    let own = |which| which == Which::Build || (report.backend == Backend::Rpmbuild && which == Which::Mock);
     BUILD_ERROR.iter().find_map(|text| {
-        lines(report).find(|(which, line)| own(*which) && line.contains(text)).map(|(_, line)| line)
+        let mut own = lines(report).filter(|(which, _)| is_own(report, *which));
+        own.find(|(_, line)| line.contains(text)).map(|(_, line)| line)
     })
+}
+
+/// `%build failed: main.c:14:9: error: …` for an error of the package's own: which of its scripts failed, the same words for
+/// all that fail so, and what it said. Where no script is named, how the build ended, and the line that [`build_error`]
+/// finds.
+pub(super) fn own_error(report: &Report) -> Option<String> {
+    let line = build_error(report)?;
+    let script = line.split_once(BAD_EXIT).and_then(|(_, rest)| {
+        let (_, name) = rest.trim_end().strip_suffix(')')?.rsplit_once('(')?;
+        name.starts_with('%').then_some(name)
+    });
+    let Some(script) = script else { return Some(format!("{}: {}", report.exit, quote(line))) };
+    let said = CULPRIT.iter().find_map(|text| {
+        let mut own = lines(report).filter(|(which, line)| is_own(report, *which) && line.contains(text));
+        own.find(|(_, line)| !line.contains(BAD_EXIT)).map(|(_, line)| line)
+    });
+    Some(match said {
+        Some(said) => format!("{script} failed: {}", quote(said)),
+        None => format!("{script} failed"),
+    })
+}
+
+/// Whether a log is what the build itself said.
+fn is_own(report: &Report, which: Which) -> bool {
+    which == Which::Build || (report.backend == Backend::Rpmbuild && which == Which::Mock)
 }
 
 /// The names of what is missing for the BuildRequires, sorted, each once; None if no line speaks of any.

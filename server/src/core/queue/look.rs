@@ -16,6 +16,7 @@ use super::needs::Need;
 use super::order::Rank;
 use super::package::{Hold, Leased, Package, State};
 use super::standing::{Builder, Link};
+use super::times::Built;
 use super::{Effect, Queue};
 use crate::core::desk;
 use crate::core::types::BuilderId;
@@ -34,7 +35,7 @@ type Wishes<'a> = (
     Need,
 );
 
-/// So many steps are done before somebody else's message is handled: half a millisecond.
+/// So many steps are done before somebody else's message is handled: less than a millisecond.
 const PIECE: usize = 2_048;
 /// A package's row costs as much as so many that are counted.
 const ROW: usize = 4;
@@ -46,8 +47,15 @@ const REST_MS: u64 = 1;
 pub(super) struct Looking {
     /// When the next piece is due.
     next: Time,
-    /// Place in the order, from 1, of all up to `last_turn`.
+    /// What was measured of all sources up to `source`, or of all.
+    built: Built,
+    source: Option<Box<str>>,
+    has_built: bool,
+    /// Place in the order, from 1, of all up to `last_turn`, until their rows are made: what is taken out then need not be
+    /// freed in one go at the end.
     turns: BTreeMap<FileName, usize>,
+    /// How many were counted.
+    waiting: usize,
     last_turn: Option<(Rank, FileName)>,
     /// Rows of all packages up to `last`.
     rows: Vec<PackageView>,
@@ -69,8 +77,8 @@ struct Common<'a> {
     blocked: Option<String>,
     /// Whether some builder is idle.
     has_idle: bool,
-    /// Place in the order, from 1.
-    turns: &'a BTreeMap<FileName, usize>,
+    /// The package's place in the order, from 1.
+    turn: usize,
     /// Why packages with these wishes are passed over.
     passed_over: BTreeMap<Wishes<'a>, String>,
 }
@@ -86,13 +94,27 @@ impl Queue {
     pub(super) fn look_further(&mut self, now: Time, out: &mut Vec<Effect>) -> bool {
         let Some(mut looking) = self.looking.take_if(|looking| looking.next <= now) else { return false };
         let mut steps = PIECE;
-        if self.count_turns(&mut looking, &mut steps) && self.add_rows(now, &mut looking, &mut steps) {
+        let is_done = self.add_built(&mut looking, &mut steps)
+            && self.count_turns(&mut looking, &mut steps)
+            && self.add_rows(now, &mut looking, &mut steps);
+        if is_done {
             out.push(Effect::Desk(desk::Msg::View(Arc::new(self.view(now, looking)))));
         } else {
             looking.next = now.plus_ms(REST_MS);
             self.looking = Some(looking);
         }
         true
+    }
+
+    /// Goes through what was measured. Says whether that was all.
+    fn add_built(&self, looking: &mut Looking, steps: &mut usize) -> bool {
+        if !looking.has_built {
+            let before = looking.built.count();
+            looking.source = self.times.add_after(looking.source.as_deref(), *steps, &mut looking.built);
+            looking.has_built = looking.source.is_none();
+            *steps = steps.saturating_sub(looking.built.count() - before);
+        }
+        looking.has_built
     }
 
     /// Counts who waits, in order. Says whether that was all.
@@ -103,7 +125,8 @@ impl Queue {
                 break;
             }
             *steps -= 1;
-            looking.turns.insert(one.1.clone(), looking.turns.len() + 1);
+            looking.waiting += 1;
+            looking.turns.insert(one.1.clone(), looking.waiting);
             last = Some(one);
         }
         if let Some(last) = last {
@@ -117,9 +140,10 @@ impl Queue {
         let mut common = Common {
             blocked: self.blocked(),
             has_idle: self.standing.idle(now).next().is_some(),
-            turns: &looking.turns,
+            turn: 0,
             passed_over: BTreeMap::new(),
         };
+        let mean_s = looking.built.mean_s();
         let from = looking.last.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
         let mut last = None;
         for (name, package) in self.packages.range::<FileName, _>((from, Bound::Unbounded)) {
@@ -127,8 +151,10 @@ impl Queue {
                 break;
             }
             *steps -= ROW;
+            // It may have come after the others were counted.
+            common.turn = looking.turns.remove(name).unwrap_or(looking.waiting + 1);
             if package.state != State::Gone {
-                self.add_left(&mut looking.left, now, name, package);
+                self.add_left(&mut looking.left, now, mean_s, (name, package));
                 looking.rows.push(self.package_view(now, name, package, &mut common));
             }
             last = Some(name);
@@ -250,8 +276,7 @@ impl Queue {
         // With no builder idle it simply waits its turn, wherever else it may go.
         let is_free = package.past.not_on.values().all(|until| *until <= now);
         if !common.has_idle && is_free {
-            // It may have come after the others were counted.
-            let turn = common.turns.get(name).copied().unwrap_or(common.turns.len() + 1);
+            let turn = common.turn;
             return format!("{}number {turn} in the queue", self.unconfirmed(&package.past));
         }
         if let Some(id) = self.kept.get(name) {

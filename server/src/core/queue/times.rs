@@ -67,7 +67,7 @@ pub(super) struct Times {
 /// What many sources take, seconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Built {
-    count: u32,
+    count: usize,
     sum: f64,
     longest: f64,
 }
@@ -77,6 +77,11 @@ impl Built {
         *self = Built { count: self.count + 1, sum: self.sum + seconds, longest: self.longest.max(seconds) };
     }
 
+    /// How many sources they are of.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
     /// The longest, if there is any.
     pub(super) fn longest_s(&self) -> Option<f64> {
         (self.count > 0).then_some(self.longest)
@@ -84,7 +89,7 @@ impl Built {
 
     /// The mean, if there is any.
     pub(super) fn mean_s(&self) -> Option<f64> {
-        (self.count > 0).then(|| self.sum / f64::from(self.count))
+        (self.count > 0).then(|| self.sum / self.count as f64)
     }
 }
 
@@ -202,13 +207,6 @@ impl Times {
         rest.next().and(last).cloned()
     }
 
-    /// The mean of all of these.
-    pub(super) fn mean_s(&self) -> Option<f64> {
-        let mut all = Built::default();
-        self.builds.keys().filter_map(|source| self.seconds(source)).for_each(|seconds| all.add(seconds));
-        all.mean_s()
-    }
-
     fn board(&mut self, id: BuilderId) -> u16 {
         if let Some(number) = self.number.get(&id) {
             return *number;
@@ -320,7 +318,7 @@ mod tests {
                 break;
             }
         }
-        assert_eq!((all.longest_s(), all.mean_s()), (whole.longest_s(), times.mean_s()));
+        assert_eq!((all.longest_s(), all.mean_s()), (whole.longest_s(), whole.mean_s()));
     }
 
     #[test]

@@ -254,9 +254,7 @@ fn failed(report: &Report) -> Option<String> {
             let line = evidence::timeout(report).map_or("the time was up", evidence::quote);
             Some(format!("exit {CODE_TIMEOUT}: {line}"))
         }
-        Exit::Code(code) if CODES_BUILD.contains(&code) => {
-            evidence::build_error(report).map(|line| format!("exit {code}: {}", evidence::quote(line)))
-        }
+        Exit::Code(code) if CODES_BUILD.contains(&code) => evidence::own_error(report),
         Exit::Code(_) | Exit::Signal(_) | Exit::NotStarted | Exit::Silent(_) | Exit::TooLong(_) => None,
     }
 }

@@ -7,7 +7,7 @@ use askama::Template;
 use super::draw::graph::{Node, graph};
 use super::overview::{self, name};
 use super::say::{self, Markup};
-use super::target::{builder_path, package_path, with_query};
+use super::target::{builder_path, folder_path, package_path, with_query};
 use super::{Shell, fill};
 use crate::web::model::{Attempt, Lack, Package, PackageDetail, PackageState, Which};
 use crate::web::problem::Problem;
@@ -28,6 +28,8 @@ struct Page {
     attempts: Vec<AttemptRow>,
     /// Name and value.
     facts: Vec<(&'static str, String)>,
+    /// Name and path of the folder of its result.
+    folder: Option<(String, String)>,
 }
 
 struct LackRow {
@@ -89,6 +91,7 @@ impl Page {
             graph: neighbours(detail),
             attempts: detail.attempts.iter().rev().map(|one| attempt(&shell, &package.srpm, one)).collect(),
             facts: facts(package, &detail.options),
+            folder: package.place.as_deref().map(|place| (format!("repo/{place}/"), folder_path(place))),
             shell,
         }
     }
@@ -103,7 +106,6 @@ fn facts(package: &Package, options: &[String]) -> Vec<(&'static str, String)> {
         ("Charged attempts", package.charged.to_string()),
         ("Expected to take", package.expected_s.map(|s| say::duration(s.into())).unwrap_or_default()),
         ("Options", options.join(" ")),
-        ("Result", package.place.as_deref().map(|place| format!("repo/{place}/")).unwrap_or_default()),
     ];
     all.into_iter().filter(|(_, value)| !value.is_empty()).collect()
 }

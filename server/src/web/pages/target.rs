@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use crate::web::model::{BuilderState, PackageState, Which, in_path};
 use crate::web::past::DAYS_MAX;
 use crate::web::problem::Problem;
+use crate::web::repo::REPO_PATH;
 
 /// Longest name or search that is looked at, bytes.
 const NAME_MAX: usize = 256;
@@ -210,6 +211,11 @@ pub(crate) fn package_path(srpm: &str) -> String {
 /// The path of a builder's page.
 pub(crate) fn builder_path(name: &str) -> String {
     format!("/builders/{}", in_path(name))
+}
+
+/// The path of a folder of the repository.
+pub(crate) fn folder_path(place: &str) -> String {
+    format!("{REPO_PATH}{}/", in_path(place))
 }
 
 /// A path with parameters; those without a value are left out.

@@ -232,7 +232,7 @@ fn every_state_says_what_holds_the_package_and_what_may_be_done() {
                 rig.drop_in(&["a"]);
                 rig.build("a", 1, Verdict::Failed);
             },
-            &["it failed: ", "Bad exit status", "in repo/x-1-1", "moji log a-1-1", "moji retry a-1-1"],
+            &["it failed: ", "%build failed", "in repo/x-1-1", "moji log a-1-1", "moji retry a-1-1"],
         ),
         (
             "review",

@@ -238,6 +238,28 @@ fn rpmbuild_without_mock_has_codes_of_its_own() {
 }
 
 #[test]
+fn a_reason_says_which_script_failed_in_the_same_words_and_what_it_said() {
+    let bad = |script: &str| format!("error: Bad exit status from /var/tmp/rpm-tmp.eR3yqD ({script})");
+    let (build, check) = (bad("%build"), bad("%check"));
+    for (exit, lines, want) in [
+        (1, &[&*build][..], "%build failed"),
+        (
+            1,
+            &["make: *** [main.o] Error 1", "main.c:14:9: error: no such thing", &build, "RPM build errors:"],
+            "%build failed: main.c:14:9: error: no such thing",
+        ),
+        (10, &["make: *** [check] Error 2", &check], "%check failed: make: *** [check] Error 2"),
+        (1, &["error: Bad file: x: No such file"], "exit 1: error: Bad file: x: No such file"),
+        (1, &["error: Bad exit status from x"], "exit 1: error: Bad exit status from x"),
+        (1, &["error: Bad exit status from x (y)"], "exit 1: error: Bad exit status from x (y)"),
+    ] {
+        let evidence: Vec<_> = lines.iter().map(|line| (BUILD, *line)).collect();
+        let Ruling::Keep { reason, .. } = ruling(&report(code(exit), &evidence)) else { panic!("{lines:?}") };
+        assert_eq!(reason, want);
+    }
+}
+
+#[test]
 fn a_grown_oom_kill_counter_is_memory_unless_the_build_succeeded() {
     let failed = report(code(1), &[(BUILD, "error: Bad exit status from x (%build)")]);
     assert_eq!(verdict(&ruling(&Report { oom_kills: 1, ..failed })), Verdict::Memory);
