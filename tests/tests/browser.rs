@@ -7,6 +7,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use moji_tests::{Browser, Farm, Outcome, SOON, rpms_from_spec, simple_spec, srpm_from_spec};
 use serde_json::json;
@@ -213,6 +214,49 @@ fn pages_follow_the_farm_and_nothing_moves_under_the_reader() {
     browser.wait_for("document.querySelector('#log').textContent.includes('last words')");
     assert_eq!(browser.eval("scrollY"), json!(0), "who reads further up is left there");
     assert_quiet(&browser, &base, "a log");
+}
+
+#[test]
+fn a_log_that_grows_by_thousands_of_lines_a_second_is_followed_and_the_page_does_not_freeze() {
+    const PIECES: usize = 40;
+    const LINES: usize = 300;
+    let farm = farm();
+    let log = live_log(&farm);
+    let mut browser = Browser::start();
+    browser.open(&format!("{}/packages/openssl/log", base(&farm)));
+    browser.wait_for("document.querySelector('#log').textContent.includes('Configuring OpenSSL')");
+    // How often the page is drawn, and the longest pause between two times.
+    browser.eval(
+        "(() => { let at = performance.now(); window.drawn = 0; window.pause = 0;
+          const draw = now => { drawn++; pause = Math.max(pause, now - at); at = now; requestAnimationFrame(draw); };
+          requestAnimationFrame(draw); })()",
+    );
+    let began = Instant::now();
+    for piece in 0..PIECES {
+        let from = piece * LINES;
+        let lines =
+            (from..from + LINES).map(|number| format!("gcc -c -O2 -o part{number}.o part{number}.c\n"));
+        write(&log, &lines.collect::<String>());
+        std::thread::sleep(
+            Duration::from_millis(100).saturating_mul(piece as u32 + 1).saturating_sub(began.elapsed()),
+        );
+    }
+    let wrote = began.elapsed().as_secs_f64();
+    let last = PIECES * LINES - 1;
+    browser.wait_for(&format!("document.querySelector('#log').textContent.includes('part{last}.c')"));
+    browser.wait_for("innerHeight + scrollY >= document.documentElement.scrollHeight - 80");
+    let shown = began.elapsed().as_secs_f64();
+    let number = |browser: &mut Browser, what: &str| browser.eval(what).as_f64().expect("a number");
+    let (drawn, pause) = (number(&mut browser, "drawn"), number(&mut browser, "pause"));
+    let kept = number(&mut browser, "document.querySelectorAll('#log p').length");
+    let lines = PIECES * LINES;
+    eprintln!(
+        "{lines} lines in {wrote:.1} s, all shown after {shown:.1} s; drawn {drawn} times, longest pause {pause:.0} ms"
+    );
+    // A page that is busy with lines only is not drawn at all meanwhile.
+    assert!(drawn >= PIECES as f64 / 2.0, "drawn {drawn} times in {shown:.1} s");
+    assert!((1_000.0..=6_000.0).contains(&kept), "{kept} lines are on the page");
+    browser.picture("log-fast");
 }
 
 #[test]

@@ -119,7 +119,7 @@ impl Queue {
     pub(super) fn blocked(&self) -> Option<String> {
         let low = self.space.filter(|(free, floor)| free < floor);
         if let Some(why) = &self.stopped {
-            Some(why.clone())
+            Some(format!("{why}: when its cause is gone, restart the hub"))
         } else if let Some((free, floor)) = low {
             Some(format!("{} MiB free, {} are needed", free >> 20, floor >> 20))
         } else if self.standing.bird_is_out() {
