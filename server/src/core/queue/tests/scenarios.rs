@@ -532,6 +532,8 @@ fn after_a_failed_sync_nothing_is_leased() {
     rig.up(1);
     rig.drop_in(&["a"]);
     assert_eq!(rig.claims(), [""; 0]);
+    let told = Some("fsync: EIO: when its cause is gone, restart the hub");
+    assert_eq!(rig.view().blocked.as_deref(), told);
 }
 
 #[test]
