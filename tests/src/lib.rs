@@ -48,6 +48,7 @@
 //! | what an operator's command answers | [`Farm::moji`] piped, [`Farm::moji_pty`] on a terminal ([`Pty`]) |
 //! | what a person sees of the pages | [`Browser`] |
 //! | builders that are ARM programs | [`Armv5`], and `plan().armv5(&it)` |
+//! | a farm hurt on purpose, and a row in the table of faults | [`faults`] |
 //! | a farm without any process, a thousand a minute | [`sim`] |
 //! | one run of a program that must end | [`Farm::hub_command`], [`Farm::client_command`] with [`run_to_end`] |
 //!
@@ -59,6 +60,7 @@ mod browser;
 mod daemon;
 mod dnf;
 mod farm;
+pub mod faults;
 mod http;
 mod mock;
 mod plan;
