@@ -81,7 +81,8 @@ pub fn secret(password: Option<&str>, password_file: Option<&Path>) -> Result<Op
             if mode & 0o077 != 0 {
                 log::warn!("others may read the secret: chmod 600 {}", path.display());
             }
-            String::from_utf8_lossy(&text).into_owned()
+            String::from_utf8(text)
+                .map_err(|_| config(format!("the secret in {} is not UTF-8", path.display())))?
         }
         (None, Some(text)) => {
             log::warn!("'ps' shows the secret: put it into a file and say @FILE or --password-file FILE");
@@ -90,7 +91,7 @@ pub fn secret(password: Option<&str>, password_file: Option<&Path>) -> Result<Op
         (None, None) => return Ok(None),
     };
     let secret =
-        Secret::parse(&text).map_err(|error| config(format!("the secret {error}: copy it again")))?;
+        Secret::parse(&text).map_err(|error| config(format!("no secret: {error}: copy it again")))?;
     Ok(Some(secret))
 }
 
@@ -383,6 +384,11 @@ mod tests {
         let from_at = secret(Some(&at), None).unwrap().unwrap();
         assert!(secret(None, Some(&path)).unwrap().unwrap() == from_at);
         assert!(secret(None, None).unwrap().is_none());
+        fs::write(&path, "a long enough passphrase\r\n\r\n").unwrap();
+        assert!(secret(None, Some(&path)).unwrap().unwrap() == from_at);
+        fs::write(&path, "a long enough passphrase\nand another line\n").unwrap();
+        let error = secret(None, Some(&path)).unwrap_err();
+        assert!(error.code == exit::CONFIG && error.text.contains("one line"), "{error:?}");
         fs::write(&path, "\n").unwrap();
         assert_eq!(secret(None, Some(&path)).unwrap_err().code, exit::CONFIG);
         assert!(secret(Some("@/nowhere/s"), None).unwrap_err().text.contains("/nowhere/s"));

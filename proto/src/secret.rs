@@ -151,6 +151,8 @@ impl fmt::Debug for Psk {
 pub enum SecretError {
     /// Nothing but white space.
     Empty,
+    /// More than one line that is not blank: which of them is meant is not for both ends to guess.
+    Lines,
     /// A token does not begin with `moji1_`.
     Prefix,
     /// A token has this many characters after `moji1_`, not 103.
@@ -163,6 +165,7 @@ impl fmt::Display for SecretError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SecretError::Empty => f.write_str("the secret is empty"),
+            SecretError::Lines => f.write_str("it has more than one line, and a secret is one"),
             SecretError::Prefix => write!(f, "a token begins with '{TOKEN_PREFIX}'"),
             SecretError::Length(got) => {
                 write!(f, "a token has {TOKEN_CHARS} characters after '{TOKEN_PREFIX}', this one has {got}")
@@ -250,6 +253,18 @@ impl fmt::Debug for Token {
     }
 }
 
+/// The one line of a file that holds a secret, without the white space around it: what hub and builder both read.
+///
+/// # Errors
+/// [`SecretError::Empty`] or [`SecretError::Lines`].
+pub fn only_line(text: &str) -> Result<&str, SecretError> {
+    match text.trim() {
+        "" => Err(SecretError::Empty),
+        text if text.contains(['\n', '\r']) => Err(SecretError::Lines),
+        text => Ok(text),
+    }
+}
+
 /// What an operator or a file gives as the secret.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Secret {
@@ -263,12 +278,10 @@ impl Secret {
     /// Reads a secret; white space around it (a file's last newline) does not belong to it.
     ///
     /// # Errors
-    /// [`SecretError::Empty`], or what is wrong with a text that begins with `moji1_`.
+    /// [`SecretError::Empty`], [`SecretError::Lines`], or what is wrong with a text that begins with `moji1_`.
     pub fn parse(text: &str) -> Result<Secret, SecretError> {
-        let text = text.trim();
-        if text.is_empty() {
-            Err(SecretError::Empty)
-        } else if text.starts_with(TOKEN_PREFIX) {
+        let text = only_line(text)?;
+        if text.starts_with(TOKEN_PREFIX) {
             Token::parse(text).map(Secret::Token)
         } else {
             Ok(Secret::Passphrase(text.to_owned()))
@@ -364,6 +377,20 @@ mod tests {
         assert_eq!(secret.hub_key(), None);
         assert!(!Secret::parse("sixteen letters!").unwrap().is_short());
         assert!(Secret::parse("fifteen letters").unwrap().is_short());
+    }
+
+    #[test]
+    fn a_secret_is_one_line_however_a_file_ends() {
+        let one = Secret::parse("correct horse battery").unwrap();
+        for text in
+            ["correct horse battery\r\n", "\n correct horse battery \n\n", "correct horse battery\r\n \r\n"]
+        {
+            assert!(Secret::parse(text).unwrap() == one, "{text:?}");
+        }
+        let token = token().to_text();
+        for text in ["correct\nhorse", "correct\r\nhorse\r\n", &format!("{token}\n# of the hub\n")] {
+            assert_eq!(Secret::parse(text), Err(SecretError::Lines), "{text:?}");
+        }
     }
 
     #[test]

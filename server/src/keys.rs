@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use moji_proto::PublicKey;
 use moji_proto::hello::Role;
-use moji_proto::secret::{Psk, Secret, SecretError, SecretKey, Token, random_bytes};
+use moji_proto::secret::{Psk, Secret, SecretError, SecretKey, Token, only_line, random_bytes};
 
 /// Why a key, a secret or the list of builders cannot be used.
 #[derive(Debug)]
@@ -142,16 +142,19 @@ fn hub_key(state: &Path) -> Result<SecretKey, KeyError> {
     }
 }
 
-/// The first line of a file.
+/// The one line of a file.
 ///
 /// # Errors
-/// [`KeyError::File`], or `Content` if it is empty.
+/// [`KeyError::File`], or `Content` if there is none, or more that are not blank.
 pub fn read_line(path: &Path) -> Result<String, KeyError> {
     let text = fs::read_to_string(path).map_err(|error| KeyError::File(path.to_owned(), error))?;
-    match text.lines().next().map(str::trim).filter(|line| !line.is_empty()) {
-        Some(line) => Ok(line.to_owned()),
-        None => Err(KeyError::Content(path.to_owned(), "is empty".to_owned())),
-    }
+    only_line(&text).map(str::to_owned).map_err(|error| {
+        let what = match error {
+            SecretError::Empty => "is empty",
+            _ => "has more than one line: leave only the secret in it",
+        };
+        KeyError::Content(path.to_owned(), what.to_owned())
+    })
 }
 
 /// Writes a file that only its owner may read; a crash leaves none or all of it.
@@ -274,6 +277,19 @@ mod tests {
         assert!(error.contains("hub.key") && error.contains("64 hexadecimal digits"), "{error}");
         fs::write(folder.path().join("hub.key"), "").unwrap();
         assert!(load(folder.path(), None).err().unwrap().to_string().contains("is empty"));
+    }
+
+    #[test]
+    fn a_file_with_more_than_one_line_is_named_and_its_line_end_does_not_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("passphrase");
+        for text in ["correct horse\r\n", "correct horse", "\ncorrect horse\n \n"] {
+            fs::write(&path, text).unwrap();
+            assert_eq!(read_line(&path).unwrap(), "correct horse", "{text:?}");
+        }
+        fs::write(&path, "correct horse\nbattery staple\n").unwrap();
+        let error = read_line(&path).unwrap_err().to_string();
+        assert!(error.contains("passphrase: has more than one line"), "{error}");
     }
 
     #[test]
