@@ -85,6 +85,27 @@ pub(crate) fn endless() -> Vec<u8> {
     [rpm, main, payload.to_vec()].concat()
 }
 
+/// The same RPM with so many more tags in its signature header, which mean nothing to anybody.
+pub(crate) fn with_signature_tags(rpm: &[u8], more: u32) -> Vec<u8> {
+    let number = |at: usize| u32::from_be_bytes(rpm[at..at + 4].try_into().unwrap());
+    let (tags, store_bytes) = (number(96 + 8), number(96 + 12));
+    let (index, store) = (96 + 16, 96 + 16 + tags as usize * 16);
+    let end = store + store_bytes as usize;
+    let mut all = rpm[..96 + 8].to_vec();
+    all.extend((tags + more).to_be_bytes());
+    all.extend((store_bytes + more).to_be_bytes());
+    all.extend(&rpm[index..store]);
+    // Behind the region, which says itself how many tags it spans.
+    for n in 0..more {
+        all.extend([2_000 + n, 7, store_bytes + n, 1].into_iter().flat_map(u32::to_be_bytes));
+    }
+    all.extend(&rpm[store..end]);
+    all.resize(all.len() + more as usize, 0);
+    all.resize(all.len().next_multiple_of(8), 0);
+    all.extend(&rpm[end.next_multiple_of(8)..]);
+    all
+}
+
 /// A header of these values: tag, type, count, bytes.
 fn header(values: &[(u32, u32, u32, Vec<u8>)]) -> Vec<u8> {
     let (mut index, mut store) = (Vec::new(), Vec::new());

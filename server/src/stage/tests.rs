@@ -8,7 +8,7 @@ use moji_proto::message::{Phase, RejectedWhy};
 use moji_proto::{Digest, FileName, LeaseId, Time};
 
 use super::testdisk::{Faults, TestDisk, folders};
-use super::testrpm::{build, endless};
+use super::testrpm::{build, endless, with_signature_tags};
 use super::verify::log_name;
 use super::{Worker, live_dir, stage_dir};
 use crate::clock::Clock;
@@ -318,5 +318,28 @@ fn rpm_that_cannot_be_described_is_a_defect_and_leaves_no_piece() {
         assert!(found.is_none_or(|(_, text)| text.starts_with("endless-1.0-1.noarch.rpm: too large: ")));
         // It is no crash.
         assert!(!stage.join(".try-1").exists());
+    }
+}
+
+#[test]
+fn rpm_that_rpm_could_not_read_once_signed_is_a_defect() {
+    let dir = tempfile::tempdir().unwrap();
+    let folders = folders(dir.path());
+    let stage = stage_dir(&folders, lease(1));
+    fs::create_dir(&stage).unwrap();
+    let good = build("hello", "1.0").binaries[0].1.clone();
+    // As many tags as are read, and with a signature one more.
+    let tags = u32::from_be_bytes(good[104..108].try_into().unwrap());
+    let full = with_signature_tags(&good, 32 - tags);
+    for (signer, defect) in [(None, None), (Some(crate::signing::test_signer()), Some(RejectedWhy::BadRpm))] {
+        let hub = worker(&folders).signed_by(signer);
+        fs::write(stage.join("f0"), &full).unwrap();
+        let (name, size) = (FileName::new("x.rpm").unwrap(), full.len() as u64);
+        let files = vec![(0, Entry { name, size, digest: Digest::of(&full) })];
+        let Done::Verified { defect: found, .. } = hub.run(lease(1), verify(files)) else {
+            panic!("it is not checked")
+        };
+        assert_eq!(found.as_ref().map(|(why, _)| *why), defect, "{found:?}");
+        assert!(found.is_none_or(|(_, text)| text.ends_with("has too many tags to be signed")));
     }
 }

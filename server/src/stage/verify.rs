@@ -66,7 +66,7 @@ impl Worker {
         let checked = self.check_all(lease, &stage, files);
         let described = checked.and_then(|mut found| {
             if found.defect.is_none() {
-                self.sign_all(&stage, &mut found.placed)?;
+                found.defect = self.sign_all(&stage, &mut found.placed)?;
             }
             self.describe_all(lease, nvr, &mut found)?;
             let Found { placed, dropped, defect, .. } = found;
