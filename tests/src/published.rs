@@ -41,6 +41,10 @@ pub fn read_index(repodata: &Path) -> Result<Published, String> {
     }
     let published: Published =
         documents[0].split("<package ").skip(1).map(place).collect::<Result<_, _>>()?;
+    let count = documents[0].split("<package ").skip(1).count();
+    if published.len() != count {
+        return Err(format!("{count} packages stand at {} places: one is named twice", published.len()));
+    }
     let ids: BTreeSet<&str> = published.values().map(String::as_str).collect();
     for (text, (part, _)) in documents.iter().zip(FILES).skip(1) {
         let own = text.split("<package pkgid=\"").skip(1).filter_map(|rest| rest.split('"').next());

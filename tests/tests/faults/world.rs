@@ -1,0 +1,340 @@
+//! The farm that faults are done to, and the question whether anything was lost, doubled or half published.
+//!
+//! Owns one farm, packages that need no build, and [`World::settle`], which holds after whatever was done. Must never
+//! look away: what a case left behind shows at the next one at the latest, for all packages are in the index.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use moji_tests::synthetic::{MadeRpm, Shape, Synthetic};
+use moji_tests::{Farm, Outcome, SOON, poll_until, read_index};
+use sha2::{Digest, Sha256};
+
+/// How long a case may take until all is well again: a builder whose hub is gone comes back after up to a few seconds, on
+/// a busy machine all takes longer.
+const SETTLED: Duration = Duration::from_secs(90);
+
+/// A package and what its build leaves.
+#[derive(Clone, Debug)]
+pub(crate) struct Package {
+    /// File name of its SRPM.
+    pub(crate) srpm: String,
+    /// Name of its result folder.
+    pub(crate) nvr: String,
+    /// Its RPMs and their SHA-256, the SRPM first.
+    pub(crate) rpms: Vec<(String, String)>,
+    /// Whether its result was taken back.
+    pub(crate) retracted: bool,
+}
+
+/// A farm with packages.
+pub(crate) struct World {
+    pub(crate) farm: Farm,
+    made: Synthetic,
+    next: usize,
+    builders: usize,
+    hub_args: Vec<String>,
+    /// All that were dropped so far.
+    pub(crate) packages: BTreeMap<String, Package>,
+    /// RPMs that the test laid into `repo/`: their place below it, and SHA-256.
+    pub(crate) by_hand: BTreeMap<String, String>,
+    /// Packages that may have been leased more than once, and why.
+    pub(crate) explained: BTreeMap<String, String>,
+}
+
+impl World {
+    /// A farm with so many builders, all of them registered.
+    pub(crate) fn new(seed: u64, builders: usize, hub_args: &[&str]) -> World {
+        let farm = Farm::plan().builders(builders).hub_args(hub_args.iter().copied()).start();
+        let world = World {
+            farm,
+            made: Synthetic { seed, shape: Shape::INSTALLABLE, results: 1 },
+            next: 0,
+            builders,
+            hub_args: hub_args.iter().map(|arg| (*arg).to_owned()).collect(),
+            packages: BTreeMap::new(),
+            by_hand: BTreeMap::new(),
+            explained: BTreeMap::new(),
+        };
+        for builder in 0..builders {
+            world.farm.wait_builder_says(builder, "registered with the hub");
+        }
+        world
+    }
+
+    /// What the hub was told behind its usual words.
+    pub(crate) fn hub_args(&self) -> &[String] {
+        &self.hub_args
+    }
+
+    /// Makes a package whose build succeeds at once, or as soon as the gate opens. It is not dropped yet.
+    pub(crate) fn package(&mut self, gate: Option<&Path>) -> Package {
+        let made = self.made.result(self.next);
+        self.next += 1;
+        let folder = self.farm.path().join("made").join(&made.nvr);
+        fs::create_dir_all(&folder).expect("a folder for RPMs");
+        let mut outcome = Outcome::exit(0).log("build.log", "made\n").log("state.log", "Finish: run\n");
+        let mut rpms = Vec::new();
+        // The source package, and one that is for builders.
+        for MadeRpm { name, bytes } in made.rpms.iter().take(2) {
+            let path = folder.join(name);
+            fs::write(&path, bytes).expect("a file");
+            outcome = outcome.file(name, &path);
+            rpms.push((name.clone(), sha256(bytes)));
+        }
+        if let Some(gate) = gate {
+            outcome = outcome.gate(gate);
+        }
+        let srpm = rpms[0].0.clone();
+        self.farm.outcome(&srpm, outcome);
+        Package { srpm, nvr: made.nvr, rpms, retracted: false }
+    }
+
+    /// Drops it into `source/`.
+    pub(crate) fn drop(&mut self, package: &Package) {
+        self.farm.drop_file(&self.farm.path().join("made").join(&package.nvr).join(&package.srpm));
+        self.packages.insert(package.nvr.clone(), package.clone());
+    }
+
+    /// Lays result `number` of another world into `repo/` by hand; its folder.
+    pub(crate) fn lay(&mut self, of: &Synthetic, number: usize) -> String {
+        let made = of.result(number);
+        // Not seen before it is whole.
+        let aside = self.farm.path().join("aside");
+        fs::create_dir_all(&aside).expect("a folder");
+        made.write(&aside).expect("RPMs are written");
+        fs::rename(aside.join(&made.nvr), self.farm.repo().join(&made.nvr)).expect("a folder is moved");
+        for rpm in &made.rpms {
+            self.by_hand.insert(format!("{}/{}", made.nvr, rpm.name), sha256(&rpm.bytes));
+        }
+        made.nvr
+    }
+
+    /// Takes it away again.
+    pub(crate) fn unlay(&mut self, folder: &str) {
+        fs::rename(self.farm.repo().join(folder), self.farm.path().join("aside").join(folder))
+            .and_then(|()| fs::remove_dir_all(self.farm.path().join("aside").join(folder)))
+            .expect("a folder is removed");
+        self.by_hand.retain(|path, _| !path.starts_with(&format!("{folder}/")));
+    }
+
+    /// Starts whatever does not run.
+    pub(crate) fn raise(&mut self) {
+        if !self.farm.hub().is_running() {
+            self.farm.start_hub();
+        }
+        for builder in 0..self.builders {
+            if !self.farm.builder(builder).is_running() {
+                self.farm.start_builder(builder);
+            }
+        }
+    }
+
+    /// Whether the hub lives.
+    pub(crate) fn hub_lives(&mut self) -> bool {
+        self.farm.hub().is_running()
+    }
+
+    /// Raises all, waits until all is done, and says what does not hold. What takes longer than it ever should is
+    /// told with the whole story.
+    pub(crate) fn settle(&mut self) -> Vec<String> {
+        self.raise();
+        let end = Instant::now() + SETTLED;
+        let settled = poll_until(SETTLED, || self.unsettled().is_none());
+        if !settled || Instant::now() >= end {
+            let why = self.unsettled().unwrap_or_default();
+            eprintln!("{why}\n{}", self.farm.diagnosis());
+            return vec![format!("not done in {SETTLED:?}: {why}")];
+        }
+        self.wrong()
+    }
+
+    /// What is not done yet.
+    pub(crate) fn unsettled(&self) -> Option<String> {
+        for package in self.packages.values() {
+            let places = self.farm.places(&package.srpm);
+            if places != ["finished"] {
+                return Some(format!("{} is in {places:?}", package.srpm));
+            }
+        }
+        let own = [".daemon", ".leases", ".lock"];
+        if let Some(left) = names(&self.farm.working()).iter().find(|name| !own.contains(&name.as_str())) {
+            return Some(format!("working/{left} is left"));
+        }
+        for builder in 0..self.builders {
+            let jobs = self.farm.builder_state(builder).join("jobs");
+            if let Some(left) = names(&jobs).first() {
+                return Some(format!("builder {builder} has {left} still"));
+            }
+        }
+        self.unpublished().err()
+    }
+
+    /// Compares the indexes with what must be in them: both tiers together the binary packages, each once in each; the
+    /// complete index everything.
+    pub(crate) fn unpublished(&self) -> Result<(), String> {
+        let (mut all, mut main) = (self.by_hand.clone(), BTreeMap::new());
+        for package in self.packages.values().filter(|package| !package.retracted) {
+            let at = |(name, digest): &(String, String)| (format!("{}/{name}", package.nvr), digest.clone());
+            all.extend(package.rpms.iter().map(at));
+        }
+        // Source packages and what only people with debuggers want are for nobody who builds.
+        let is_main = |path: &str| !path.ends_with(".src.rpm") && !path.contains("-debuginfo-");
+        main.extend(
+            all.iter().filter(|(path, _)| is_main(path)).map(|(path, id)| (path.clone(), id.clone())),
+        );
+        let index = self.farm.state().join("index");
+        let mut tiers = read_index(&index.join("base/repodata"))?;
+        tiers.extend(read_index(&index.join("recent/repodata"))?);
+        // A tier names its files from the repository's folder on.
+        compare("the tiers", &tiers.into_iter().map(from_repo).collect(), &main)?;
+        let complete = read_index(&self.farm.repo().join("repodata"))?;
+        compare("repo/repodata", &complete.into_iter().map(from_repo).collect(), &all)
+    }
+
+    /// What is wrong although all is done.
+    fn wrong(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let hub = self.log("hub.log");
+        let builders: Vec<String> =
+            (0..self.builders).map(|builder| self.log(&format!("builder{builder}.log"))).collect();
+        for (name, text) in [("hub", &hub)].into_iter().chain(builders.iter().map(|text| ("builder", text))) {
+            for sign in ["panicked", "BUG", "invariant"] {
+                if text.contains(sign) {
+                    wrong.push(format!("a {name} {sign}"));
+                }
+            }
+        }
+        for package in self.packages.values() {
+            self.whole(package, &mut wrong);
+            let leases = count(&hub, &package.srpm, " leased");
+            if leases != 1 && !self.explained.contains_key(&package.srpm) {
+                wrong.push(format!("{} was leased {leases} times", package.srpm));
+            }
+            // All that builders heard of as taken is in the repository.
+            let taken: BTreeSet<String> =
+                builders.iter().flat_map(|text| taken(text, &package.srpm)).collect();
+            let kept = self.lease_of(&package.nvr);
+            if let Some(lost) = taken.iter().find(|lease| Some(lease.as_str()) != kept.as_deref()) {
+                wrong.push(format!("{}: {lost} was accepted, {kept:?} is published", package.srpm));
+            }
+        }
+        for folder in ["source", "finished", "repo"] {
+            for name in names(&self.farm.path().join(folder)) {
+                if name.starts_with('.') {
+                    wrong.push(format!("{folder}/{name} is left"));
+                }
+            }
+        }
+        wrong
+    }
+
+    /// One result folder with all that was built in it, byte by byte.
+    fn whole(&self, package: &Package, wrong: &mut Vec<String>) {
+        let results = self.farm.results(&package.nvr);
+        if results != [package.nvr.as_str()] {
+            wrong.push(format!("{} has the results {results:?}", package.nvr));
+        }
+        let folder = self.farm.repo().join(&package.nvr);
+        let json = fs::read(folder.join("result.json")).unwrap_or_default();
+        let json: serde_json::Value = serde_json::from_slice(&json).unwrap_or_default();
+        if json["verdict"] != "success" {
+            wrong.push(format!("{}/result.json says {}", package.nvr, json["verdict"]));
+        }
+        for (name, digest) in &package.rpms {
+            let found =
+                fs::read(folder.join(name)).map_or_else(|why| why.to_string(), |bytes| sha256(&bytes));
+            if found != *digest {
+                wrong.push(format!("{}/{name} is not what was built: {found}", package.nvr));
+            }
+        }
+    }
+
+    fn lease_of(&self, nvr: &str) -> Option<String> {
+        let json = fs::read(self.farm.repo().join(nvr).join("result.json")).ok()?;
+        let json: serde_json::Value = serde_json::from_slice(&json).ok()?;
+        Some(json["lease"].as_str()?.to_owned())
+    }
+
+    /// A daemon's log, of all its runs.
+    pub(crate) fn log(&self, name: &str) -> String {
+        let bytes = fs::read(self.farm.path().join(name)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// What the case before left is not looked at again: the packages that are done stay in the index and in place.
+    pub(crate) fn forget_logs(&mut self) {
+        for name in names(self.farm.path()).iter().filter(|name| name.ends_with(".log")) {
+            let path = self.farm.path().join(name);
+            // Appended to by those that run: it begins anew for them too.
+            fs::OpenOptions::new().write(true).open(path).and_then(|log| log.set_len(0)).expect("a log");
+        }
+    }
+}
+
+/// How many lines about this SRPM end so.
+pub(crate) fn count(log: &str, srpm: &str, end: &str) -> usize {
+    let about = format!("pkg={srpm} ");
+    log.lines().filter(|line| line.contains(&about) && line.ends_with(end)).count()
+}
+
+/// Leases of this SRPM whose result the hub accepted, as the builder heard.
+fn taken(log: &str, srpm: &str) -> Vec<String> {
+    let about = format!("pkg={srpm} lease=");
+    let lines = log.lines().filter(|line| line.contains(" accepted"));
+    lines.filter_map(|line| Some(line.split_once(&about)?.1.split(' ').next()?.to_owned())).collect()
+}
+
+fn from_repo((path, digest): (String, String)) -> (String, String) {
+    let parts: Vec<&str> = path.rsplit('/').take(2).collect();
+    (parts.into_iter().rev().collect::<Vec<_>>().join("/"), digest)
+}
+
+fn compare(
+    what: &str,
+    found: &BTreeMap<String, String>,
+    wanted: &BTreeMap<String, String>,
+) -> Result<(), String> {
+    let missing = wanted.iter().find(|(path, digest)| found.get(*path) != Some(digest));
+    let surplus = found.keys().find(|path| !wanted.contains_key(*path));
+    match (missing, surplus) {
+        (Some((path, _)), _) => Err(format!("{what} lacks {path}")),
+        (None, Some(path)) => Err(format!("{what} names {path}")),
+        (None, None) => Ok(()),
+    }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(crate) fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut found: Vec<String> =
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    found.sort();
+    found
+}
+
+/// Waits for one of two ends; whether it was the first.
+pub(crate) fn first_of(mut one: impl FnMut() -> bool, mut other: impl FnMut() -> bool) -> Option<bool> {
+    let mut which = None;
+    poll_until(SOON, || {
+        which = if one() {
+            Some(true)
+        } else if other() {
+            Some(false)
+        } else {
+            None
+        };
+        which.is_some()
+    });
+    which
+}
+
+/// A folder for what is told about the run, not the farm's own.
+pub(crate) fn notes() -> PathBuf {
+    std::env::temp_dir().join(format!("moji-faults-{}", std::process::id()))
+}
