@@ -221,6 +221,14 @@ impl Farm {
     /// # Panics
     /// When it does not become ready, with its log.
     pub fn start_hub(&mut self) {
+        self.try_start_hub().unwrap_or_else(|log| panic!("the hub is not ready; its log:\n{log}"));
+    }
+
+    /// The same for a hub that may die before it is ready.
+    ///
+    /// # Errors
+    /// The log of one that did, or that is still not ready.
+    pub fn try_start_hub(&mut self) -> Result<(), String> {
         let any = || "127.0.0.1:0".to_owned();
         let (listen, http) = match &self.ready {
             Some(ready) => (ready.listen.to_string(), ready.http.map_or_else(any, |http| http.to_string())),
@@ -242,7 +250,7 @@ impl Farm {
             ready = hub.log_text().lines().find_map(ready_line);
             ready.is_some() || !hub.is_running()
         });
-        let ready = ready.unwrap_or_else(|| panic!("the hub is not ready; its log:\n{}", hub.log_text()));
+        let Some(ready) = ready else { return Err(hub.log_text()) };
         if self.plan.proxied {
             match &self.proxy {
                 Some(proxy) => proxy.set_upstream(ready.listen),
@@ -251,6 +259,7 @@ impl Farm {
         }
         self.ready = Some(ready);
         self.hub = Some(hub);
+        Ok(())
     }
 
     /// Starts one more builder; its number.

@@ -115,6 +115,13 @@ impl FarmPlan {
         self
     }
 
+    /// The hub is this program, which behaves as moji-server does.
+    #[must_use]
+    pub fn hub_program(mut self, path: &Path) -> Self {
+        self.programs.push(("moji-server", path.to_owned()));
+        self
+    }
+
     /// Makes the folders and files only; [`Farm::start_hub`] and [`Farm::start_builder`] follow
     /// when the test wants them.
     #[must_use]

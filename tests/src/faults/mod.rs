@@ -5,6 +5,10 @@
 
 pub mod birth;
 pub mod calls;
+mod cutter;
+mod disk;
 mod tally;
 
+pub use cutter::{Cutter, Traced};
+pub use disk::{Kind, LoopDisk};
 pub use tally::{Row, Tally, rows};

@@ -31,7 +31,7 @@ mod hub;
 mod options;
 mod pipe;
 mod planted;
-mod rpm;
+pub mod rpm;
 pub mod schedule;
 mod world;
 

@@ -74,7 +74,7 @@ fn package(mut values: Vec<Value>, payload: &[u8]) -> Vec<u8> {
 
 /// `NAME-1-RELEASE.src.rpm` with so many bytes of payload.
 #[must_use]
-pub(super) fn source(name: &str, release: u32, payload_bytes: usize) -> Vec<u8> {
+pub fn source(name: &str, release: u32, payload_bytes: usize) -> Vec<u8> {
     let values = vec![
         string(1000, name),
         string(1001, "1"),
@@ -87,7 +87,7 @@ pub(super) fn source(name: &str, release: u32, payload_bytes: usize) -> Vec<u8> 
 
 /// `BINARY-1-RELEASE.noarch.rpm`, built from `NAME-1-RELEASE.src.rpm`.
 #[must_use]
-pub(super) fn binary(binary: &str, name: &str, release: u32, payload_bytes: usize) -> Vec<u8> {
+pub fn binary(binary: &str, name: &str, release: u32, payload_bytes: usize) -> Vec<u8> {
     let values = vec![
         string(1000, binary),
         string(1001, "1"),
