@@ -66,39 +66,59 @@ pub struct Trace {
     strace: Daemon,
     file: PathBuf,
     folder: PathBuf,
+    /// Name of the thread, where it is only one: strace does not tell it then.
+    one: Option<String>,
 }
 
 impl Trace {
-    /// Watches process `pid` with all threads it has and will have; what it does in `folder` counts.
+    /// Watches process `pid` with all threads it has and will have, and all processes it starts; what they do in
+    /// `folder` counts.
     ///
     /// # Panics
     /// When strace cannot.
     pub fn of(pid: u32, folder: &Path) -> Trace {
+        Trace::begin(pid, folder, &["-f"], None)
+    }
+
+    /// Watches only the one thread of process `pid`.
+    ///
+    /// # Panics
+    /// When strace cannot.
+    pub fn of_one(pid: u32, folder: &Path) -> Trace {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        Trace::begin(pid, folder, &[], Some(name.trim_end().to_owned()))
+    }
+
+    fn begin(pid: u32, folder: &Path, follow: &[&str], one: Option<String>) -> Trace {
         let file = folder.join(format!("trace-{pid}.txt"));
         let mut strace = Command::new("strace");
-        strace.args(trace_words(&file)).args(["-p", &pid.to_string()]);
+        strace.args(follow).args(trace_words(&file)).args(["-p", &pid.to_string()]);
         let strace = Daemon::spawn("strace", strace, &folder.join("strace.txt"));
         let all: Vec<u32> = threads(pid).into_iter().map(|(tid, _)| tid).collect();
         wait_traced(&strace, pid, &all);
-        Trace { strace, file, folder: folder.to_owned() }
+        Trace { strace, file, folder: folder.to_owned(), one }
     }
 
     /// Ends it; the calls in the order in which they were made.
     pub fn end(mut self) -> Vec<Point> {
         self.strace.term(SOON);
-        points(&self.file, &self.folder)
+        let mut points = points(&self.file, &self.folder);
+        for point in points.iter_mut().filter(|point| point.thread.is_empty()) {
+            point.thread = self.one.clone().unwrap_or_default();
+        }
+        points
     }
 }
 
 /// The command, watched from its first instruction; [`points`] reads `file` afterwards. Its process is strace's grandparent's
 /// child as before: pid and output are the command's own.
 pub fn traced(command: &Command, file: &Path) -> Command {
-    wrapped(command, &trace_words(file))
+    wrapped(command, &[vec!["-f".to_owned()], trace_words(file)].concat())
 }
 
 fn trace_words(file: &Path) -> Vec<String> {
     let file = file.display().to_string();
-    let words = ["-f", "-qq", "-y", "-Y", "-s", "64", "-e", "signal=none", "-e"];
+    let words = ["-qq", "-y", "-Y", "-s", "64", "-e", "signal=none", "-e"];
     let all = words.into_iter().map(str::to_owned);
     all.chain([format!("trace={CHANGES}"), "-o".to_owned(), file]).collect()
 }
@@ -207,10 +227,12 @@ pub fn points(file: &Path, folder: &Path) -> Vec<Point> {
     found
 }
 
-/// Thread, call and the rest of a line of the trace at which a call begins.
+/// Thread (none where only one is watched), call and the rest of a line of the trace at which a call begins.
 fn parse(line: &str) -> Option<(&str, &str, &str)> {
-    let (_, rest) = line.split_once('<')?;
-    let (thread, rest) = rest.split_once("> ")?;
+    let (thread, rest) = match line.split_once('<').filter(|(pid, _)| pid.parse::<u32>().is_ok()) {
+        Some((_, rest)) => rest.split_once("> ")?,
+        None => ("", line),
+    };
     let (call, words) = rest.split_once('(')?;
     let is_name = call.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
     is_name.then_some((role(thread), call, words))

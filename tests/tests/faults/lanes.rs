@@ -13,7 +13,7 @@ use crate::world::World;
 /// Cases of a kind that are run when nobody says how many.
 const CASES: usize = 6;
 /// Farms at a time: most of a case is waiting for a builder that comes back after a second.
-const LANES: usize = 3;
+const LANES: usize = 4;
 
 /// A number that the environment says.
 pub(crate) fn number(name: &str, otherwise: u64) -> u64 {

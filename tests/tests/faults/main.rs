@@ -5,6 +5,8 @@
 //! `MOJI_KILLS` how many kills at random moments, `MOJI_SEED` which cases and moments, `MOJI_LANES` how many farms
 //! share the cases. strace counts a process's calls first ([`moji_tests::faults::calls`]); then each of them is one case.
 
+mod builder;
 mod hub;
 mod lanes;
+mod recovery;
 mod world;

@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use moji_tests::synthetic::{MadeRpm, Shape, Synthetic};
@@ -25,8 +26,18 @@ pub(crate) struct Package {
     pub(crate) nvr: String,
     /// Its RPMs and their SHA-256, the SRPM first.
     pub(crate) rpms: Vec<(String, String)>,
-    /// Whether its result was taken back.
+    /// Its result folders and the verdict of each: the last is published if that is `success`.
+    pub(crate) results: Vec<(String, &'static str)>,
+    /// Whether the last result was taken back.
     pub(crate) retracted: bool,
+}
+
+impl Package {
+    /// Whether its RPMs are to be in the indexes, and out of which folder.
+    fn published(&self) -> Option<&str> {
+        let (folder, verdict) = self.results.last()?;
+        (*verdict == "success" && !self.retracted).then_some(folder.as_str())
+    }
 }
 
 /// A farm with packages.
@@ -40,8 +51,8 @@ pub(crate) struct World {
     pub(crate) packages: BTreeMap<String, Package>,
     /// RPMs that the test laid into `repo/`: their place below it, and SHA-256.
     pub(crate) by_hand: BTreeMap<String, String>,
-    /// Packages that may have been leased more than once, and why.
-    pub(crate) explained: BTreeMap<String, String>,
+    /// SRPMs that may have been leased more often than they have results.
+    pub(crate) explained: BTreeSet<String>,
 }
 
 impl World {
@@ -56,7 +67,7 @@ impl World {
             hub_args: hub_args.iter().map(|arg| (*arg).to_owned()).collect(),
             packages: BTreeMap::new(),
             by_hand: BTreeMap::new(),
-            explained: BTreeMap::new(),
+            explained: BTreeSet::new(),
         };
         for builder in 0..builders {
             world.farm.wait_builder_says(builder, "registered with the hub");
@@ -64,9 +75,20 @@ impl World {
         world
     }
 
-    /// What the hub was told behind its usual words.
-    pub(crate) fn hub_args(&self) -> &[String] {
-        &self.hub_args
+    /// The command that starts the hub where it was, to run it another way.
+    pub(crate) fn hub_command(&self) -> Command {
+        let farm = &self.farm;
+        let mut command = farm.hub_command();
+        let http = farm.repo_url().trim_start_matches("http://");
+        command.args([farm.source(), farm.working(), farm.finished(), farm.repo()]);
+        command.args([
+            "--listen",
+            &farm.hub_addr().to_string(),
+            "--http",
+            http.split('/').next().unwrap_or(""),
+        ]);
+        command.arg("--state").arg(farm.state()).args(&self.hub_args);
+        command
     }
 
     /// Makes a package whose build succeeds at once, or as soon as the gate opens. It is not dropped yet.
@@ -89,7 +111,30 @@ impl World {
         }
         let srpm = rpms[0].0.clone();
         self.farm.outcome(&srpm, outcome);
-        Package { srpm, nvr: made.nvr, rpms, retracted: false }
+        let results = vec![(made.nvr.clone(), "success")];
+        Package { srpm, nvr: made.nvr, rpms, results, retracted: false }
+    }
+
+    /// Makes a package whose first build fails by its own fault; a later one succeeds.
+    pub(crate) fn failing_package(&mut self) -> Package {
+        let mut package = self.package(None);
+        let outcomes = self.farm.path().join("outcomes");
+        let later = format!("{}.json", package.srpm);
+        fs::rename(outcomes.join(&later), outcomes.join(format!(".later-{later}"))).expect("it was planned");
+        let own = "error: Bad exit status from /var/tmp/rpm-tmp.x (%build)\n";
+        self.farm.outcome(&package.srpm, Outcome::exit(1).log("build.log", own));
+        package.results[0].1 = "failed";
+        package
+    }
+
+    /// From here on its builds succeed; the next result is expected.
+    pub(crate) fn mend(&mut self, package: &mut Package) {
+        let outcomes = self.farm.path().join("outcomes");
+        let later = format!("{}.json", package.srpm);
+        fs::rename(outcomes.join(format!(".later-{later}")), outcomes.join(&later)).expect("it was planned");
+        let folder = format!("{}@{}", package.nvr, package.results.len() + 1);
+        package.results.push((folder, "success"));
+        self.packages.insert(package.nvr.clone(), package.clone());
     }
 
     /// Drops it into `source/`.
@@ -132,11 +177,6 @@ impl World {
         }
     }
 
-    /// Whether the hub lives.
-    pub(crate) fn hub_lives(&mut self) -> bool {
-        self.farm.hub().is_running()
-    }
-
     /// Raises all, waits until all is done, and says what does not hold. What takes longer than it ever should is
     /// told with the whole story.
     pub(crate) fn settle(&mut self) -> Vec<String> {
@@ -176,8 +216,9 @@ impl World {
     /// complete index everything.
     pub(crate) fn unpublished(&self) -> Result<(), String> {
         let (mut all, mut main) = (self.by_hand.clone(), BTreeMap::new());
-        for package in self.packages.values().filter(|package| !package.retracted) {
-            let at = |(name, digest): &(String, String)| (format!("{}/{name}", package.nvr), digest.clone());
+        for package in self.packages.values() {
+            let Some(folder) = package.published() else { continue };
+            let at = |(name, digest): &(String, String)| (format!("{folder}/{name}"), digest.clone());
             all.extend(package.rpms.iter().map(at));
         }
         // Source packages and what only people with debuggers want are for nobody who builds.
@@ -209,16 +250,18 @@ impl World {
         }
         for package in self.packages.values() {
             self.whole(package, &mut wrong);
-            let leases = count(&hub, &package.srpm, " leased");
-            if leases != 1 && !self.explained.contains_key(&package.srpm) {
-                wrong.push(format!("{} was leased {leases} times", package.srpm));
+            // A lease that no builder ever heard of, because the hub died too early, is as good as none.
+            let of = |with| builders.iter().flat_map(move |text| leases(text, &package.srpm, with));
+            let heard: BTreeSet<String> = of(" bytes").collect();
+            if heard.len() > package.results.len() && !self.explained.contains(&package.srpm) {
+                let (times, results) = (heard.len(), package.results.len());
+                wrong.push(format!("{} was leased {times} times for {results} results", package.srpm));
             }
             // All that builders heard of as taken is in the repository.
-            let taken: BTreeSet<String> =
-                builders.iter().flat_map(|text| taken(text, &package.srpm)).collect();
-            let kept = self.lease_of(&package.nvr);
-            if let Some(lost) = taken.iter().find(|lease| Some(lease.as_str()) != kept.as_deref()) {
-                wrong.push(format!("{}: {lost} was accepted, {kept:?} is published", package.srpm));
+            let kept: BTreeSet<String> =
+                package.results.iter().filter_map(|(folder, _)| self.lease_of(folder)).collect();
+            if let Some(lost) = of(" accepted").find(|lease| !kept.contains(lease)) {
+                wrong.push(format!("{}: {lost} was accepted, {kept:?} is there", package.srpm));
             }
         }
         for folder in ["source", "finished", "repo"] {
@@ -263,27 +306,12 @@ impl World {
         let bytes = fs::read(self.farm.path().join(name)).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
-
-    /// What the case before left is not looked at again: the packages that are done stay in the index and in place.
-    pub(crate) fn forget_logs(&mut self) {
-        for name in names(self.farm.path()).iter().filter(|name| name.ends_with(".log")) {
-            let path = self.farm.path().join(name);
-            // Appended to by those that run: it begins anew for them too.
-            fs::OpenOptions::new().write(true).open(path).and_then(|log| log.set_len(0)).expect("a log");
-        }
-    }
 }
 
-/// How many lines about this SRPM end so.
-pub(crate) fn count(log: &str, srpm: &str, end: &str) -> usize {
-    let about = format!("pkg={srpm} ");
-    log.lines().filter(|line| line.contains(&about) && line.ends_with(end)).count()
-}
-
-/// Leases of this SRPM whose result the hub accepted, as the builder heard.
-fn taken(log: &str, srpm: &str) -> Vec<String> {
+/// Leases of this SRPM in the lines of a builder's log that have this word.
+fn leases<'a>(log: &'a str, srpm: &str, word: &'a str) -> Vec<String> {
     let about = format!("pkg={srpm} lease=");
-    let lines = log.lines().filter(|line| line.contains(" accepted"));
+    let lines = log.lines().filter(|line| line.contains(word));
     lines.filter_map(|line| Some(line.split_once(&about)?.1.split(' ').next()?.to_owned())).collect()
 }
 
@@ -332,9 +360,4 @@ pub(crate) fn first_of(mut one: impl FnMut() -> bool, mut other: impl FnMut() ->
         which.is_some()
     });
     which
-}
-
-/// A folder for what is told about the run, not the farm's own.
-pub(crate) fn notes() -> PathBuf {
-    std::env::temp_dir().join(format!("moji-faults-{}", std::process::id()))
 }
