@@ -34,6 +34,8 @@ const CALLS: [&str; 4] = [
 const CALLS_MAX: usize = 7;
 /// So many packages at most are new before each cut.
 const FRESH_MAX: usize = 4;
+/// No more are new while so many are not finished, so that each cut is among work and the end is near.
+const OPEN_MAX: usize = 6;
 /// Longest time from the hub's ready line to a cut that waits for nothing, milliseconds: a package takes about that.
 const DELAY_MS: usize = 900;
 
@@ -100,7 +102,7 @@ fn what_was_promised_survives_a_power_cut() {
     let mut moments = [0; 3];
     for cut in 0..cuts {
         let moment = Moment::draw(&mut chance);
-        let fresh = 1 + chance.below(FRESH_MAX);
+        let fresh = (1 + chance.below(FRESH_MAX)).min(OPEN_MAX.saturating_sub(world.open()));
         let restart = chance.below(8) > 0;
         world.drop_packages(fresh, &mut chance);
         let was = world.run_until(moment, restart);

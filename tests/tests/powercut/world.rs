@@ -33,6 +33,8 @@ pub(crate) struct World {
     cutter: Cutter,
     traced: Traced,
     packages: Vec<Package>,
+    /// Numbers of those that were not finished when looked at last.
+    open: Vec<usize>,
     /// Leases of which a builder heard that their result was accepted, and the number of the package.
     promised: BTreeMap<String, usize>,
     never_sync: bool,
@@ -61,10 +63,10 @@ impl World {
             fs::remove_dir_all(&own).expect("a folder of the farm");
             symlink(&there, &own).expect("a link");
         }
-        let (packages, promised) = Default::default();
+        let (packages, open, promised) = Default::default();
         let cutter = Cutter::start();
         let mut world =
-            World { farm, disk, cutter, traced, packages, promised, never_sync: false, _made: made };
+            World { farm, disk, cutter, traced, packages, open, promised, never_sync: false, _made: made };
         // Keys are made once. That alone is settled by force, since a farm that forgot its keys can show nothing.
         world.farm.start_hub();
         world.disk.settle();
@@ -82,6 +84,10 @@ impl World {
 
     pub(crate) fn packages(&self) -> usize {
         self.packages.len()
+    }
+
+    pub(crate) fn open(&self) -> usize {
+        self.open.len()
     }
 
     pub(crate) fn promises(&self) -> usize {
@@ -106,6 +112,7 @@ impl World {
             let built = Outcome::exit(0).file(&package.srpm, &srpm).file(&package.rpm, &binary);
             self.farm.outcome(&package.srpm, built.log("build.log", "built\n"));
             self.farm.drop_file(&srpm);
+            self.open.push(self.packages.len());
             self.packages.push(package);
         }
         self.disk.settle();
@@ -159,6 +166,9 @@ impl World {
         self.cutter.cut(self.disk.path()).expect("it could be cut before");
         self.farm.hub().kill9();
         self.disk.plug_in_again();
+        // A move that nobody was told of may be undone.
+        self.open = (0..self.packages.len()).collect();
+        self.is_done();
         self.learn();
         self.wrong()
     }
@@ -209,8 +219,9 @@ impl World {
         self.farm.diagnosis()
     }
 
-    fn is_done(&self) -> bool {
-        self.packages.iter().all(|package| self.farm.places(&package.srpm) == ["finished"])
+    fn is_done(&mut self) -> bool {
+        self.open.retain(|number| self.farm.places(&self.packages[*number].srpm) != ["finished"]);
+        self.open.is_empty()
     }
 
     fn builder_logs(&self) -> Vec<PathBuf> {
