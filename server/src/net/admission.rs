@@ -3,7 +3,8 @@
 //! Owns the room for peers that have not registered, the list of builders, and which addresses
 //! have shown that they know a secret. Decides only: whoever owns the sockets closes them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::Hash;
 use std::mem::{Discriminant, discriminant};
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -11,10 +12,13 @@ use moji_proto::{PublicKey, Time};
 
 use super::session::End;
 use crate::core::types::{BuilderId, SessionId};
+use rank::Ranking;
 
-/// Of the room for peers that have not registered, honest ones are let in as long as one in so many places is
-/// taken: a quarter of a second of handshakes, so that a farm that comes back at once is not turned away.
-const ROOM_SHARE: usize = 4;
+mod rank;
+
+/// Of the room for peers that have not registered, honest ones are let in at once as long as one in so many places is
+/// taken: a third of a second of handshakes, so that a farm that comes back at once is not turned away.
+const ROOM_SHARE: usize = 16;
 /// Of the time for a handshake, who has not come further in one part of so many may be sent away when there is no room:
 /// seconds, where a board's part of a handshake takes tenths. Before that, the next ones wait in the kernel.
 const PATIENCE_SHARE: u64 = 8;
@@ -23,33 +27,26 @@ const PATIENCE_SHARE: u64 = 8;
 const KNOWN_MS: u64 = 24 * 3_600 * 1_000;
 /// Addresses remembered so; beyond it the one heard of longest ago is forgotten.
 const KNOWN_MAX: usize = 16_384;
-/// The same complaint about the same address is logged once in this time, ms.
+/// The same complaint about the same peer is logged once in this time, ms.
 const COMPLAINT_EVERY_MS: u64 = 60_000;
-/// Complaints remembered; beyond it new ones are not logged until old ones are a minute old.
+/// Complaints remembered of each sort of peers; beyond it new ones are not logged until old ones are a minute old.
 const COMPLAINTS_MAX: usize = 1_024;
-
-/// Somebody who has not registered.
-#[derive(Debug)]
-struct Pending {
-    /// Where it is counted.
-    place: IpAddr,
-    /// When it came or authenticated: bytes alone are no progress.
-    progress: Time,
-}
 
 /// Who may connect.
 #[derive(Debug)]
 pub(super) struct Admission {
     /// How many may be connected without having registered.
     pending_max: usize,
-    /// Nobody is sent away for want of room before so long without progress, ms.
-    patience_ms: u64,
     builders: Option<HashSet<BuilderId>>,
-    /// Who has not registered, the oldest first.
-    pending: BTreeMap<SessionId, Pending>,
-    counts: HashMap<IpAddr, usize>,
+    /// Who has not registered.
+    pending: Ranking,
     known: HashMap<IpAddr, Time>,
-    complaints: HashMap<(IpAddr, Discriminant<End>), Time>,
+    /// The same, the one heard of longest ago first.
+    known_since: BTreeSet<(Time, IpAddr)>,
+    /// About strangers, by address.
+    of_places: Complaints<(IpAddr, Discriminant<End>)>,
+    /// About those who know a secret, by key: no stranger can use up their share.
+    of_keys: Complaints<(PublicKey, String)>,
 }
 
 impl Admission {
@@ -57,12 +54,12 @@ impl Admission {
     pub(super) fn new(pending_max: usize, handshake_ms: u64, builders: Option<Vec<BuilderId>>) -> Admission {
         let mut admission = Admission {
             pending_max,
-            patience_ms: handshake_ms / PATIENCE_SHARE,
             builders: None,
-            pending: BTreeMap::new(),
-            counts: HashMap::new(),
+            pending: Ranking::new(handshake_ms / PATIENCE_SHARE),
             known: HashMap::new(),
-            complaints: HashMap::new(),
+            known_since: BTreeSet::new(),
+            of_places: Complaints::default(),
+            of_keys: Complaints::default(),
         };
         admission.set_builders(builders);
         admission
@@ -80,7 +77,7 @@ impl Admission {
 
     /// Whether one more may come in. If there is no room and nobody may be sent away yet, whoever waits in the kernel
     /// goes on waiting.
-    pub(super) fn admits(&self, now: Time) -> bool {
+    pub(super) fn admits(&mut self, now: Time) -> bool {
         self.pending.len() < self.pending_max || self.victim(now).is_some()
     }
 
@@ -90,8 +87,7 @@ impl Admission {
         let victim = if is_full { self.victim(now) } else { None };
         victim.into_iter().for_each(|victim| self.settled(victim));
         let place = counted_as(peer);
-        self.pending.insert(session, Pending { place, progress: now });
-        *self.counts.entry(place).or_default() += 1;
+        self.pending.insert(now, session, place, self.known.contains_key(&place));
         victim
     }
 
@@ -102,62 +98,80 @@ impl Admission {
 
     /// The session registered or is over: it no longer takes room here.
     pub(super) fn settled(&mut self, session: SessionId) {
-        let Some(Pending { place, .. }) = self.pending.remove(&session) else { return };
-        if let Some(count) = self.counts.get_mut(&place) {
-            *count -= 1;
-            if *count == 0 {
-                self.counts.remove(&place);
-            }
-        }
+        self.pending.remove(session);
     }
 
     /// Whoever this is knows a secret.
     pub(super) fn authenticated(&mut self, now: Time, session: SessionId, peer: IpAddr) {
-        if let Some(pending) = self.pending.get_mut(&session) {
-            pending.progress = now;
-        }
+        self.pending.progress(now, session);
         let place = counted_as(peer);
-        if self.known.len() >= KNOWN_MAX && !self.known.contains_key(&place) {
-            self.known.retain(|_, at| now.since_ms(*at) < KNOWN_MS);
-            if self.known.len() >= KNOWN_MAX
-                && let Some(oldest) = self.known.iter().min_by_key(|(_, at)| **at).map(|(place, _)| *place)
-            {
-                self.known.remove(&oldest);
-            }
+        self.forget(now);
+        if let Some(before) = self.known.insert(place, now) {
+            self.known_since.remove(&(before, place));
         }
-        self.known.insert(place, now);
+        self.known_since.insert((now, place));
+        if self.known.len() > KNOWN_MAX
+            && let Some((_, oldest)) = self.known_since.pop_first()
+        {
+            self.known.remove(&oldest);
+            self.pending.set_known(oldest, false);
+        }
+        self.pending.set_known(place, true);
     }
 
     /// Whether it is time to log that a connection from there ended so.
     pub(super) fn may_complain(&mut self, now: Time, peer: IpAddr, end: End) -> bool {
-        let key = (counted_as(peer), discriminant(&end));
-        if self.complaints.get(&key).is_some_and(|at| now.since_ms(*at) < COMPLAINT_EVERY_MS) {
-            return false;
+        self.of_places.may_say(now, (counted_as(peer), discriminant(&end)))
+    }
+
+    /// The same of a peer that knows a secret.
+    pub(super) fn may_complain_of(&mut self, now: Time, key: PublicKey, end: End) -> bool {
+        self.of_keys.may_say(now, (key, end.to_string()))
+    }
+
+    /// Addresses that authenticated longer than a day ago are strangers again.
+    fn forget(&mut self, now: Time) {
+        while let Some((at, place)) = self.known_since.first().copied()
+            && now.since_ms(at) >= KNOWN_MS
+        {
+            self.known_since.pop_first();
+            self.known.remove(&place);
+            self.pending.set_known(place, false);
         }
-        if self.complaints.len() >= COMPLAINTS_MAX {
-            self.complaints.retain(|_, at| now.since_ms(*at) < COMPLAINT_EVERY_MS);
-            if self.complaints.len() >= COMPLAINTS_MAX {
-                return false;
-            }
-        }
-        self.complaints.insert(key, now);
-        true
     }
 
     /// The oldest of the address with the most, of those who made no progress for long; addresses that authenticated
     /// within a day go when there are no others.
-    fn victim(&self, now: Time) -> Option<SessionId> {
-        let known = |place: &IpAddr| self.known.get(place).is_some_and(|at| now.since_ms(*at) < KNOWN_MS);
-        let rank = |place: &IpAddr| (!known(place), self.counts.get(place).copied().unwrap_or(0));
-        let is_stuck = |pending: &Pending| now.since_ms(pending.progress) >= self.patience_ms;
-        let stuck = || self.pending.iter().filter(|(_, pending)| is_stuck(pending));
-        let worst = stuck().map(|(_, pending)| rank(&pending.place)).max()?;
-        if !worst.0 && self.counts.keys().any(|place| !known(place)) {
-            // Strangers do not take the place of friends, however slow those are.
-            return None;
+    fn victim(&mut self, now: Time) -> Option<SessionId> {
+        self.forget(now);
+        self.pending.worst(now)
+    }
+}
+
+/// What was complained about when.
+#[derive(Debug)]
+struct Complaints<K>(HashMap<K, Time>);
+
+impl<K> Default for Complaints<K> {
+    fn default() -> Complaints<K> {
+        Complaints(HashMap::new())
+    }
+}
+
+impl<K: Eq + Hash> Complaints<K> {
+    fn may_say(&mut self, now: Time, key: K) -> bool {
+        let is_fresh = |at: &Time| now.since_ms(*at) < COMPLAINT_EVERY_MS;
+        if self.0.get(&key).is_some_and(is_fresh) {
+            return false;
         }
-        // Of several such addresses, the one with the oldest connection.
-        stuck().find(|(_, pending)| rank(&pending.place) == worst).map(|(session, _)| *session)
+        if self.0.len() >= COMPLAINTS_MAX {
+            self.0.retain(|_, at| is_fresh(at));
+            if self.0.len() >= COMPLAINTS_MAX {
+                return false;
+            }
+        }
+        self.0.insert(key, now);
+        true
     }
 }
 
@@ -182,6 +196,8 @@ pub(super) fn is_private(peer: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use moji_proto::refusal::RejectCode;
+
     use super::*;
 
     fn ip(text: &str) -> IpAddr {
@@ -199,7 +215,7 @@ mod tests {
     fn knock(admission: &mut Admission, now: Time, id: u64, peer: &str) -> Option<Option<u64>> {
         let victim = admission.admits(now).then(|| admission.arrived(now, SessionId(id), ip(peer)));
         assert!(admission.pending.len() <= admission.pending_max);
-        assert_eq!(admission.counts.values().sum::<usize>(), admission.pending.len());
+        admission.pending.check();
         victim.map(|victim| victim.map(|session| session.0))
     }
 
@@ -260,7 +276,7 @@ mod tests {
             }
             admission.authenticated(Time(50), SessionId(2), ip("10.0.0.1"));
             // Not an address that goes last.
-            admission.known.clear();
+            admission.pending.set_known(ip("10.0.0.1"), false);
             for (id, (at, want)) in (10..).zip(knocks) {
                 assert_eq!(knock(&mut admission, Time(*at), id, "10.0.0.2"), *want, "{at} of {knocks:?}");
             }
@@ -289,8 +305,8 @@ mod tests {
     }
 
     #[test]
-    fn there_is_room_until_a_quarter_has_not_registered() {
-        let mut admission = admission(8);
+    fn there_is_room_until_a_share_has_not_registered() {
+        let mut admission = admission(2 * ROOM_SHARE);
         assert!(admission.has_room());
         admission.arrived(Time(0), SessionId(1), ip("10.0.0.1"));
         assert!(admission.has_room());
@@ -300,6 +316,21 @@ mod tests {
         assert!(admission.has_room());
         // However little is allowed, the first may come.
         assert!(self::admission(1).has_room());
+    }
+
+    #[test]
+    fn a_farm_that_knows_a_secret_is_complained_about_by_key_whatever_strangers_do() {
+        let mut admission = admission(1);
+        for n in 0..2 * COMPLAINTS_MAX as u32 {
+            admission.may_complain(Time(0), IpAddr::V4(n.into()), End::Closed);
+        }
+        let (one, other) = (PublicKey([1; 32]), PublicKey([2; 32]));
+        let (order, limit) = (End::Rejected(RejectCode::Order), End::Rejected(RejectCode::Limit));
+        for (key, end, want) in
+            [(one, order, true), (one, limit, true), (other, order, true), (one, order, false)]
+        {
+            assert_eq!(admission.may_complain_of(Time(0), key, end), want, "{end}");
+        }
     }
 
     #[test]

@@ -35,9 +35,9 @@ use crate::core::{desk, leases};
 
 mod door;
 
-/// Connections that have not registered yet, at most: more than boards that come back in one
-/// second, and few enough to cost nothing.
-pub const PENDING_MAX: usize = 1_024;
+/// Connections that have not registered yet, at most: as many as the kernel's queue of them holds twice over, so that
+/// a flood of strangers goes through here and an honest board among them does not wait behind it. Some 20 MB.
+pub const PENDING_MAX: usize = 8_192;
 /// Events taken in one turn.
 const EVENTS_PER_TURN: usize = 1_024;
 /// Commands taken in one turn: a piece of 32 KiB each costs about as long as an accept.
@@ -78,10 +78,10 @@ pub struct Config {
 
 /// What a connection is for the hub by now.
 enum Standing {
-    /// Nothing yet.
-    Pending,
+    /// Nothing yet; with a key once that has shown that it knows a secret.
+    Pending(Option<PublicKey>),
     /// An operator's command.
-    Operator,
+    Operator { key: PublicKey },
     /// A builder that leases were told about.
     Builder { key: PublicKey, name: FileName },
     /// Over; leases know. Only its last bytes are on their way.
@@ -373,12 +373,18 @@ impl Reactor {
         let addr = conn.addr;
         match std::mem::replace(&mut conn.standing, Standing::Left) {
             Standing::Left => {}
-            Standing::Operator => {
-                log::debug!("operator addr={addr} disconnected: {end}");
+            Standing::Operator { key } => {
+                if end.is_offence() && self.admission.may_complain_of(now, key, end) {
+                    log::warn!("operator key={} addr={addr} disconnected: {end}", key.fingerprint());
+                } else {
+                    log::debug!("operator addr={addr} disconnected: {end}");
+                }
                 tell(&self.peers.desk, desk::Msg::Disconnected { session: id });
             }
             Standing::Builder { key, name } => {
-                log::info!("builder={name} key={} addr={addr} disconnected: {end}", key.fingerprint());
+                let level = if end.is_offence() { log::Level::Warn } else { log::Level::Info };
+                let key_text = key.fingerprint();
+                log::log!(level, "builder={name} key={key_text} addr={addr} disconnected: {end}");
                 if self.builders.get(&key) == Some(&id) {
                     self.builders.remove(&key);
                 }
@@ -387,11 +393,21 @@ impl Reactor {
                     tell(&self.peers.leases, leases::Msg::Disconnected { session: id });
                 }
             }
+            // Said where the key is known.
+            Standing::Pending(_)
+                if matches!(end, End::Rejected(RejectCode::NotListed | RejectCode::Cloned)) => {}
+            Standing::Pending(Some(key)) => {
+                if end.is_offence() && self.admission.may_complain_of(now, key, end) {
+                    log::warn!(
+                        "key={} addr={addr} disconnected before it registered: {end}",
+                        key.fingerprint()
+                    );
+                }
+            }
             // Whoever connects and goes, or comes too early, or while we go, is no news.
-            Standing::Pending => match end {
+            Standing::Pending(None) => match end {
                 End::Closed | End::Io(_) | End::HandshakeTime => log::debug!("addr={addr} {end}"),
-                // Said where the key is known.
-                End::Rejected(RejectCode::NotListed | RejectCode::Cloned | RejectCode::ShuttingDown) => {}
+                End::Rejected(RejectCode::ShuttingDown) => {}
                 _ if self.admission.may_complain(now, addr.ip(), end) => log::warn!("addr={addr} {end}"),
                 _ => {}
             },

@@ -78,6 +78,26 @@ pub enum End {
     NotReading,
 }
 
+impl End {
+    /// Whether the peer broke the protocol, or kept the line without using it: worth a warning where it is one that knows
+    /// a secret. What ends a session by itself, by the hub's own doing, or is said elsewhere is none.
+    pub(super) fn is_offence(self) -> bool {
+        match self {
+            End::Closed | End::Io(_) => false,
+            End::Rejected(code) => !matches!(
+                code,
+                RejectCode::ShuttingDown | RejectCode::Replaced | RejectCode::Cloned | RejectCode::NotListed
+            ),
+            End::Refused(_)
+            | End::Broken(_)
+            | End::HandshakeTime
+            | End::RegisterTime
+            | End::PartialTime
+            | End::NotReading => true,
+        }
+    }
+}
+
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

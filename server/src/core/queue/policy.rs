@@ -21,6 +21,8 @@ const UNKNOWN_BUILDERS: usize = 3;
 /// A lease that ends within this of the hub's start is not charged as lost, milliseconds: the shortest
 /// grace after a start.
 const RESTART_MS: u64 = 120_000;
+/// How the reason of a result that was not believed begins.
+const REJECTED: &str = "rejected: ";
 
 impl Queue {
     /// Rules about a sealed result. Said again about the same lease it rules again; what follows from it
@@ -76,7 +78,7 @@ impl Queue {
             Ruling::Keep { verdict, reason } | Ruling::Return { verdict, reason } => {
                 (*verdict, reason.clone())
             }
-            Ruling::Reject { reason, .. } => (Verdict::Failed, format!("rejected: {reason}")),
+            Ruling::Reject { reason, .. } => (Verdict::Failed, format!("{REJECTED}{reason}")),
         };
         let charged = matches!(verdict, Verdict::Memory | Verdict::Timeout);
         if charged && past.charged.len() + 1 >= self.config.attempts {
@@ -478,7 +480,9 @@ impl Queue {
         let builder = self.standing.name(leased.builder);
         let colon = if reason.is_empty() { "" } else { ": " };
         let text = format!("pkg={name} lease={} builder={builder} {verdict}{colon}{reason}", leased.lease);
-        log(out, log::Level::Info, text);
+        // What a builder was not believed is worth a look, and so is what waits for the operator.
+        let doubted = reason.starts_with(REJECTED) || (verdict == Verdict::Success && !reason.is_empty());
+        log(out, if doubted { log::Level::Warn } else { log::Level::Info }, text);
     }
 
     pub(super) fn note(

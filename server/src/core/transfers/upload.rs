@@ -347,7 +347,7 @@ impl Lease {
         let mut incoming = Incoming { arrived: 0, written: 0, acked: 0, inherited: false, meter: None };
         incoming.measure(cx.now, size);
         upload.incoming = Some(incoming);
-        self.log(cx, log::Level::Warn, &format!("{name} arrived damaged, asking for it again"));
+        self.log(cx, log::Level::Info, &format!("{name} arrived damaged, asking for it again"));
         self.send(cx, ToBuilder::Want { lease: self.id(), file, offset: 0 });
     }
 }

@@ -28,6 +28,9 @@ const ACCEPTS_PER_TURN: usize = 256;
 /// Of them, those that are accepted although there is no more room for honest ones: whoever does not go on with his
 /// handshake must not keep others out.
 const ACCEPTS_BEYOND_ROOM: usize = 64;
+/// How long those who do not go on hold up the others, ms: with the number above, 4,096 who wait in the kernel, which is
+/// all that it lets wait, are through in less than two seconds.
+const HOLD_MS: u64 = 25;
 
 impl Reactor {
     pub(super) fn accept(&mut self, now: Time, i: usize) {
@@ -71,7 +74,7 @@ impl Reactor {
     /// are through. Whoever does not go on holds the others up this long at most.
     fn hold(&mut self, now: Time) {
         self.is_held = true;
-        self.accept_again.get_or_insert(now.plus_ms(ACCEPT_PAUSE_MS));
+        self.accept_again.get_or_insert(now.plus_ms(HOLD_MS));
     }
 
     fn arrive(&mut self, now: Time, stream: TcpStream, addr: SocketAddr) {
@@ -100,7 +103,7 @@ impl Reactor {
             stream,
             addr,
             session,
-            standing: Standing::Pending,
+            standing: Standing::Pending(None),
             watched: None,
             short: false,
             armed: None,
@@ -136,6 +139,7 @@ impl Reactor {
         let no_secret = self.config.secrets.builder.is_empty();
         let Some(conn) = self.conns.get_mut(&token(id)) else { return };
         let peer = conn.addr.ip();
+        conn.standing = Standing::Pending(Some(key));
         match role {
             Role::Builder if !self.admission.lists(&key) => {
                 self.turn_away(now, id, key, RejectCode::NotListed)
@@ -149,7 +153,7 @@ impl Reactor {
                 self.left(now, id, End::Refused(Refusal::Address));
             }
             Role::Operator => {
-                conn.standing = Standing::Operator;
+                conn.standing = Standing::Operator { key };
                 log::debug!("operator key={} addr={} connected", key.fingerprint(), conn.addr);
                 self.admission.settled(id);
                 self.admission.authenticated(now, id, peer);
