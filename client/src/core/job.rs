@@ -4,7 +4,7 @@
 //! build can go on without it.
 
 use moji_proto::limits::{CHUNK_BYTES_MAX, FETCH_BYTES_MAX};
-use moji_proto::message::{FromBuilder, Phase, ReleaseWhy, ToBuilder, Verdict, Which};
+use moji_proto::message::{Exit, FromBuilder, Phase, ReleaseWhy, ToBuilder, Verdict, Which};
 use moji_proto::{Bytes, Hasher, LeaseId, Time};
 
 use super::upload::Upload;
@@ -481,14 +481,20 @@ impl Builder {
         }
     }
 
-    /// Deletes a job of which nothing runs. Where mock was ended, it had no time to clean up.
+    /// Deletes a job of which nothing runs, and first what mock had no time to clean up.
     pub(super) fn forget(&mut self, lease: LeaseId, out: &mut Vec<Effect>) {
         if let Some(Job { stage: Stage::Finished { summary, .. }, .. }) = self.jobs.get(lease)
-            && summary.exit.is_limit()
+            && leaves_chroot(summary.exit)
         {
             return self.end(lease, true, out);
         }
         self.jobs.remove(lease);
         out.push(Effect::Forget { lease });
     }
+}
+
+/// Whether mock was ended, by whomever, and left its chroot on the disk: the shim at a limit, the kernel for want of
+/// memory, a person. Its own codes for SIGINT, SIGHUP and SIGTERM tell that it came no further than to kill its children.
+fn leaves_chroot(exit: Exit) -> bool {
+    exit.is_limit() || matches!(exit, Exit::Signal(_) | Exit::Code(7 | 129 | 143))
 }

@@ -278,7 +278,10 @@ fn what_is_left_of_a_build_that_was_ended_is_cleaned_once_the_hub_has_its_result
         ToBuilder::Returned { lease: lease(1), verdict: Verdict::Timeout },
         ToBuilder::Rejected { lease: lease(1), why: moji_proto::message::RejectedWhy::Damaged },
     );
-    for (exit, over) in [(Exit::Silent(7), accepted), (Exit::TooLong(9), gone)] {
+    let killed = [Exit::Signal(9), Exit::Code(7), Exit::Code(129), Exit::Code(143)];
+    let killed = killed.map(|exit| (exit, accepted.clone()));
+    let limits = [(Exit::Silent(7), accepted), (Exit::TooLong(9), gone)];
+    for (exit, over) in limits.into_iter().chain(killed) {
         let mut script = Script::in_stage("building");
         script.on(Event::Ended { lease: lease(1), summary: ended(exit) });
         let said = script.said();
