@@ -64,28 +64,16 @@ impl Hub {
         let output = output.expect("moji-server is built beside this program");
         let text = String::from_utf8(output.stdout).expect("a token is text");
         let token = Token::parse(text.trim()).expect("moji-server prints a token");
-        let log = File::create(at("log")).expect("a log");
-        let child = bound(&program().to_string_lossy())
-            .args(["source", "working", "finished", "repo"].map(at))
-            .args(["--listen", "127.0.0.1:0", "--http", http, "--state"])
-            .arg(at("state"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("moji-server starts");
-        let mut hub = Hub { child, addr: ([127, 0, 0, 1], 0).into(), token, folder };
-        let began = Instant::now();
-        while hub.addr.port() == 0 {
-            assert!(began.elapsed() < READY, "the hub is not ready; its log:\n{}", hub.log());
-            std::thread::sleep(Duration::from_millis(5));
-            let log = hub.log();
-            let said = log.lines().find_map(|line| line.split_once("hub listening on "));
-            if let Some(addr) = said.and_then(|(_, rest)| rest.split(',').next()?.parse().ok()) {
-                hub.addr = addr;
-            }
-        }
-        hub
+        let (child, addr) = spawn(folder.path(), ([127, 0, 0, 1], 0).into(), http);
+        Hub { child, addr, token, folder }
+    }
+
+    /// Kills it with SIGKILL and starts another in the same folders and on the same port, without pages; returns when
+    /// that one listens.
+    pub(crate) fn kill_and_restart(&mut self) {
+        self.child.kill().expect("a child of ours can be killed");
+        self.child.wait().expect("a child can be waited for");
+        (self.child, self.addr) = spawn(self.folder.path(), self.addr, "off");
     }
 
     /// Its folder of this name.
@@ -118,11 +106,50 @@ impl Hub {
         self.status_bytes("VmHWM:")
     }
 
+    /// How many descriptors it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).map_or(0, Iterator::count)
+    }
+
+    /// How many packages lie in its folder of this name: files, or folders that do not hide.
+    pub(crate) fn count(&self, name: &str) -> usize {
+        let names = fs::read_dir(self.folder(name)).expect("a folder can be read").flatten();
+        names.filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b".")).count()
+    }
+
     fn status_bytes(&self, field: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix(field));
         let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
         kib.expect("the hub runs") * 1024
+    }
+}
+
+/// Starts a hub in these folders, and says where it listens once it does.
+fn spawn(folder: &Path, addr: SocketAddr, http: &str) -> (Child, SocketAddr) {
+    let log = File::create(folder.join("log")).expect("a log");
+    let mut child = bound(&program().to_string_lossy())
+        .args(["source", "working", "finished", "repo"].map(|name| folder.join(name)))
+        .args(["--listen", &addr.to_string(), "--http", http, "--state"])
+        .arg(folder.join("state"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .expect("moji-server starts");
+    let began = Instant::now();
+    loop {
+        let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
+        let said = log.lines().find_map(|line| line.split_once("hub listening on "));
+        if let Some(addr) = said.and_then(|(_, rest)| rest.split(',').next()?.parse().ok()) {
+            return (child, addr);
+        }
+        if began.elapsed() > READY || !matches!(child.try_wait(), Ok(None)) {
+            // Fails only when it has ended.
+            let _ = child.kill();
+            panic!("the hub is not ready; its log:\n{log}");
+        }
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

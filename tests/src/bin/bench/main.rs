@@ -48,7 +48,8 @@ usage: tests/bench NAME...|all [--folder DIR]
   pages      the same span while 200 people look at the hub's pages, beside nobody looking
   grants     1,000 and 10,000 builders ask for a job at once
   transfer   bytes to and from 1 and 32 builders, beside iperf3, nginx and rsync
-  crowd      10,000 builders: idle, and reconnecting all at once
+  crowd      10,000 builders: idle, reconnecting and asking all at once, back at a hub that was killed; and a day of a
+             farm of 120 boards in a minute and a half
 
   publish    until a result is in the index, at 1,000, 5,000 and 25,000 packages, beside createrepo_c; and what it
              costs a builder's dnf. Not in `all`: it takes ten minutes by itself

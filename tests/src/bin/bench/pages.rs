@@ -113,7 +113,7 @@ fn follow(http: SocketAddr, stop: &AtomicBool, events: &AtomicU64, bytes: &Atomi
 }
 
 /// Loads a page each second until it is stopped.
-fn load(http: SocketAddr, stop: &AtomicBool) {
+pub(crate) fn load(http: SocketAddr, stop: &AtomicBool) {
     for page in PAGES.iter().cycle() {
         let mut stream = TcpStream::connect(http).expect("the hub serves pages");
         write!(stream, "GET {page} HTTP/1.1\r\nHost: hub\r\nConnection: close\r\n\r\n")

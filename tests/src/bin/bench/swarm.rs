@@ -13,9 +13,9 @@ use mio::{Events, Interest, Poll, Token};
 use moji_proto::channel::{Channel, Connect, Event};
 use moji_proto::hello::{Role, Versions};
 use moji_proto::limits::PING_EVERY_MS;
-use moji_proto::message::{Backend, FromBuilder, Health, Message as _, ToBuilder};
+use moji_proto::message::{Backend, FromBuilder, Health, Message as _, Phase, ToBuilder};
 use moji_proto::secret::{Psk, SecretKey, random_u64};
-use moji_proto::{Digest, FileName, Line, PublicKey};
+use moji_proto::{Digest, FileName, LeaseId, Line, PublicKey};
 use socket2::{Domain, Socket, Type};
 
 use crate::hub::{Hub, Quiet};
@@ -24,6 +24,14 @@ use crate::hub::{Hub, Quiet};
 const READ_BYTES: usize = 256 * 1024;
 /// First pause after a connection failed, as in the client; each further one doubles it.
 const BACKOFF: Duration = Duration::from_secs(1);
+
+/// A job that a builder tells the hub of when it registers.
+#[derive(Clone)]
+pub(crate) struct Held {
+    pub(crate) lease: LeaseId,
+    pub(crate) srpm: FileName,
+    pub(crate) digest: Digest,
+}
 
 /// All builders.
 pub(crate) struct Swarm {
@@ -50,6 +58,7 @@ struct Peer {
     retry_at: Option<Instant>,
     failures: u32,
     registered: bool,
+    held: Option<Held>,
 }
 
 struct Link {
@@ -71,6 +80,7 @@ impl Swarm {
             retry_at: None,
             failures: 0,
             registered: false,
+            held: None,
         };
         Swarm {
             poll: Poll::new().expect("a poll"),
@@ -119,6 +129,21 @@ impl Swarm {
             (peer.link, peer.retry_at, peer.registered, peer.failures) = (None, None, false, 0);
         }
         (self.registered, self.failures) = (0, 0);
+    }
+
+    /// What the builder says that it holds from now on.
+    pub(crate) fn hold(&mut self, i: usize, held: Option<Held>) {
+        self.peers[i].held = held;
+    }
+
+    /// Cuts one builder's connection; it tries again as if the network had done that.
+    pub(crate) fn cut(&mut self, i: usize) {
+        self.lost(i);
+    }
+
+    /// Whether the builder is registered.
+    pub(crate) fn is_registered(&self, i: usize) -> bool {
+        self.peers[i].registered
     }
 
     fn connect(&mut self, i: usize) {
@@ -301,6 +326,9 @@ impl Swarm {
                 Some(Event::Established { .. }) => {
                     let register = self.register(i);
                     self.say(i, &register);
+                    if let Some(Held { lease, srpm, digest }) = self.peers[i].held.clone() {
+                        self.say(i, &FromBuilder::Held { lease, srpm, digest, phase: Phase::Build });
+                    }
                 }
                 Some(Event::Record(record)) => {
                     match ToBuilder::decode(&record).expect("the hub speaks this version") {
@@ -334,7 +362,7 @@ impl Swarm {
             memory_mib: 2_048,
             disk_free_mib: 100_000,
             clock_unix_s: unix_s(),
-            held: 0,
+            held: u8::from(self.peers[i].held.is_some()),
         }
     }
 }
