@@ -15,6 +15,8 @@ use crate::disk::Folders;
 
 /// Mode of a state folder that the hub makes: it holds keys and secrets.
 const STATE_MODE: u32 = 0o700;
+/// The file that shows whether a folder can be written; the same at every start, so that one of a killed hub goes.
+const PROBE_NAME: &str = ".moji-probe";
 /// A folder cannot be used.
 #[derive(Debug)]
 pub enum FolderError {
@@ -151,9 +153,9 @@ fn same_file_system(seen: &[(&'static str, &PathBuf, (u64, u64))]) -> Result<(),
 
 /// Makes a file and removes it: permissions, read-only mounts and quotas have too many forms to ask.
 fn probe(role: &'static str, path: &Path) -> Result<(), FolderError> {
-    let name = path.join(format!(".moji-probe-{}", std::process::id()));
+    let name = path.join(PROBE_NAME);
     let unwritable = |error| FolderError::Unwritable(role, path.to_owned(), error);
-    // One of a process with the same number that was killed right here.
+    // One of a hub that was killed right here.
     let _ = fs::remove_file(&name);
     OpenOptions::new().write(true).create_new(true).open(&name).map_err(unwritable)?;
     fs::remove_file(&name).map_err(unwritable)
@@ -162,8 +164,7 @@ fn probe(role: &'static str, path: &Path) -> Result<(), FolderError> {
 /// Moves a file from `working` to the folder and removes it: two mounts of one file system have the
 /// same device and still refuse that.
 fn probe_move(role: &'static str, path: &Path, working: &Path) -> Result<(), FolderError> {
-    let name = format!(".moji-probe-{}", std::process::id());
-    let (from, to) = (working.join(&name), path.join(&name));
+    let (from, to) = (working.join(PROBE_NAME), path.join(PROBE_NAME));
     let failed = |error: io::Error| match error.kind() {
         ErrorKind::CrossesDevices => FolderError::OtherFileSystem(role, path.to_owned(), working.to_owned()),
         _ => FolderError::Unwritable(role, path.to_owned(), error),
@@ -248,7 +249,16 @@ mod tests {
         let second = refused(&folders);
         assert!(second.contains(&format!("(pid {})", std::process::id())), "{second}");
         drop(lock);
+        // What a hub left that was killed while it looked at them.
+        for path in [&folders.source, &folders.repo, &folders.state, &folders.working] {
+            fs::write(path.join(PROBE_NAME), "").unwrap();
+        }
         check(&folders).unwrap();
+        for (path, left) in
+            [(&folders.source, 0), (&folders.repo, 0), (&folders.state, 0), (&folders.working, 1)]
+        {
+            assert_eq!(fs::read_dir(path).unwrap().count(), left, "{}", path.display());
+        }
     }
 
     #[test]

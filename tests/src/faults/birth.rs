@@ -103,7 +103,8 @@ mod tests {
         fs::write(path.join("wait"), "go\n").expect("the pipe is read");
         let caught = trap.catch("mkdir two").expect("mkdir is started");
         assert!(!path.join("two").exists());
-        let point = Point { thread: "mkdir".into(), call: "mkdir".into(), number: 1, about: String::new() };
+        let (thread, call, about) = ("mkdir".to_owned(), "mkdir".to_owned(), String::new());
+        let point = Point { thread, call, number: 1, path: None, about };
         let strace = harm(caught.pid, &point, Harm::Kill, path);
         caught.go();
         run.wait_exit(SOON);

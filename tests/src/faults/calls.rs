@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use crate::{Daemon, SOON, poll_until};
 
@@ -18,6 +19,8 @@ const CHANGES: &str = "?open,?openat,?creat,?write,?writev,?pwrite64,?pwritev,?r
                        ?fchownat,?utimensat,?copy_file_range,?sendfile";
 /// How much of what a call is about is kept for people, characters.
 const ABOUT_MAX: usize = 160;
+/// How long a thread may take to get its name.
+const NAMED: Duration = Duration::from_secs(2);
 
 /// One call of one thread of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +29,10 @@ pub struct Point {
     pub thread: String,
     /// Name of the call.
     pub call: String,
-    /// Which of that thread's calls of that name it is, from 1.
+    /// Which of that thread's calls of that name it is, from 1; of those on `path`, if there is one.
     pub number: usize,
+    /// Only calls on this path count, as where a process opens more files the more there are.
+    pub path: Option<PathBuf>,
     /// What it was about when it was traced, for people: its words, the farm's folder left out.
     pub about: String,
 }
@@ -123,9 +128,25 @@ fn trace_words(file: &Path) -> Vec<String> {
     all.chain([format!("trace={CHANGES}"), "-o".to_owned(), file]).collect()
 }
 
-/// The command, hurt at the `number`th such call of whichever of its threads comes there first.
-pub fn under(command: &Command, call: &str, number: usize, harm: Harm) -> Command {
-    wrapped(command, &harm_words(call, number, harm, true))
+/// The command, hurt at the call of this name and number of whichever of its threads comes there first.
+pub fn under(command: &Command, point: &Point, harm: Harm) -> Command {
+    wrapped(command, &harm_words(point, harm, true))
+}
+
+/// The points, those that open one of these files told by its path.
+#[must_use]
+pub fn by_path(points: Vec<Point>, folder: &Path, files: &[&str]) -> Vec<Point> {
+    let mut counts: BTreeMap<(String, &str), usize> = BTreeMap::new();
+    let told = |mut point: Point| {
+        let found = files.iter().find(|file| point.about.contains(&format!("\"{file}\"")));
+        if let (Some(file), "openat") = (found, point.call.as_str()) {
+            let number = counts.entry((point.thread.clone(), file)).or_default();
+            *number += 1;
+            (point.number, point.path) = (*number, Some(folder.join(file.trim_start_matches('/'))));
+        }
+        point
+    };
+    points.into_iter().map(told).collect()
 }
 
 fn wrapped(command: &Command, words: &[String]) -> Command {
@@ -143,38 +164,42 @@ fn wrapped(command: &Command, words: &[String]) -> Command {
     strace
 }
 
-/// Hurts process `pid` at this point. It lasts until the strace that is returned is dropped.
+/// Hurts process `pid` at this point. It lasts until the strace that is returned is dropped. A thread that comes and goes
+/// may not be there yet: then it is whichever thread comes first to a call of that name and number.
 ///
 /// # Panics
-/// When the process has no such thread, or strace cannot.
+/// When strace cannot.
 pub fn harm(pid: u32, point: &Point, harm: Harm, folder: &Path) -> Daemon {
     let mut tids: Vec<u32> = Vec::new();
     // A process that was started just now has its parent's name until it executes its program.
-    let found = poll_until(SOON, || {
+    let found = poll_until(NAMED, || {
         let all = threads(pid).into_iter();
         tids = all.filter(|(_, name)| role(name) == point.thread).map(|(tid, _)| tid).collect();
         !tids.is_empty()
     });
-    assert!(found, "no thread {} in {:?}", point.thread, threads(pid));
     let mut strace = Command::new("strace");
-    strace.args(harm_words(&point.call, point.number, harm, false));
-    for tid in &tids {
-        strace.args(["-p", &tid.to_string()]);
+    strace.args(harm_words(point, harm, !found));
+    if !found {
+        strace.args(["-p", &pid.to_string()]);
+        tids = threads(pid).into_iter().map(|(tid, _)| tid).collect();
+    } else {
+        for tid in &tids {
+            strace.args(["-p", &tid.to_string()]);
+        }
     }
     let strace = Daemon::spawn("strace", strace, &folder.join("strace.txt"));
     wait_traced(&strace, pid, &tids);
     strace
 }
 
-fn harm_words(call: &str, number: usize, harm: Harm, follow: bool) -> Vec<String> {
-    let mut words = vec!["-qq", "-e", "signal=none", "-o", "/dev/null", "-e"];
-    if follow {
-        words.insert(0, "-f");
+fn harm_words(point: &Point, harm: Harm, follow: bool) -> Vec<String> {
+    let mut words: Vec<String> = if follow { vec!["-f".to_owned()] } else { Vec::new() };
+    words.extend(["-qq", "-e", "signal=none", "-o", "/dev/null"].map(str::to_owned));
+    if let Some(path) = &point.path {
+        words.extend(["-P".to_owned(), path.display().to_string()]);
     }
-    let trace = format!("trace={call}");
-    words.extend([trace.as_str(), "-e"]);
-    let mut words: Vec<String> = words.into_iter().map(str::to_owned).collect();
-    words.push(harm.words(call, number));
+    let harm = harm.words(&point.call, point.number);
+    words.extend(["-e".to_owned(), format!("trace={}", point.call), "-e".to_owned(), harm]);
     words
 }
 
@@ -221,7 +246,7 @@ pub fn points(file: &Path, folder: &Path) -> Vec<Point> {
         if changes(call, words, &folder) {
             let about: String = words.replace(&folder, "").chars().take(ABOUT_MAX).collect();
             let (thread, call) = (thread.to_owned(), call.to_owned());
-            found.push(Point { thread, call, number: *number, about });
+            found.push(Point { thread, call, number: *number, path: None, about });
         }
     }
     found
@@ -295,9 +320,10 @@ mod tests {
         let path = folder.path();
         nix::unistd::mkfifo(&path.join("wait"), nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
         let story = "read go < wait; echo one > one; echo two > two; echo three > three";
+        let (thread, call, about) = ("sh".to_owned(), "write".to_owned(), String::new());
+        let point = Point { thread, call, number: 2, path: None, about };
         for (what, left) in [(Harm::Kill, 1), (Harm::Error("EIO"), 2), (Harm::Errors("ENOSPC"), 1)] {
             let mut run = Daemon::spawn("shell", shell(story, path), &path.join("log"));
-            let point = Point { thread: "sh".into(), call: "write".into(), number: 2, about: String::new() };
             let strace = harm(run.pid(), &point, what, path);
             fs::write(path.join("wait"), "go\n").expect("the pipe is read");
             let status = run.wait_exit(SOON);
@@ -308,9 +334,18 @@ mod tests {
             drop(strace);
             names.iter().for_each(|name| drop(fs::remove_file(path.join(name))));
         }
-        let begun = under(&shell("echo one > one; echo two > two", path), "write", 2, Harm::Kill);
+        let begun = under(&shell("echo one > one; echo two > two", path), &point, Harm::Kill);
         let mut run = Daemon::spawn("shell", begun, &path.join("log"));
         assert!(run.wait_exit(SOON).code().is_none());
         assert!(fs::metadata(path.join("two")).is_ok_and(|meta| meta.len() == 0));
+        let opens = Point { call: "openat".to_owned(), about: "\"/two\"".to_owned(), ..point };
+        let point = by_path(vec![opens], path, &["/two"]).remove(0);
+        let two = path.join("two").display().to_string();
+        let begun =
+            under(&shell(&format!("echo > one; echo > {two}; echo > three"), path), &point, Harm::Kill);
+        ["one", "two"].iter().for_each(|name| fs::remove_file(path.join(name)).expect("it was made"));
+        let mut run = Daemon::spawn("shell", begun, &path.join("log"));
+        assert!(run.wait_exit(SOON).code().is_none());
+        assert_eq!(["one", "two", "three"].map(|name| path.join(name).exists()), [true, false, false]);
     }
 }

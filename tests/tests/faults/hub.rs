@@ -12,10 +12,10 @@ use crate::lanes::{Case, chosen, run, seed, tell};
 use crate::world::{World, first_of};
 
 /// How long a hub that has published everything is watched for a death still.
-const AFTER: Duration = Duration::from_millis(300);
+pub(crate) const AFTER: Duration = Duration::from_millis(300);
 
 /// All calls of a package's life.
-fn points(world: &mut World) -> Vec<Point> {
+pub(crate) fn points(world: &mut World) -> Vec<Point> {
     // The first package makes files that later ones find.
     let first = world.package(None);
     world.drop(&first);

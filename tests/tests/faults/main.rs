@@ -6,7 +6,11 @@
 //! share the cases. strace counts a process's calls first ([`moji_tests::faults::calls`]); then each of them is one case.
 
 mod builder;
+mod errors;
 mod hub;
 mod lanes;
+mod merge;
+mod orders;
+mod random;
 mod recovery;
 mod world;

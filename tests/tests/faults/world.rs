@@ -30,6 +30,8 @@ pub(crate) struct Package {
     pub(crate) results: Vec<(String, &'static str)>,
     /// Whether the last result was taken back.
     pub(crate) retracted: bool,
+    /// Whether its RPMs were deleted then.
+    pub(crate) deleted: bool,
 }
 
 impl Package {
@@ -112,7 +114,7 @@ impl World {
         let srpm = rpms[0].0.clone();
         self.farm.outcome(&srpm, outcome);
         let results = vec![(made.nvr.clone(), "success")];
-        Package { srpm, nvr: made.nvr, rpms, results, retracted: false }
+        Package { srpm, nvr: made.nvr, rpms, results, retracted: false, deleted: false }
     }
 
     /// Makes a package whose first build fails by its own fault; a later one succeeds.
@@ -207,6 +209,12 @@ impl World {
             let jobs = self.farm.builder_state(builder).join("jobs");
             if let Some(left) = names(&jobs).first() {
                 return Some(format!("builder {builder} has {left} still"));
+            }
+        }
+        for package in self.packages.values().filter(|package| package.deleted) {
+            let mut left = names(&self.farm.repo().join(&package.nvr)).into_iter();
+            if let Some(left) = left.find(|name| name.ends_with(".rpm")) {
+                return Some(format!("repo/{}/{left} is to be deleted", package.nvr));
             }
         }
         self.unpublished().err()
