@@ -4,6 +4,9 @@
 //! sends is authenticated with the farm's token: what is tested is what the hub does not believe
 //! of those it has let in.
 
+// Each test program uses some of it.
+#![allow(dead_code)]
+
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -11,7 +14,9 @@ use std::time::{Duration, Instant};
 
 use moji_proto::channel::{Channel, Connect, Event};
 use moji_proto::hello::{Role, Versions};
-use moji_proto::message::{Backend, Exit, FromBuilder, Health, Message, Phase, ToBuilder};
+use moji_proto::message::{
+    Backend, Exit, FromBuilder, FromOperator, Health, Message, Phase, ToBuilder, ToOperator,
+};
 use moji_proto::refusal::RejectCode;
 use moji_proto::secret::{Secret, SecretKey};
 use moji_proto::{Bytes, Digest, FileName, LeaseId, Line};
@@ -63,6 +68,9 @@ pub(crate) struct Rogue {
     stream: TcpStream,
     channel: Channel,
     inbox: Vec<ToBuilder>,
+    /// The same of an operator's session.
+    answers: Vec<ToOperator>,
+    role: Role,
     end: Option<End>,
 }
 
@@ -70,20 +78,30 @@ impl Rogue {
     /// Connects and shakes hands as a builder with key `key`, and says nothing.
     pub(crate) fn connect(farm: &Farm, key: u8) -> Rogue {
         let text = fs::read_to_string(farm.path().join("secret")).expect("the farm has a token");
-        let secret = Secret::parse(&text).expect("a token");
+        Rogue::connect_as(farm, Role::Builder, &text, key)
+    }
+
+    /// Connects and shakes hands as an operator, and says nothing.
+    pub(crate) fn operator(farm: &Farm, key: u8) -> Rogue {
+        let text = fs::read_to_string(farm.state().join("operator.secret")).expect("the hub made one");
+        Rogue::connect_as(farm, Role::Operator, &text, key)
+    }
+
+    fn connect_as(farm: &Farm, role: Role, text: &str, key: u8) -> Rogue {
+        let secret = Secret::parse(text).expect("a token");
         let stream = TcpStream::connect(farm.hub_addr()).expect("the hub listens");
         stream.set_read_timeout(Some(READ)).expect("a timeout");
         stream.set_nodelay(true).expect("no delay");
         let mut out = Vec::new();
         let connect = Connect {
-            role: Role::Builder,
+            role,
             versions: Versions::OURS,
-            key: &SecretKey::from_bytes([key; 32]),
+            key: &secret_key(key),
             psk: secret.psk(),
             hub_key: secret.hub_key(),
         };
         let channel = Channel::connect(connect, &mut out);
-        let mut rogue = Rogue { stream, channel, inbox: Vec::new(), end: None };
+        let mut rogue = Rogue { stream, channel, inbox: Vec::new(), answers: Vec::new(), role, end: None };
         rogue.stream.write_all(&out).expect("a new connection takes bytes");
         rogue.until("the handshake", |rogue| rogue.channel.established());
         rogue
@@ -166,8 +184,51 @@ impl Rogue {
         }
     }
 
+    /// Says the same record twice, byte for byte.
+    pub(crate) fn replay(&mut self, message: &FromBuilder) {
+        let (mut plain, mut out) = (Vec::new(), Vec::new());
+        message.encode(&mut plain);
+        self.channel.seal(&plain, &mut out).expect("an open channel");
+        self.send_wire(&[out.clone(), out].concat());
+    }
+
+    /// Says the first so many bytes of a message's record.
+    pub(crate) fn send_part(&mut self, message: &FromBuilder, bytes: usize) {
+        let (mut plain, mut out) = (Vec::new(), Vec::new());
+        message.encode(&mut plain);
+        self.channel.seal(&plain, &mut out).expect("an open channel");
+        self.send_wire(&out[..bytes.min(out.len())]);
+    }
+
+    /// Takes an answer of the hub's to an operator, if it has come.
+    pub(crate) fn answered(&self, is_it: impl Fn(&ToOperator) -> bool) -> bool {
+        self.answers.iter().any(is_it)
+    }
+
+    /// Whether the hub said so to the builder.
+    pub(crate) fn heard(&self, is_it: impl Fn(&ToBuilder) -> bool) -> bool {
+        self.inbox.iter().any(is_it)
+    }
+
+    /// What the session has ended with, as far as is known.
+    pub(crate) fn end(&self) -> Option<End> {
+        self.end
+    }
+
+    /// Forgets what was heard.
+    pub(crate) fn clear(&mut self) {
+        self.inbox.clear();
+        self.answers.clear();
+    }
+
+    /// Waits for the end, but not for long: None if the session goes on.
+    pub(crate) fn end_now(&mut self) -> Option<End> {
+        self.read();
+        self.end
+    }
+
     /// Says a message. A session that the hub has closed takes no more, which is no error here.
-    pub(crate) fn send(&mut self, message: &FromBuilder) {
+    pub(crate) fn send(&mut self, message: &impl Message) {
         let mut plain = Vec::new();
         message.encode(&mut plain);
         self.send_raw(&plain);
@@ -203,9 +264,16 @@ impl Rogue {
 
     /// The same for a builder in this state.
     pub(crate) fn is_alive_with(&mut self, health: Health) -> bool {
-        self.send(&FromBuilder::Ping { health });
+        match self.role {
+            Role::Builder => self.send(&FromBuilder::Ping { health }),
+            Role::Operator => self.send(&FromOperator::Ping),
+        }
         let limit = Instant::now() + SOON;
         while self.end.is_none() && Instant::now() < limit {
+            if self.answers.contains(&ToOperator::Pong) {
+                self.answers.retain(|answer| *answer != ToOperator::Pong);
+                return true;
+            }
             if self.inbox.contains(&ToBuilder::Pong) {
                 self.inbox.retain(|message| *message != ToBuilder::Pong);
                 return true;
@@ -243,6 +311,13 @@ impl Rogue {
             let (taken, event) = self.channel.receive(&buffer[at..count], &mut out).expect("a true hub");
             at += taken;
             match event {
+                Some(Event::Record(plain)) if self.role == Role::Operator => {
+                    let answer = ToOperator::decode(&plain).expect("a true answer");
+                    if let ToOperator::Reject { code } = answer {
+                        self.end.get_or_insert(End::Rejected(code));
+                    }
+                    self.answers.push(answer);
+                }
                 Some(Event::Record(plain)) => {
                     let message = ToBuilder::decode(&plain).expect("a true message");
                     if let ToBuilder::Reject { code } = message {
@@ -262,6 +337,11 @@ impl Rogue {
     fn closed(&mut self) {
         self.end.get_or_insert(End::Closed);
     }
+}
+
+/// The key of a rogue of this number.
+pub(crate) fn secret_key(key: u8) -> SecretKey {
+    SecretKey::from_bytes([key; 32])
 }
 
 /// A greeting that announces `held` leases.

@@ -27,9 +27,9 @@ use crate::net::session::{End, Session};
 const ACCEPTS_PER_TURN: usize = 256;
 /// Of them, those that are accepted although there is no more room for honest ones: whoever does not go on with his
 /// handshake must not keep others out.
-const ACCEPTS_BEYOND_ROOM: usize = 64;
+const ACCEPTS_BEYOND_ROOM: usize = 128;
 /// How long those who do not go on hold up the others, ms: with the number above, 4,096 who wait in the kernel, which is
-/// all that it lets wait, are through in less than two seconds.
+/// all that it lets wait, are through in less than a second, as long as handshakes leave the time.
 const HOLD_MS: u64 = 25;
 
 impl Reactor {
