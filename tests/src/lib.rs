@@ -85,7 +85,7 @@ pub use http::{FileServer, Response, get as http_get};
 pub use mock::{FakeMock, Outcome, Run};
 pub use plan::FarmPlan;
 pub use processes::Process;
-pub use proxy::{Direction, Proxy};
+pub use proxy::{Direction, Fate, Fault, Proxy, Strike};
 pub use pty::{COLUMNS, Pty, ROWS};
 pub use published::{Published, read_index};
 pub use publisher::{Publisher, Started, Verified, paths};
