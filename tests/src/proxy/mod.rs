@@ -87,7 +87,8 @@ impl Proxy {
         self.shared.changed.notify_all();
     }
 
-    /// A fault for the open connection with this number, counted from its next byte; false if it is not open.
+    /// A fault for the open connection with this number, counted from its next byte; false if it is not open. One that
+    /// needs no byte strikes at once when it is to strike after none.
     pub fn strike(&self, connection: usize, strike: Strike) -> bool {
         self.shared.rules().strike(connection, strike)
     }

@@ -169,6 +169,15 @@ impl Rules {
     /// From now on this strikes the connection, counted from its next byte.
     pub(super) fn strike(&mut self, id: usize, strike: Strike) -> bool {
         let Some(pair) = self.find(id) else { return false };
+        if strike.after == 0 && !matches!(strike.fault, Fault::Flip(_) | Fault::Late(_)) {
+            *self.struck.entry(strike.fault.name()).or_default() += 1;
+            match strike.fault {
+                Fault::Cut => self.cut_one(id),
+                Fault::Reset => self.reset_one(id),
+                fault => _ = self.do_strike(id, index(strike.way), fault),
+            }
+            return true;
+        }
         let after = pair.passed[index(strike.way)] + strike.after;
         pair.fate.strike = Some(Strike { after, ..strike });
         true

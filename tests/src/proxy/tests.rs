@@ -196,8 +196,10 @@ fn a_black_hole_swallows_the_end_too() {
     let proxy = echo();
     let mut stream = client(&proxy);
     assert!(echoed(&mut stream, b"x"));
+    // It needs no byte to strike.
     let strike = Strike { way: Direction::ToHub, after: 0, fault: Fault::BlackHole(None) };
     assert!(proxy.strike(1, strike) && !proxy.strike(2, strike));
+    assert_eq!(proxy.struck()["black hole"], 1);
     stream.write_all(b"lost").expect("writes");
     assert!(is_silent(&mut stream));
     drop(stream);
