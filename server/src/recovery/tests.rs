@@ -265,3 +265,165 @@ fn what_an_operator_decided_has_the_last_word_over_the_result() {
     site.disk.put(site.folders.repo.join("a-1-1").join(decision::FILE_NAME), b"{");
     assert_eq!(site.recover(100).results[0].decision, None);
 }
+
+#[test]
+fn one_call_that_fails_is_told_or_changes_nothing_of_what_is_found() {
+    let site = || {
+        let site = Site::with(&[grant(1, "a.src.rpm"), grant(2, "b.src.rpm"), grant(3, "c.src.rpm")]);
+        for srpm in ["a.src.rpm", "b.src.rpm", "d.src.rpm"] {
+            site.disk.put(site.folders.working.join(srpm), b"x");
+        }
+        for lease in [2, 3] {
+            site.disk.create_dir(&site.folders.working.join(format!("{STAGE_PREFIX}7-{lease}"))).unwrap();
+        }
+        put_result(&site.disk, &site.folders, "a-1-1", id(1), "a.src.rpm");
+        put_result(&site.disk, &site.folders, "e-1-1", id(4), "e.src.rpm");
+        let decided = Decided { decision: Decision::Retracted, who: "ann".into(), unix_s: 50 };
+        decision::write(&site.disk, &site.folders.repo.join("e-1-1"), &decided).unwrap();
+        site
+    };
+    let told = |found: &Recovered| {
+        let Past { live, ended, committed, orphans, .. } = &found.past;
+        (live.clone(), ended.clone(), committed.clone(), orphans.clone(), found.results.clone())
+    };
+    let want = told(&site().recover(8));
+    assert_eq!((want.0.len(), want.3.len(), want.4.len()), (1, 1, 2));
+    let mut failed = 0;
+    for call in 0.. {
+        let site = site();
+        site.disk.fail_one(call);
+        let shared: Arc<dyn Disk> = Arc::new(site.disk.clone());
+        let found = recover(&shared, &site.folders, 8);
+        let is_over = !site.disk.has_failed();
+        site.disk.heal();
+        match found {
+            Ok(found) => assert_eq!(told(&found), want, "call {call}"),
+            Err(_) => failed += 1,
+        }
+        // The next start finds the same, whatever this one did.
+        let again = told(&site.recover(9));
+        assert_eq!((&again.0, &again.3, &again.4), (&want.0, &want.3, &want.4), "call {call}");
+        assert!(site.has("finished/a.src.rpm") && !site.has("working/a.src.rpm"));
+        assert_eq!((site.has("working/.stage-7-2"), site.has("working/.stage-7-3")), (true, false));
+        if is_over {
+            break;
+        }
+    }
+    assert!(failed > 20, "{failed}");
+}
+
+#[test]
+fn result_that_is_too_large_is_nobodys() {
+    let site = Site::with(&[]);
+    put_result(&site.disk, &site.folders, "a-1-1", id(1), "a.src.rpm");
+    let path = site.folders.repo.join("a-1-1").join(result_json::FILE_NAME);
+    let mut bytes = site.disk.bytes(&path).unwrap();
+    for (size, found) in [(RESULT_JSON_BYTES_MAX, 1), (RESULT_JSON_BYTES_MAX + 1, 0)] {
+        bytes.resize(size as usize, b' ');
+        site.disk.put(&path, &bytes);
+        assert_eq!(site.recover(8).results.len(), found, "{size}");
+    }
+}
+
+#[test]
+fn attempts_are_read_by_lease_and_what_is_unreadable_is_left_out() {
+    let site = Site::with(&[]);
+    let state = &site.folders.state;
+    assert_eq!(read_attempts(&site.disk, state), []);
+    for folder in ["", "7-1", "7-2", "7-3", ".making-7-4", "else"] {
+        site.disk.create_dir(&state.join("attempts").join(folder)).unwrap();
+    }
+    let json = |lease: &str| {
+        let result = ResultJson { lease: lease.into(), ..ResultJson::default() };
+        serde_json::to_vec(&result).unwrap()
+    };
+    for (folder, bytes) in
+        [("7-1", json("7-1")), ("7-2", b"{".to_vec()), (".making-7-4", json("7-4")), ("else", json("7-5"))]
+    {
+        site.disk.put(state.join("attempts").join(folder).join(result_json::FILE_NAME), &bytes);
+    }
+    let read = read_attempts(&site.disk, state);
+    assert_eq!(read.iter().map(|attempt| attempt.lease.as_str()).collect::<Vec<_>>(), ["7-1"]);
+}
+
+#[test]
+fn queue_and_repo_are_told_what_a_result_says() {
+    use crate::core::queue::{Msg, PastResult};
+    use crate::result_json::ResultFile;
+    use moji_proto::message::Verdict;
+    let file = |name: &str, package: Option<&str>, is_source| ResultFile {
+        name: name.into(),
+        package: package.map(str::to_owned),
+        is_source,
+        ..ResultFile::default()
+    };
+    let result = ResultJson {
+        srpm: "a-1-1.src.rpm".into(),
+        source: "a".into(),
+        verdict: "success".into(),
+        reason: "why".into(),
+        builder: "b1".into(),
+        committed_unix_s: 40,
+        files: vec![
+            file("a-1-1.src.rpm", Some("a"), true),
+            file("a-1-1.noarch.rpm", Some("a"), false),
+            file("a-doc-1-1.noarch.rpm", Some("a-doc"), false),
+            file("build.log", None, false),
+        ],
+        ..ResultJson::default()
+    };
+    let found = RepoResult { folder: "a-1-1@2".into(), result, decision: None };
+    let published = found.published().unwrap();
+    assert_eq!(published.folder, "a-1-1@2");
+    let rpms: Vec<&str> = published.rpms.iter().map(FileName::as_str).collect();
+    assert_eq!(rpms, ["a-1-1.src.rpm", "a-1-1.noarch.rpm", "a-doc-1-1.noarch.rpm"]);
+    let Some(Msg::Known { folder, source, binaries }) = found.known() else { panic!("it is published") };
+    assert_eq!((folder.as_str(), source.as_str()), ("a-1-1@2", "a"));
+    assert_eq!(binaries, ["a", "a-doc"]);
+    let Some(Msg::Past { srpm, result: past }) = found.past(100) else { panic!("a hub wrote it") };
+    assert_eq!(srpm.as_str(), "a-1-1.src.rpm");
+    let PastResult { folder, builder, verdict, reason, held, decision, ago_s } = past;
+    assert_eq!((folder.as_str(), verdict, reason.as_str(), ago_s), ("a-1-1@2", Verdict::Success, "why", 60));
+    assert_eq!((builder.unwrap().as_str(), held, decision), ("b1", None, None));
+
+    let failed = ResultJson { verdict: "failed".into(), ..found.result.clone() };
+    let failed = RepoResult { result: failed, ..found.clone() };
+    assert!(failed.published().is_none() && failed.known().is_none());
+    assert!(matches!(failed.past(40), Some(Msg::Past { result, .. }) if result.verdict == Verdict::Failed));
+    let strange = ResultJson { verdict: "else".into(), ..found.result.clone() };
+    assert!(RepoResult { result: strange, ..found }.past(40).is_none());
+}
+
+#[test]
+fn results_come_in_the_order_of_what_they_are_and_builds_in_that_of_their_commits() {
+    use crate::core::queue::Msg;
+    let found = |folder: &str, committed_unix_s, decided: Option<u64>| RepoResult {
+        folder: folder.into(),
+        result: ResultJson {
+            srpm: "a-1-1.src.rpm".into(),
+            verdict: "success".into(),
+            committed_unix_s,
+            ..ResultJson::default()
+        },
+        decision: decided.map(|unix_s| Decided { decision: Decision::Accepted, who: "ann".into(), unix_s }),
+    };
+    let results = [
+        found("a-1-1@10", 20, None),
+        found("a-1-1@9", 20, None),
+        found("a-1-1", 10, Some(30)),
+        found("a-1-1@11", 25, Some(5)),
+    ];
+    let order: Vec<&str> = in_order(&results).iter().map(|found| found.folder.as_str()).collect();
+    assert_eq!(order, ["a-1-1@9", "a-1-1@10", "a-1-1@11", "a-1-1"]);
+    let told: Vec<(bool, String)> = for_queue(&results, 100)
+        .into_iter()
+        .map(|msg| match msg {
+            Msg::Known { folder, .. } => (true, folder),
+            Msg::Past { result, .. } => (false, result.folder),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let known = order.iter().map(|folder| (true, (*folder).to_owned()));
+    let past = ["a-1-1", "a-1-1@9", "a-1-1@10", "a-1-1@11"].map(|folder| (false, folder.to_owned()));
+    assert_eq!(told, known.chain(past).collect::<Vec<_>>());
+}
