@@ -16,6 +16,8 @@ use crate::world::{World, first_of};
 
 /// How long a builder that is done is watched for a death still.
 const AFTER: Duration = Duration::from_millis(300);
+/// A hub that gives a package back to the only builder soon and often.
+pub(crate) const ARGS: [&str; 4] = ["--retry-pause", "1", "--attempts", "50"];
 /// A shim's words.
 const SHIM: &str = " --shim ";
 
@@ -23,7 +25,7 @@ fn settled(world: &mut World) {
     assert_eq!(world.settle(), Vec::<String>::new());
 }
 
-fn client_points(world: &mut World) -> Vec<Point> {
+pub(crate) fn client_points(world: &mut World) -> Vec<Point> {
     let first = world.package(None);
     world.drop(&first);
     settled(world);
@@ -59,7 +61,7 @@ fn client(world: &mut World, point: &Point) -> Case {
 }
 
 /// Drops a package and catches its shim before the first of its calls.
-fn caught_shim(world: &mut World) -> moji_tests::faults::birth::Caught {
+pub(crate) fn caught_shim(world: &mut World) -> moji_tests::faults::birth::Caught {
     let package = world.package(None);
     let trap = Trap::around(world.farm.builder(0).pid(), world.farm.path());
     world.drop(&package);
@@ -68,7 +70,7 @@ fn caught_shim(world: &mut World) -> moji_tests::faults::birth::Caught {
     trap.catch(SHIM).expect("a shim is started")
 }
 
-fn shim_points(world: &mut World) -> Vec<Point> {
+pub(crate) fn shim_points(world: &mut World) -> Vec<Point> {
     let caught = caught_shim(world);
     let trace = Trace::of_one(caught.pid, world.farm.path());
     caught.go();
@@ -108,7 +110,6 @@ fn the_client_killed_at_each_call_goes_on_where_it_was() {
 
 #[test]
 fn a_shim_killed_at_each_call_costs_one_lease_at_most() {
-    const ARGS: [&str; 4] = ["--retry-pause", "1", "--attempts", "50"];
     let tally = Tally::new(
         1,
         "kill-shim",

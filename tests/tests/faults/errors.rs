@@ -9,6 +9,7 @@ use moji_tests::faults::Tally;
 use moji_tests::faults::calls::{Harm, Point, harm};
 use moji_tests::poll_until;
 
+use crate::builder::{ARGS, caught_shim, client_points, shim_points};
 use crate::hub::alive;
 use crate::lanes::{Case, chosen, run, seed};
 use crate::world::World;
@@ -89,6 +90,77 @@ fn hub(world: &mut World, fault: &Fault) -> Case {
     world.farm.hub().kill9();
     world.raise();
     Case::Done(wrong)
+}
+
+/// Lets an error happen to a builder's client, or to a shim of it, and waits until it is over.
+fn builder(world: &mut World, fault: &Fault, of_shim: bool) -> Case {
+    let client = world.farm.builder(0).pid();
+    let strace = if of_shim {
+        let caught = caught_shim(world);
+        let strace = harm(caught.pid, &fault.point, fault.harm, world.farm.path());
+        caught.go();
+        strace
+    } else {
+        let package = world.package(None);
+        let strace = harm(client, &fault.point, fault.harm, world.farm.path());
+        world.explained.insert(package.srpm.clone());
+        world.drop(&package);
+        strace
+    };
+    let mut wrong = Vec::new();
+    if !poll_until(TROUBLE, || world.unsettled().is_none()) {
+        let before = ticks(client);
+        let over = poll_until(LASTS - TROUBLE, || world.unsettled().is_none());
+        let used = ticks(client).saturating_sub(before);
+        if !over && used > TICKS_MAX {
+            wrong.push(format!("{used} ticks of CPU in a second of waiting"));
+        }
+        if !over {
+            let status = world.farm.moji(&["status"]).stdout;
+            let told = ["disk", "infra", "lost", "released", "building", "gave back", "restart"];
+            if !told.iter().any(|word| status.contains(word)) {
+                wrong.push(format!("moji status does not say why: {status}"));
+            }
+            if std::env::var_os("MOJI_POINTS").is_some() {
+                eprintln!("{fault}\n{status}");
+            }
+        }
+    }
+    drop(strace);
+    if !alive(client) {
+        wrong.push("the client died of it".to_owned());
+        world.farm.builder(0).kill9();
+    }
+    wrong.extend(world.settle());
+    world.farm.hub().kill9();
+    world.raise();
+    Case::Done(wrong)
+}
+
+fn builder_suite(name: &str, who: &str, of_shim: bool, filter: &str) {
+    let tally = Tally::new(
+        2,
+        name,
+        &format!("EIO and ENOSPC, once and for seconds, at each call of {who} that changes files"),
+        "as kill-hub, with more leases where a result could not be kept; the client lives and does not turn in circles",
+        &format!("MOJI_CASES=0 cargo test -p moji-tests --test faults {filter}"),
+    );
+    let seed = seed();
+    let mut world = World::new(1, 1, &ARGS);
+    let points = if of_shim { shim_points(&mut world) } else { client_points(&mut world) };
+    drop(world);
+    let make = |lane| World::new(2 + lane, 1, &ARGS);
+    run(tally, &chosen(&faults(&points), seed), make, |world, fault| builder(world, fault, of_shim));
+}
+
+#[test]
+fn an_error_at_each_call_of_the_client_costs_a_lease_at_most() {
+    builder_suite("error-builder", "a builder's client", false, "an_error_at_each_call_of_the_client");
+}
+
+#[test]
+fn an_error_at_each_call_of_a_shim_costs_a_lease_at_most() {
+    builder_suite("error-shim", "a builder's shim", true, "an_error_at_each_call_of_a_shim");
 }
 
 #[test]

@@ -282,31 +282,44 @@ impl World {
         wrong
     }
 
-    /// One result folder with all that was built in it, byte by byte.
+    /// The result folders that are expected, with all that was built in them, byte by byte.
     fn whole(&self, package: &Package, wrong: &mut Vec<String>) {
         let results = self.farm.results(&package.nvr);
-        if results != [package.nvr.as_str()] {
-            wrong.push(format!("{} has the results {results:?}", package.nvr));
+        let wanted: Vec<&str> = package.results.iter().map(|(folder, _)| folder.as_str()).collect();
+        if results != wanted {
+            wrong.push(format!("{} has the results {results:?}, not {wanted:?}", package.nvr));
         }
-        let folder = self.farm.repo().join(&package.nvr);
-        let json = fs::read(folder.join("result.json")).unwrap_or_default();
-        let json: serde_json::Value = serde_json::from_slice(&json).unwrap_or_default();
-        if json["verdict"] != "success" {
-            wrong.push(format!("{}/result.json says {}", package.nvr, json["verdict"]));
-        }
-        for (name, digest) in &package.rpms {
-            let found =
-                fs::read(folder.join(name)).map_or_else(|why| why.to_string(), |bytes| sha256(&bytes));
-            if found != *digest {
-                wrong.push(format!("{}/{name} is not what was built: {found}", package.nvr));
+        for (folder, verdict) in &package.results {
+            let said = self.result(folder)["verdict"].clone();
+            if said != *verdict {
+                wrong.push(format!("{folder}/result.json says {said}"));
+            }
+            let path = self.farm.repo().join(folder);
+            for name in names(&path) {
+                if name.ends_with(".new") || name.starts_with('.') && name != ".repodata" {
+                    wrong.push(format!("repo/{folder}/{name} is left"));
+                }
+            }
+            if *verdict != "success" || package.deleted {
+                continue;
+            }
+            for (name, digest) in &package.rpms {
+                let found =
+                    fs::read(path.join(name)).map_or_else(|why| why.to_string(), |bytes| sha256(&bytes));
+                if found != *digest {
+                    wrong.push(format!("repo/{folder}/{name} is not what was built: {found}"));
+                }
             }
         }
     }
 
-    fn lease_of(&self, nvr: &str) -> Option<String> {
-        let json = fs::read(self.farm.repo().join(nvr).join("result.json")).ok()?;
-        let json: serde_json::Value = serde_json::from_slice(&json).ok()?;
-        Some(json["lease"].as_str()?.to_owned())
+    fn result(&self, folder: &str) -> serde_json::Value {
+        let json = fs::read(self.farm.repo().join(folder).join("result.json")).unwrap_or_default();
+        serde_json::from_slice(&json).unwrap_or_default()
+    }
+
+    fn lease_of(&self, folder: &str) -> Option<String> {
+        Some(self.result(folder)["lease"].as_str()?.to_owned())
     }
 
     /// A daemon's log, of all its runs.
