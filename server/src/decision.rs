@@ -27,6 +27,8 @@ pub struct Decided {
     pub who: String,
     /// When, unix seconds.
     pub unix_s: u64,
+    /// Of a retracted result: whether its RPMs are to be deleted, which comes later and so may be left to a later hub.
+    pub delete: bool,
 }
 
 /// The file.
@@ -35,6 +37,8 @@ struct DecisionJson {
     decision: String,
     who: String,
     unix_s: u64,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    delete: bool,
 }
 
 /// The word for it in the file and for people.
@@ -71,7 +75,7 @@ pub fn read(disk: &dyn Disk, folder: &Path) -> io::Result<Option<Decided>> {
     let all = [Decision::Accepted, Decision::Refused, Decision::Retracted];
     let decision = all.into_iter().find(|decision| word(*decision) == json.decision);
     let decision = decision.ok_or_else(|| invalid(format!("no decision is {:?}", json.decision)))?;
-    Ok(Some(Decided { decision, who: json.who, unix_s: json.unix_s }))
+    Ok(Some(Decided { decision, who: json.who, unix_s: json.unix_s, delete: json.delete }))
 }
 
 /// Writes it into a result's folder, replacing an earlier one; on return it survives a power cut.
@@ -79,8 +83,9 @@ pub fn read(disk: &dyn Disk, folder: &Path) -> io::Result<Option<Decided>> {
 /// # Errors
 /// Those of the disk. After one of the last sync it may be there or not, so ask [`read`].
 pub fn write(disk: &dyn Disk, folder: &Path, decided: &Decided) -> io::Result<()> {
-    let Decided { decision, who, unix_s } = decided;
-    let json = DecisionJson { decision: word(*decision).to_owned(), who: who.clone(), unix_s: *unix_s };
+    let Decided { decision, who, unix_s, delete } = decided;
+    let decision = word(*decision).to_owned();
+    let json = DecisionJson { decision, who: who.clone(), unix_s: *unix_s, delete: *delete };
     let mut text = serde_json::to_vec_pretty(&json).expect("text and numbers always encode");
     text.push(b'\n');
     let new = folder.join(NEW_NAME);
@@ -107,7 +112,9 @@ mod tests {
         disk.create_dir(&folder).unwrap();
         assert_eq!(read(&disk, &folder).unwrap(), None);
         for decision in [Decision::Refused, Decision::Accepted, Decision::Retracted] {
-            let decided = Decided { decision, who: "ann@desk (10.0.0.7)".to_owned(), unix_s: 1_764_000_000 };
+            let delete = decision == Decision::Retracted;
+            let decided =
+                Decided { decision, who: "ann@desk (10.0.0.7)".to_owned(), unix_s: 1_764_000_000, delete };
             // What a crash left half written is in nobody's way.
             disk.put(folder.join(NEW_NAME), b"{");
             write(&disk, &folder, &decided).unwrap();

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Sender, bounded};
-use moji_proto::Line;
 use moji_proto::limits::PING_EVERY_MS;
 use moji_proto::message::Limits;
+use moji_proto::{FileName, Line};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -375,8 +375,10 @@ impl Hub {
         } = inboxes;
         let mut threads = vec![history.start(history_in, stopped.clone(), clock.clone())];
         let published = recovery::in_order(&results).into_iter().filter_map(RepoResult::published).collect();
+        let deletions = deletions(&*disk, &folders.repo, &results);
+        let config = repo::Config { tiers: has_tiers(options), ..repo::Config::default() };
         threads.push(actors::repo::start(
-            repo::Repo::new(published, repo::Config { tiers: has_tiers(options), ..repo::Config::default() }),
+            repo::Repo::new(published, config).leaving(&deletions),
             indexers,
             clock.clone(),
             peers.clone(),
@@ -404,7 +406,7 @@ impl Hub {
         threads.push(start_leases(
             options, past, journal, welcome, leases_in, &stopped, &clock, &peers, &folders, disk,
         ));
-        start_desk(options, desk_in, &stopped, &clock, &peers, &folders, desk_disk, &mut threads)?;
+        start_desk(options, desk_in, &stopped, &clock, &peers, &folders, desk_disk, deletions, &mut threads)?;
         let (watch, watch_thread) = watch::start(
             watch::Setup {
                 source: folders.source.clone(),
@@ -488,6 +490,14 @@ fn reload_builders(options: &Run, peers: &Peers) -> Result<(), Fatal> {
     peers.net.command(net::Command::Builders(identities(listed.as_deref())));
     actors::tell(&peers.queue, architectures(listed));
     Ok(())
+}
+
+/// RPMs that are still there although an operator had them deleted, by folder.
+fn deletions(disk: &dyn Disk, repo: &Path, results: &[RepoResult]) -> Vec<(String, Vec<FileName>)> {
+    let is_there =
+        |folder: &str, name: &FileName| disk.exists(&repo.join(folder).join(name)).unwrap_or(false);
+    let wanted = results.iter().filter_map(|found| Some((found.folder.clone(), found.to_delete()?)));
+    wanted.filter(|(folder, rpms)| rpms.iter().any(|name| is_there(folder, name))).collect()
 }
 
 /// Opens the history, adds what only the results know, and tells the queue what it must remember. After
@@ -585,6 +595,7 @@ fn start_desk(
     peers: &Peers,
     folders: &Folders,
     disk: Arc<dyn Disk>,
+    deletions: Vec<(String, Vec<FileName>)>,
     threads: &mut Vec<JoinHandle<()>>,
 ) -> Result<(), Fatal> {
     let hooks = options.hook.clone().map(hooks::Hooks::start);
@@ -600,6 +611,7 @@ fn start_desk(
         // Numbers of events grow over restarts, whatever the clock says.
         first_seq: clock.unix_s().saturating_mul(1_000_000).max(last_seq + 1),
         hook: hooks.is_some(),
+        deletions,
         ..core::desk::Setup::default()
     };
     let worker = desk::Worker::new(desk::Setup {

@@ -64,7 +64,7 @@ impl Worker {
             return refuse(NoCode::Failed, format!("{folder}/result.json names no SRPM"));
         };
         let unix_s = self.clock.unix_s();
-        let record = decision::Decided { decision: wanted, who: who.to_owned(), unix_s };
+        let record = decision::Decided { decision: wanted, who: who.to_owned(), unix_s, delete };
         if let Err(error) = decision::write(&*self.disk, &path, &record) {
             return refuse(NoCode::Failed, failed("write decision.json in", &path)(error));
         }

@@ -49,9 +49,19 @@ impl RepoResult {
         if !self.was_published() {
             return None;
         }
+        Some(repo::Published { folder: self.folder.clone(), rpms: self.rpms() })
+    }
+
+    /// RPMs that an operator wanted deleted with it: a hub that was killed may have left them.
+    #[must_use]
+    pub fn to_delete(&self) -> Option<Vec<FileName>> {
+        let decided = self.decision.as_ref()?;
+        (decided.decision == Decision::Retracted && decided.delete).then(|| self.rpms())
+    }
+
+    fn rpms(&self) -> Vec<FileName> {
         let rpms = self.result.files.iter().filter(|file| file.package.is_some());
-        let rpms = rpms.filter_map(|file| FileName::new(file.name.clone()).ok()).collect();
-        Some(repo::Published { folder: self.folder.clone(), rpms })
+        rpms.filter_map(|file| FileName::new(file.name.clone()).ok()).collect()
     }
 
     /// Which source package its binary packages come from, if they are published.

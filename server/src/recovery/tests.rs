@@ -239,7 +239,7 @@ fn what_an_operator_decided_has_the_last_word_over_the_result() {
             site.disk.put(&file, json.as_bytes());
         }
         if let Some(decision) = decided {
-            let decided = Decided { decision, who: "ann".into(), unix_s: 50 };
+            let decided = Decided { decision, who: "ann".into(), unix_s: 50, delete: !held };
             decision::write(&site.disk, &dir, &decided).unwrap();
         }
         site.recover(100).results.pop().unwrap()
@@ -256,6 +256,8 @@ fn what_an_operator_decided_has_the_last_word_over_the_result() {
         assert_eq!(found.published().is_some(), published, "{held} {decided:?}");
         assert_eq!(found.known().is_some(), published, "{held} {decided:?}");
         assert_eq!(found.since_unix_s(), if decided.is_some() { 50 } else { 1 });
+        let is_to_delete = !held && decided == Some(Retracted);
+        assert_eq!(found.to_delete().is_some(), is_to_delete, "{held} {decided:?}");
         let past = found.past(100);
         assert!(matches!(past, Some(Msg::Past { result, .. }) if result.folder == "a-1-1@2"));
     }

@@ -72,12 +72,14 @@ pub struct Setup {
     pub first_seq: u64,
     /// Whether events go to a program.
     pub hook: bool,
+    /// RPMs of results that were retracted in an earlier run, to be deleted when no index names them, by folder.
+    pub deletions: Vec<(String, Vec<FileName>)>,
 }
 
 impl Default for Setup {
     fn default() -> Setup {
         let version = FileName::new(env!("CARGO_PKG_VERSION")).expect("a version is a file name");
-        Setup { version, started: Time(0), first_seq: 1, hook: false }
+        Setup { version, started: Time(0), first_seq: 1, hook: false, deletions: Vec::new() }
     }
 }
 

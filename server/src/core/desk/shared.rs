@@ -146,7 +146,7 @@ impl Shared {
             events: Vec::new(),
             orders: BTreeMap::new(),
             rpms: 0,
-            deletions: BTreeMap::new(),
+            deletions: setup.deletions.iter().cloned().collect(),
             setup,
         }
     }

@@ -215,6 +215,16 @@ impl Repo {
         repo
     }
 
+    /// These RPMs of results that were withdrawn in an earlier run are to be told of when no index names them any more.
+    #[must_use]
+    pub fn leaving(mut self, left: &[(String, Vec<FileName>)]) -> Repo {
+        for (folder, rpms) in left {
+            let rpms = rpms.iter().map(|name| path(folder, name.as_str())).collect();
+            self.leaving.insert(folder.clone(), rpms);
+        }
+        self
+    }
+
     /// When it wants a `Tick`.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
