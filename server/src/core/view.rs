@@ -16,7 +16,7 @@ pub struct View {
     /// All builders that ever registered in this run, by name. Phase, and the counts of the history, are
     /// the desk's to fill in.
     pub builders: Vec<BuilderRow>,
-    /// Why nothing at all is leased, or one package at a time.
+    /// Why nothing at all is leased, or one package at a time; why uploads and commits wait.
     pub blocked: Option<String>,
     /// Why idle builders get nothing; None if no builder is idle.
     pub idle: Option<String>,

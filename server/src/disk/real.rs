@@ -8,7 +8,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{OFlag, PosixFadviseAdvice, posix_fadvise};
 
@@ -28,6 +28,14 @@ const SYNCS_AT_ONCE: usize = 8;
 static LAST_SYNC_US: AtomicU64 = AtomicU64::new(0);
 /// From here on a sync is slow, microseconds: several times what it costs to start a thread.
 const SLOW_SYNC_US: u64 = 500;
+
+/// How long a folder that is to be synced waits for a descriptor: after that its sync has failed, and one that failed
+/// stops the hub until a restart. Those that have many give some back sooner.
+const DESCRIPTOR_MAX: Duration = Duration::from_secs(30);
+/// How often it asks again.
+const DESCRIPTOR_AGAIN: Duration = Duration::from_millis(50);
+/// A descriptor that is kept for a folder's sync: what is renamed already must become durable when there is no other.
+static SPARE: Mutex<Option<fs::File>> = Mutex::new(None);
 
 /// The machine's own file system.
 #[derive(Clone, Copy, Debug, Default)]
@@ -118,7 +126,14 @@ impl Disk for Real {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        fs::File::open(path)?.sync_all()
+        let folder = match fs::File::open(path) {
+            Err(error) if is_short(&error) => return sync_with_spare(path),
+            opened => opened?,
+        };
+        folder.sync_all()?;
+        drop(folder);
+        keep_spare(&mut SPARE.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(())
     }
 
     fn boot(&self) -> String {
@@ -208,6 +223,39 @@ fn sync_one(one: Unsynced<'_>) -> Result<(), SyncError> {
     let us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
     LAST_SYNC_US.store(us, Ordering::Relaxed);
     synced.map_err(|error| SyncError { path, error })
+}
+
+/// Syncs a folder with the descriptor that is kept for it, or one that somebody gives back in time.
+fn sync_with_spare(path: &Path) -> io::Result<()> {
+    let until = Instant::now() + DESCRIPTOR_MAX;
+    let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        // Another thread may be quicker to take what is given back here.
+        *spare = None;
+        match fs::File::open(path) {
+            Err(error) if is_short(&error) && Instant::now() < until => {
+                std::thread::sleep(DESCRIPTOR_AGAIN);
+            }
+            opened => {
+                opened?.sync_all()?;
+                keep_spare(&mut spare);
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Takes a descriptor to keep, if there is one.
+fn keep_spare(spare: &mut Option<fs::File>) {
+    if spare.is_none() {
+        *spare = fs::File::open("/dev/null").ok();
+    }
+}
+
+/// Whether the process or the system has no descriptor left.
+fn is_short(error: &io::Error) -> bool {
+    use nix::errno::Errno;
+    [Errno::EMFILE, Errno::ENFILE].iter().any(|errno| error.raw_os_error() == Some(*errno as i32))
 }
 
 /// None where nothing is.

@@ -74,12 +74,16 @@ enum Trouble {
 /// Sorts an error of a file that the hub writes.
 fn wrote(what: &str, path: &Path, error: &io::Error) -> Trouble {
     let text = format!("failed to {what} {}: {error}", path.display());
+    let later = |remedy| Trouble::Later(format!("{text}; {remedy}"));
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::OutOfMemory => {
-            Trouble::Later(text)
-        }
-        _ if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) => Trouble::Later(text),
-        _ => Trouble::Broken(text),
+        io::ErrorKind::StorageFull => later("free some space"),
+        io::ErrorKind::QuotaExceeded => later("free some space or raise the quota"),
+        io::ErrorKind::OutOfMemory => later("free some memory"),
+        _ => match error.raw_os_error() {
+            Some(EMFILE) => later("raise the hub's limit of open files (prlimit --nofile)"),
+            Some(ENFILE) => later("raise the machine's limit of open files (sysctl fs.file-max)"),
+            _ => Trouble::Broken(text),
+        },
     }
 }
 

@@ -170,7 +170,7 @@ impl Queue {
         View {
             packages: looking.rows,
             builders: self.builder_rows(now),
-            blocked: self.blocked(),
+            blocked: self.concern(now),
             idle: has_idle.then(|| self.groups(now).why_nothing()),
             space: self.space,
             ends_in_s: self.ends_in_s(now, &looking.left),

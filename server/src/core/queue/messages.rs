@@ -268,6 +268,11 @@ pub enum Msg {
         /// Why.
         why: String,
     },
+    /// The system is short of something: uploads and commits wait and are tried again. (transfers)
+    Short {
+        /// Of what, and what to do; None when nothing waits any more.
+        why: Option<String>,
+    },
     /// Time passed. (shell)
     Tick,
 }

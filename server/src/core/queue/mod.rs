@@ -186,6 +186,8 @@ pub struct Queue {
     space: Option<(u64, u64)>,
     /// Why nothing is leased until a restart.
     stopped: Option<String>,
+    /// Why uploads and commits wait, and since when.
+    short: Option<(String, Time)>,
     /// Moments at which something may become possible.
     wakes: std::collections::BTreeSet<Time>,
     /// Packages that may be leased since another file of theirs is done.
@@ -257,6 +259,7 @@ impl Queue {
             releases: 0,
             space: None,
             stopped: None,
+            short: None,
             wakes: std::collections::BTreeSet::new(),
             promoted: Vec::new(),
             awaits: BTreeMap::new(),
@@ -363,6 +366,7 @@ impl Queue {
                 self.nothing_moves(&why, out);
                 self.stopped.get_or_insert(why);
             }
+            Msg::Short { why } => self.on_short(now, why, out),
             // Nothing follows from it.
             Msg::Look => return self.look(now, out),
             Msg::Ask { ticket, about } => return self.give_reasons(now, ticket, &about, out),

@@ -2,10 +2,13 @@
 //!
 //! Owns no state: a snapshot is made from the queue and changes nothing.
 
+use moji_proto::message::EventKind;
 use moji_proto::{FileName, Time};
 
+use super::look::duration;
 use super::package::{Hold, State};
-use super::{Package, Queue};
+use super::{Effect, Package, Queue, events};
+use crate::core::view::Event;
 
 /// How many packages are named beside a count: what fits into a line.
 const EXAMPLES_MAX: usize = 3;
@@ -127,6 +130,26 @@ impl Queue {
         } else {
             None
         }
+    }
+
+    /// What an operator must know first: why nothing is leased, and why what is built does not arrive.
+    pub(super) fn concern(&self, now: Time) -> Option<String> {
+        let waits = self.short.as_ref().map(|(why, since)| {
+            let long = duration(now.since_ms(*since));
+            format!("uploads and commits wait for {long}, and go on by themselves: {why}")
+        });
+        let all: Vec<String> = self.blocked().into_iter().chain(waits).collect();
+        (!all.is_empty()).then(|| all.join("; "))
+    }
+
+    /// Takes what transfers say of a shortage.
+    pub(super) fn on_short(&mut self, now: Time, why: Option<String>, out: &mut Vec<Effect>) {
+        let (kind, text) = match &why {
+            Some(why) => (EventKind::Blocked, format!("uploads and commits wait: {why}")),
+            None => (EventKind::Unblocked, "uploads and commits go on".to_owned()),
+        };
+        events::tell(out, Event::new(kind, text));
+        self.short = why.map(|why| (why, now));
     }
 
     /// Why a package that waits is not with one of the idle builders.

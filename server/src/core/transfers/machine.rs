@@ -27,6 +27,14 @@ pub(super) struct Shared {
     pub(super) short: bool,
 }
 
+impl Shared {
+    /// Nothing is short any more, as far as anybody knows.
+    pub(super) fn end_shortage(&mut self, out: &mut Vec<Effect>) {
+        self.short = false;
+        out.push(Effect::Queue(queue::Msg::Short { why: None }));
+    }
+}
+
 /// What a lease is handed with every message.
 pub(super) struct Cx<'a> {
     pub(super) now: Time,
@@ -182,6 +190,10 @@ impl Transfers {
     fn done(&mut self, now: Time, id: LeaseId, done: Done, out: &mut Vec<Effect>) {
         let was_broken = self.shared.broken;
         self.with(now, id, out, |lease, cx| lease.done(cx, done));
+        // What waited may have ended another way, or have waited for something else than to write.
+        if self.shared.short && !self.leases.values().any(Lease::may_wait) {
+            self.shared.end_shortage(out);
+        }
         if !was_broken && self.shared.broken {
             self.spoil_all(now, out);
         }

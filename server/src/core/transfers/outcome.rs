@@ -11,7 +11,7 @@ use super::lease::{Busy, Lease, State, Work, serves_connection};
 use super::machine::Cx;
 use super::{Defect, Done, Effect, Manifest, Op, Placed, Sealed};
 use crate::core::types::{Outcome, Peak, Report, Ruling};
-use crate::core::{desk, leases, repo};
+use crate::core::{desk, leases, queue, repo};
 use crate::rpmfile::Nevra;
 
 /// Pause before something that found no space is tried again, milliseconds: a person who deletes files
@@ -74,6 +74,7 @@ impl Lease {
             cx.shared.short = true;
             let what = format!("{why}: uploads and commits wait, everything is kept, trying again");
             self.log(cx, log::Level::Error, &what);
+            cx.out.push(Effect::Queue(queue::Msg::Short { why: Some(why.to_owned()) }));
         }
         let is_moot = is_stale && serves_connection(&work.op);
         if is_moot || matches!(self.state, State::Closing(_) | State::Spoiled) {
@@ -90,9 +91,14 @@ impl Lease {
     fn recovered(&self, cx: &mut Cx<'_>, done: &Done) {
         let wrote = matches!(done, Done::Written { .. } | Done::Logged { .. } | Done::Committed(_));
         if cx.shared.short && wrote {
-            cx.shared.short = false;
             self.log(cx, log::Level::Info, "the disk takes writes again");
+            cx.shared.end_shortage(cx.out);
         }
+    }
+
+    /// Whether it may be what waits.
+    pub(super) fn may_wait(&self) -> bool {
+        self.busy.is_some() || self.retry_at.is_some()
     }
 
     fn tell_grown(&self, cx: &mut Cx<'_>, which: Which, bytes: u64) {

@@ -101,7 +101,7 @@ fn farm(text: &mut Text, snapshot: &Snapshot) {
     let leases = f64::from(farm.packages[PackageState::Building as usize]);
     gauge("moji_leases", "Leases that live: packages that are being built.", leases);
     let goes = f64::from(u8::from(farm.blocked.as_str().is_empty()));
-    gauge("moji_leasing", "Whether packages are leased; 0 if nothing is, or one at a time.", goes);
+    gauge("moji_leasing", "Whether packages are leased and results taken; 0 if not, or one at a time.", goes);
     gauge("moji_free_bytes", "Free space of the hub's folders.", float(farm.free_bytes));
     gauge("moji_floor_bytes", "Below so much free space nothing is leased.", float(farm.floor_bytes));
     gauge("moji_index_packages", "Binary packages in the repository's index.", f64::from(farm.rpms));

@@ -537,6 +537,25 @@ fn after_a_failed_sync_nothing_is_leased() {
 }
 
 #[test]
+fn what_waits_for_space_is_told_and_leasing_goes_on() {
+    let mut rig = Rig::new();
+    rig.up(1);
+    assert_eq!(rig.view().blocked, None);
+    rig.tell(Msg::Short { why: Some("failed to write f0: no space; free some space".to_owned()) });
+    rig.now = rig.now.plus_ms(90_000);
+    let told = "uploads and commits wait for 90 s, and go on by themselves: failed to write f0: no space; free some space";
+    assert_eq!(rig.view().blocked.as_deref(), Some(told));
+    rig.drop_in(&["a"]);
+    assert_eq!(rig.claims(), ["a→1"]);
+    rig.tell(Msg::StopLeasing { why: "fsync: EIO".to_owned() });
+    let both = format!("fsync: EIO: when its cause is gone, restart the hub; {told}");
+    assert_eq!(rig.view().blocked, Some(both));
+    rig.tell(Msg::Short { why: None });
+    let told = Some("fsync: EIO: when its cause is gone, restart the hub");
+    assert_eq!(rig.view().blocked.as_deref(), told);
+}
+
+#[test]
 fn builders_that_drain_are_in_trouble_or_build_for_something_else_get_nothing() {
     let mut rig = Rig::with(Config { target: Some("armv5tel".to_owned()), ..Rig::new().queue.config });
     rig.up(1);

@@ -137,8 +137,10 @@ fn lease_ends_at_once_while_the_disk_is_full() {
     hub.faults.full.store(true, Ordering::Relaxed);
     builder.upload(&mut hub);
     assert!(hub.owed[&S1] > 0);
+    assert!(hub.short.is_some());
     hub.tell(Msg::Close { lease: lease(1), why: "cancelled".into() });
     hub.work();
+    assert_eq!(hub.short, None, "nothing waits any more");
     hub.assert_even();
     assert_eq!(hub.list("working"), ["hello-1.0-1.src.rpm"]);
     assert_eq!(hub.core.deadline(), None);
@@ -163,6 +165,7 @@ fn full_disk_stops_the_credit_and_loses_nothing() {
         hub.work();
         builder.upload(&mut hub);
     }
+    assert!(hub.short.as_ref().is_some_and(|why| why.ends_with("; free some space")), "{:?}", hub.short);
     // The session is still read: what it may have in memory is less than what stops the reactor.
     assert!(hub.owed_max < i64::from(crate::net::SESSION_BACKLOG_BYTES));
     assert!(hub.closed.is_empty(), "{:?}", hub.closed);
@@ -170,6 +173,7 @@ fn full_disk_stops_the_credit_and_loses_nothing() {
     hub.wait();
     hub.work();
     builder.upload(&mut hub);
+    assert_eq!(hub.short, None);
     assert_eq!(hub.report().defect, None);
     assert_eq!(builder.sent, builder.files.iter().map(|(_, bytes)| bytes.len() as u64).sum::<u64>());
     hub.rule(lease(1), publish());

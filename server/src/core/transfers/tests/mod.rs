@@ -72,6 +72,8 @@ struct Hub {
     leases: Vec<leases::Msg>,
     published: Vec<repo::Published>,
     stopped: u32,
+    /// What the queue was told last of a shortage.
+    short: Option<String>,
     /// Bytes of pieces handed in less bytes given back.
     owed: BTreeMap<SessionId, i64>,
     /// Largest value that `owed` ever had.
@@ -105,6 +107,7 @@ impl Hub {
             leases: Vec::new(),
             published: Vec::new(),
             stopped: 0,
+            short: None,
             owed: BTreeMap::new(),
             owed_max: 0,
         }
@@ -126,6 +129,7 @@ impl Hub {
         self.ops.clear();
         self.sent.clear();
         self.owed.clear();
+        self.short = None;
     }
 
     /// Hands a message to the core; operations wait.
@@ -153,6 +157,10 @@ impl Hub {
                 Effect::Close(session, code) => self.closed.push((session, code)),
                 Effect::Leases(msg) => self.leases.push(msg),
                 Effect::Queue(queue::Msg::StopLeasing { .. }) => self.stopped += 1,
+                Effect::Queue(queue::Msg::Short { why }) => {
+                    assert_ne!(self.short.is_some(), why.is_some(), "told twice");
+                    self.short = why;
+                }
                 Effect::Queue(other) => panic!("unexpected {other:?}"),
                 Effect::Repo(repo::Msg::Published(published)) => self.published.push(published),
                 Effect::Repo(other) => panic!("unexpected {other:?}"),
