@@ -147,6 +147,9 @@ impl Scene {
         tally.holds(new.len() == want && new.iter().all(|line| is_named(line)), || {
             format!("{what}: {want} lines wanted in the log, there are {new:#?}")
         });
+        if new.len() != want {
+            eprintln!("{what}:\n{}", all[self.read..].join("\n"));
+        }
         self.read = all.len();
         tally.holds(self.neighbour.is_alive(), || format!("{what}: the neighbour was disturbed"));
         tally.holds(published(&self.farm) == self.published, || {
@@ -171,7 +174,7 @@ impl Scene {
         let index = crate::indexed(&farm);
         let names: Vec<&str> =
             index.split("<name>").skip(1).filter_map(|rest| rest.split('<').next()).collect();
-        let all = ["base", "calm", "honest", "prey"];
+        let all = ["base", "calm", "honest", "prey", "second"];
         assert!(names.iter().all(|name| all.contains(name)), "{names:?} are published");
     }
 }
