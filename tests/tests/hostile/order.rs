@@ -18,11 +18,13 @@ fn name(text: &str) -> FileName {
     FileName::new(text).expect("a safe name")
 }
 
-/// Whether a message may be said: it is never, or it is and what follows depends on what it says.
+/// Whether a message may be said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum May {
     No,
     Yes,
+    /// Yes; but it is about a lease that is another's.
+    NotYours,
 }
 
 const NO: May = May::No;
@@ -135,8 +137,8 @@ fn told(rogue: &mut Rogue, want: May) -> Result<(), String> {
     let end = if want == May::Yes && rogue.is_alive() { None } else { Some(rogue.ended()) };
     match (want, end) {
         (May::No, Some(End::Rejected(RejectCode::Order))) => Ok(()),
-        // What it says may be wrong all the same, as another's lease; but not that it is said.
-        (May::Yes, None | Some(End::Rejected(RejectCode::NotYours))) => Ok(()),
+        (May::NotYours, Some(End::Rejected(RejectCode::NotYours))) => Ok(()),
+        (May::Yes, None) => Ok(()),
         (want, end) => Err(format!("may it be said? {want:?}; but the session: {end:?}")),
     }
 }
@@ -203,10 +205,11 @@ fn builder_cell(
     let is_foreign = matches!(state, 3 | 4)
         && row[state] == YES
         && !matches!(sample, FromBuilder::Ping { .. } | FromBuilder::Ready | FromBuilder::Draining);
-    let lines = if row[state] == NO || is_foreign { Lines::One } else { Lines::None };
+    let want = if is_foreign { May::NotYours } else { row[state] };
+    let lines = if want == YES { Lines::None } else { Lines::One };
     scene.case(tally, &what, lines, |scene, key| {
         let (mut rogue, lease) = builder_in(scene, state, key);
-        let (message, row) = builder_rows(lease).swap_remove(number);
+        let (message, _) = builder_rows(lease).swap_remove(number);
         rogue.send(&message);
         if matches!((&message, state), (FromBuilder::Register { .. }, 0)) {
             // A `Ping` may follow.
@@ -214,7 +217,7 @@ fn builder_cell(
                 rogue.heard(|said| matches!(said, moji_proto::message::ToBuilder::Registered { .. }))
             });
         }
-        told(&mut rogue, row[state])
+        told(&mut rogue, want)
     });
 }
 

@@ -137,7 +137,8 @@ impl Scene {
             [format!("builder=rogue{key} "), format!("key={}", secret_key(key).public().fingerprint())];
         let is_named = |line: &String| names.iter().any(|name| line.contains(name.as_str()));
         if lines == Lines::One {
-            poll_until(SOON, || {
+            // Not so long that the neighbour's silence ends its session.
+            poll_until(SOON / 3, || {
                 log(&self.farm)[self.read..].iter().any(|line| is_warning(line) && is_named(line))
             });
         }
@@ -179,9 +180,11 @@ impl Scene {
     }
 }
 
-/// A warning about a peer; that a lease is lost once its builder is gone is about the package.
+/// A warning about a peer. That a lease is lost once its builder is gone is about the package, and so is what could not be
+/// read for somebody who has gone meanwhile.
 fn is_warning(line: &str) -> bool {
-    (line.contains(" WARN ") || line.contains(" ERROR ")) && !line.contains(" lost: its builder ")
+    let about_package = line.contains(" lost: its builder ") || line.contains(" unfit: failed to read ");
+    (line.contains(" WARN ") || line.contains(" ERROR ")) && !about_package
 }
 
 /// The whole log of the hub, its last line only if it is whole.
