@@ -195,6 +195,7 @@ fn eighty_lies_of_a_builder_that_holds_the_secret() {
             if rogue.is_alive() { Ok(()) } else { Err(format!("the session ended: {:?}", rogue.ended())) }
         });
     }
+    crate::logs::endless(&mut scene, &mut tally);
     leases(&mut scene, &mut tally);
     scene.bait();
     scene.end();

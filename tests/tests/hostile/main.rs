@@ -10,6 +10,7 @@ mod rogue;
 
 mod few;
 mod lies;
+mod logs;
 mod order;
 mod protocol;
 mod results;

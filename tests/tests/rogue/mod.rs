@@ -215,6 +215,15 @@ impl Rogue {
         self.end
     }
 
+    /// How far the hub has heard the file that is on its way.
+    pub(crate) fn acked(&self) -> u64 {
+        let offset = |message: &ToBuilder| match message {
+            ToBuilder::Ack { offset, .. } => *offset,
+            _ => 0,
+        };
+        self.inbox.iter().map(offset).max().unwrap_or(0)
+    }
+
     /// Forgets what was heard.
     pub(crate) fn clear(&mut self) {
         self.inbox.clear();
