@@ -8,3 +8,4 @@ mod load;
 #[path = "../pieces/mod.rs"]
 mod pieces;
 mod sessions;
+mod single;

@@ -96,9 +96,9 @@ fn sessions_with_a_fault_each_lose_double_and_change_nothing() {
         format!("{} packages are not finished\n{}", load.unfinished(&farm), farm.diagnosis())
     });
     farm.wait_until("everything to be in the index", SOON, |farm| {
-        load.wrong(farm, &[]).is_empty() || !healed
+        load.wrong(farm, Some(&[])).is_empty() || !healed
     });
-    for wrong in load.wrong(&farm, &[]) {
+    for wrong in load.wrong(&farm, Some(&[])) {
         tally.violation(wrong);
     }
     tally.holds(farm.hub().pid() == hub && farm.hub().is_running(), || "the hub died".to_owned());
@@ -131,10 +131,10 @@ fn what_went_wrong_would_be_found() {
     let mut load = Load::new(7);
     load.drop_small(&farm);
     load.drop_small(&farm);
-    farm.wait_until("both to be done", SOON, |farm| load.wrong(farm, &[]).is_empty());
+    farm.wait_until("both to be done", SOON, |farm| load.wrong(farm, Some(&[])).is_empty());
     let (one, two) = (&load.made[0], &load.made[1]);
     let finds = |what: &str| {
-        let wrong = load.wrong(&farm, &[]);
+        let wrong = load.wrong(&farm, Some(&[]));
         assert!(wrong.iter().any(|line| line.contains(what)), "{what}: {wrong:?}");
     };
     // A doubled package, a doubled result, a doubled lease, a changed byte, a panic.
