@@ -77,6 +77,7 @@ impl Load {
     }
 
     /// The same with so many KiB of noise in the source package and the binary one.
+    #[allow(dead_code, reason = "the soak has no use for it")]
     pub(crate) fn drop_big(&mut self, farm: &Farm, kib: u32) {
         let name = format!("big{}", self.made.len());
         let folder = farm.path().join("made").join(&name);

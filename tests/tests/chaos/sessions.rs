@@ -14,9 +14,9 @@ use crate::load::{Load, has_no_spool, is_refused, number, seed};
 /// Sessions in CI.
 const SESSIONS: usize = 500;
 /// A builder comes back after a second: so many have enough sessions in a minute or two.
-const BUILDERS: usize = 10;
+const BUILDERS: usize = 14;
 /// Packages that wait, so that no builder idles: an idle session has nothing that a fault could strike.
-const WAITING: usize = 12;
+const WAITING: usize = 16;
 /// How long nothing may come of a session before the test gives up.
 const STUCK: Duration = Duration::from_secs(150);
 
@@ -45,7 +45,7 @@ fn fate(chance: &mut Chance) -> Fate {
         // minute: the faults one at a time have them all, here a few are enough.
         (0, _) => chance.below(240),
         (1..10, _) if !matches!(fault, Fault::Flip(_)) => chance.below(600),
-        (_, Direction::ToHub) => 600 + chance.below(20_000),
+        (_, Direction::ToHub) => 600 + chance.below(12_000),
         (_, Direction::ToBuilder) => 500 + chance.below(2_000),
     };
     fate.strike = Some(Strike { way, after: after as u64, fault });
@@ -57,7 +57,7 @@ fn sessions_with_a_fault_each_lose_double_and_change_nothing() {
     let mut tally = Tally::new(
         4,
         "chaos-sessions",
-        "each session of ten builders gets a fault by chance: cut, reset, flipped bit, one or both directions dead, \
+        "each session of fourteen builders gets a fault by chance: cut, reset, flipped bit, one or both directions dead, \
          late bytes of an old connection, trickle, jitter, connections out of order",
         "every package is finished once, byte for byte, with one lease, nothing is left, nobody panics",
         "MOJI_SESSIONS=20000 cargo test -p moji-tests --test chaos sessions",
