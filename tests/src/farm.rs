@@ -232,7 +232,7 @@ impl Farm {
         let any = || "127.0.0.1:0".to_owned();
         let (listen, http) = match &self.ready {
             Some(ready) => (ready.listen.to_string(), ready.http.map_or_else(any, |http| http.to_string())),
-            None => (any(), any()),
+            None => (SocketAddr::new(self.plan.listen, 0).to_string(), any()),
         };
         let mut command = self.hub_command();
         command.args([self.source(), self.working(), self.finished(), self.repo()]);

@@ -3,6 +3,7 @@
 //! Owns the choices and their defaults. Must never start anything itself: `start` hands the
 //! choices to [`Farm`].
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use crate::armv5::Armv5;
@@ -26,6 +27,8 @@ pub struct FarmPlan {
     pub(crate) builders: usize,
     pub(crate) hub: bool,
     pub(crate) proxied: bool,
+    /// The address that the hub listens on.
+    pub(crate) listen: IpAddr,
     pub(crate) secret: Secret,
     pub(crate) hub_args: Vec<String>,
     pub(crate) builder_args: Vec<String>,
@@ -41,6 +44,7 @@ impl Default for FarmPlan {
             builders: 1,
             hub: true,
             proxied: false,
+            listen: Ipv4Addr::LOCALHOST.into(),
             secret: Secret::Token,
             hub_args: Vec::new(),
             builder_args: Vec::new(),
@@ -91,6 +95,13 @@ impl FarmPlan {
     #[must_use]
     pub fn through_proxy(mut self) -> Self {
         self.proxied = true;
+        self
+    }
+
+    /// The hub listens on this address of the machine for builders; for a test that makes a network of its own.
+    #[must_use]
+    pub fn listen(mut self, address: IpAddr) -> Self {
+        self.listen = address;
         self
     }
 

@@ -4,6 +4,7 @@
 //! many builders, and nothing may be lost, doubled or changed.
 
 mod killed_mock;
+mod links;
 mod load;
 #[path = "../pieces/mod.rs"]
 mod pieces;
