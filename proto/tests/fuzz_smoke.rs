@@ -3,7 +3,8 @@
 //! Owns how cases are made: from the golden bytes and nothing, by random changes. The seed is fixed,
 //! so that a failure comes again; the failing case is printed.
 
-#[path = "../fuzz/bodies.rs"]
+#[allow(dead_code)] // Some of it is for single targets.
+#[path = "../../tests/fuzz/targets/wire.rs"]
 mod bodies;
 
 /// Cases a target.

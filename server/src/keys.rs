@@ -186,15 +186,24 @@ pub struct Listed {
 /// [`KeyError`] naming the first bad line: half a list would lock builders out.
 pub fn read_builders(path: &Path) -> Result<Vec<Listed>, KeyError> {
     let text = fs::read_to_string(path).map_err(|error| KeyError::File(path.to_owned(), error))?;
+    parse_builders(&text).map_err(|what| KeyError::Content(path.to_owned(), what))
+}
+
+/// The same of the list's text.
+///
+/// # Errors
+/// What is wrong with the first bad line.
+pub fn parse_builders(text: &str) -> Result<Vec<Listed>, String> {
     let mut builders = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let line = line.split('#').next().unwrap_or_default();
         let mut words = line.split_whitespace();
         let Some(name) = words.next() else { continue };
         let Some(key) = words.next().and_then(|word| word.parse().ok()) else {
-            let what =
-                format!("line {}: not 'name key [arch…]' with a key of 64 hexadecimal digits", number + 1);
-            return Err(KeyError::Content(path.to_owned(), what));
+            return Err(format!(
+                "line {}: not 'name key [arch…]' with a key of 64 hexadecimal digits",
+                number + 1
+            ));
         };
         builders.push(Listed { name: name.to_owned(), key, archs: words.map(str::to_owned).collect() });
     }

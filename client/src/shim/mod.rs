@@ -32,6 +32,13 @@ use crate::launch::{JobFolder, Launch, MARKER};
 use crate::proc::{self, Belongs, Process};
 pub use collect::open_regular;
 
+/// The lines of the logs in `result` that are sent with a result; for the fuzz targets in `tests/fuzz` alone.
+#[doc(hidden)]
+#[must_use]
+pub fn evidence_of(result: &Path, exit: Exit) -> Vec<(Which, Line)> {
+    evidence::gather(result, exit)
+}
+
 /// What protects the client and the shim from the OOM killer, in its own unit.
 pub const OOM_SCORE_PROTECTED: i32 = -900;
 /// What offers mock to the OOM killer before anything else.

@@ -38,6 +38,29 @@ pub use place::Place;
 
 use look::Mainline;
 
+/// The readers of other people's indexes, for the fuzz targets in `tests/fuzz` alone.
+#[doc(hidden)]
+pub mod fuzzing {
+    use super::{primary, repomd, unpack};
+
+    /// What a `repomd.xml` says of its `primary`, if it can be used.
+    #[must_use]
+    pub fn repomd(bytes: &[u8]) -> Option<String> {
+        repomd::primary(bytes).ok().map(|found| format!("{found:?} {}", found.is_sane()))
+    }
+
+    /// How many packages a `primary`, packed or not, has for a target.
+    #[must_use]
+    pub fn primary(bytes: &[u8], target: Option<&str>) -> Option<usize> {
+        let mut packages = 0;
+        let read = primary::read(unpack::open(bytes).ok()?, target, |_| {
+            packages += 1;
+            Ok::<_, primary::PrimaryError>(())
+        });
+        read.ok().map(|()| packages)
+    }
+}
+
 /// Reaches the thread. Its channel is bounded by how often people send SIGHUP.
 pub struct Handle {
     inbox: Sender<LookAgain>,

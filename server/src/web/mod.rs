@@ -21,10 +21,13 @@
 //! | `metrics/` | `/metrics` and `/healthz` |
 //! | `pages/` | the pages for people |
 //! | `live.rs` | pages that follow the farm: `/events` |
+//! | `fuzzing.rs` | the service without its listener, for fuzz targets |
 
 mod access;
 mod api;
 mod desk;
+#[doc(hidden)]
+pub mod fuzzing;
 mod live;
 mod metrics;
 pub mod model;

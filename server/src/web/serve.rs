@@ -96,12 +96,17 @@ pub fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
 /// If the runtime cannot be made, or the history cannot be opened.
 pub fn start(listener: TcpListener, mut setup: Setup) -> io::Result<Web> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let index = setup.folders.state.join("index");
     let access = std::mem::take(&mut setup.access);
+    Ok(spawn(listener, runtime, site(setup, &access)?, access))
+}
+
+/// All paths.
+pub(super) fn site(setup: Setup, access: &Access) -> io::Result<Router> {
+    let index = setup.folders.state.join("index");
     let files = repo::router(&setup.folders.repo, &index, setup.signatures.clone(), access.scheme());
     let site = Site::new(setup, access.scheme()).map_err(io::Error::other)?;
     let programs = api::router(site.clone()).merge(metrics::router(site.clone()));
-    Ok(spawn(listener, runtime, files.merge(programs).merge(pages::router(site)), access))
+    Ok(files.merge(programs).merge(pages::router(site)))
 }
 
 pub(super) fn spawn(

@@ -1,7 +1,7 @@
-//! What the fuzz targets check.
+//! The wire: messages, handshake, records.
 //!
-//! Owns one function a target. Used twice: by the targets under cargo-fuzz, and by
-//! `proto/tests/fuzz_smoke.rs`, which needs no nightly toolchain. A finding is a panic.
+//! Owns one function a target. Also included by `proto/tests/fuzz_smoke.rs`, which needs no libFuzzer. A finding is a
+//! panic.
 
 use std::fmt::Debug;
 
@@ -9,6 +9,7 @@ use moji_proto::PublicKey;
 use moji_proto::channel::{Accept, Channel, ChannelError, Connect, Event};
 use moji_proto::hello::{Role, Versions};
 use moji_proto::message::{FromBuilder, FromOperator, Message, ToBuilder, ToOperator};
+use moji_proto::order::Order;
 use moji_proto::secret::{Psk, SecretKey};
 
 /// Decodes `data` as each of the four enums; what decodes is the same after another round.
@@ -17,6 +18,32 @@ pub(crate) fn decode(data: &[u8]) {
     decode_as::<ToBuilder>(data);
     decode_as::<FromOperator>(data);
     decode_as::<ToOperator>(data);
+}
+
+/// Reads `data` as what a builder says: one message, then a session of them, each after its length, a byte.
+pub(crate) fn builder(data: &[u8]) {
+    decode_as::<FromBuilder>(data);
+    let (mut order, mut rest) = (Order::default(), data);
+    while let [len, tail @ ..] = rest {
+        let (said, after) = tail.split_at(tail.len().min(usize::from(*len)));
+        rest = after;
+        let Ok(message) = FromBuilder::decode(said) else { continue };
+        let before = order.state();
+        if order.admit(&message).is_err() {
+            assert_eq!(order.state(), before, "what is refused changes nothing: {message:?}");
+        }
+    }
+}
+
+/// Reads `data` as what a hub says, to a builder and to an operator.
+pub(crate) fn hub(data: &[u8]) {
+    decode_as::<ToBuilder>(data);
+    decode_as::<ToOperator>(data);
+}
+
+/// Reads `data` as what an operator says.
+pub(crate) fn operator(data: &[u8]) {
+    decode_as::<FromOperator>(data);
 }
 
 fn decode_as<M: Message + Debug + PartialEq>(data: &[u8]) {
@@ -44,6 +71,12 @@ pub(crate) fn handshake(data: &[u8]) {
         1 => stranger(&mut caller, piece, rest),
         stage => conversation(&mut caller, &mut accepter, hello, piece, stage, rest),
     }
+}
+
+/// As [`handshake`], but only what becomes of changed records.
+pub(crate) fn records(data: &[u8]) {
+    let [stage, rest @ ..] = data else { return };
+    handshake(&[&[5 + stage % 2], rest].concat());
 }
 
 /// Two ends that fit, and what the initiator said.
@@ -120,11 +153,11 @@ fn conversation(
     }
     let to_builder = stage == 6;
     let (from, to) = if to_builder { (accepter, caller) } else { (caller, accepter) };
-    records(from, to, piece, |wire| change(if to_builder { 6 } else { 5 }, wire) || changed);
+    arrive(from, to, piece, |wire| change(if to_builder { 6 } else { 5 }, wire) || changed);
 }
 
 /// Whatever happens on the way, only a beginning of what was sent arrives.
-fn records(from: &mut Channel, to: &mut Channel, piece: usize, change: impl FnOnce(&mut Vec<u8>) -> bool) {
+fn arrive(from: &mut Channel, to: &mut Channel, piece: usize, change: impl FnOnce(&mut Vec<u8>) -> bool) {
     let plains = [vec![1; 1], vec![2; 300], vec![3; 2_000], vec![4; 17]];
     let mut wire = Vec::new();
     plains.iter().for_each(|plain| from.seal(plain, &mut wire).expect("the channel is open"));
