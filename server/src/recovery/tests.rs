@@ -280,7 +280,7 @@ fn one_call_that_fails_is_told_or_changes_nothing_of_what_is_found() {
         }
         put_result(&site.disk, &site.folders, "a-1-1", id(1), "a.src.rpm");
         put_result(&site.disk, &site.folders, "e-1-1", id(4), "e.src.rpm");
-        let decided = Decided { decision: Decision::Retracted, who: "ann".into(), unix_s: 50 };
+        let decided = Decided { decision: Decision::Retracted, who: "ann".into(), unix_s: 50, delete: false };
         decision::write(&site.disk, &site.folders.repo.join("e-1-1"), &decided).unwrap();
         site
     };
@@ -407,7 +407,12 @@ fn results_come_in_the_order_of_what_they_are_and_builds_in_that_of_their_commit
             committed_unix_s,
             ..ResultJson::default()
         },
-        decision: decided.map(|unix_s| Decided { decision: Decision::Accepted, who: "ann".into(), unix_s }),
+        decision: decided.map(|unix_s| Decided {
+            decision: Decision::Accepted,
+            who: "ann".into(),
+            unix_s,
+            delete: false,
+        }),
     };
     let results = [
         found("a-1-1@10", 20, None),
