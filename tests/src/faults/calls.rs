@@ -31,8 +31,8 @@ pub struct Point {
     pub call: String,
     /// Which of that thread's calls of that name it is, from 1; of those on `path`, if there is one.
     pub number: usize,
-    /// Only calls on this path count, as where a process opens more files the more there are.
-    pub path: Option<PathBuf>,
+    /// Only calls on this path below the farm's folder count, as where a process opens more files the more there are.
+    pub path: Option<String>,
     /// What it was about when it was traced, for people: its words, the farm's folder left out.
     pub about: String,
 }
@@ -129,20 +129,20 @@ fn trace_words(file: &Path) -> Vec<String> {
 }
 
 /// The command, hurt at the call of this name and number of whichever of its threads comes there first.
-pub fn under(command: &Command, point: &Point, harm: Harm) -> Command {
-    wrapped(command, &harm_words(point, harm, true))
+pub fn under(command: &Command, point: &Point, harm: Harm, folder: &Path) -> Command {
+    wrapped(command, &harm_words(point, harm, true, folder))
 }
 
 /// The points, those that open one of these files told by its path.
 #[must_use]
-pub fn by_path(points: Vec<Point>, folder: &Path, files: &[&str]) -> Vec<Point> {
+pub fn by_path(points: Vec<Point>, files: &[&str]) -> Vec<Point> {
     let mut counts: BTreeMap<(String, &str), usize> = BTreeMap::new();
     let told = |mut point: Point| {
         let found = files.iter().find(|file| point.about.contains(&format!("\"{file}\"")));
         if let (Some(file), "openat") = (found, point.call.as_str()) {
             let number = counts.entry((point.thread.clone(), file)).or_default();
             *number += 1;
-            (point.number, point.path) = (*number, Some(folder.join(file.trim_start_matches('/'))));
+            (point.number, point.path) = (*number, Some(file.trim_start_matches('/').to_owned()));
         }
         point
     };
@@ -178,7 +178,7 @@ pub fn harm(pid: u32, point: &Point, harm: Harm, folder: &Path) -> Daemon {
         !tids.is_empty()
     });
     let mut strace = Command::new("strace");
-    strace.args(harm_words(point, harm, !found));
+    strace.args(harm_words(point, harm, !found, folder));
     if !found {
         strace.args(["-p", &pid.to_string()]);
         tids = threads(pid).into_iter().map(|(tid, _)| tid).collect();
@@ -192,11 +192,11 @@ pub fn harm(pid: u32, point: &Point, harm: Harm, folder: &Path) -> Daemon {
     strace
 }
 
-fn harm_words(point: &Point, harm: Harm, follow: bool) -> Vec<String> {
+fn harm_words(point: &Point, harm: Harm, follow: bool, folder: &Path) -> Vec<String> {
     let mut words: Vec<String> = if follow { vec!["-f".to_owned()] } else { Vec::new() };
     words.extend(["-qq", "-e", "signal=none", "-o", "/dev/null"].map(str::to_owned));
     if let Some(path) = &point.path {
-        words.extend(["-P".to_owned(), path.display().to_string()]);
+        words.extend(["-P".to_owned(), folder.join(path).display().to_string()]);
     }
     let harm = harm.words(&point.call, point.number);
     words.extend(["-e".to_owned(), format!("trace={}", point.call), "-e".to_owned(), harm]);
@@ -334,15 +334,15 @@ mod tests {
             drop(strace);
             names.iter().for_each(|name| drop(fs::remove_file(path.join(name))));
         }
-        let begun = under(&shell("echo one > one; echo two > two", path), &point, Harm::Kill);
+        let begun = under(&shell("echo one > one; echo two > two", path), &point, Harm::Kill, path);
         let mut run = Daemon::spawn("shell", begun, &path.join("log"));
         assert!(run.wait_exit(SOON).code().is_none());
         assert!(fs::metadata(path.join("two")).is_ok_and(|meta| meta.len() == 0));
         let opens = Point { call: "openat".to_owned(), about: "\"/two\"".to_owned(), ..point };
-        let point = by_path(vec![opens], path, &["/two"]).remove(0);
+        let point = by_path(vec![opens], &["/two"]).remove(0);
         let two = path.join("two").display().to_string();
         let begun =
-            under(&shell(&format!("echo > one; echo > {two}; echo > three"), path), &point, Harm::Kill);
+            under(&shell(&format!("echo > one; echo > {two}; echo > three"), path), &point, Harm::Kill, path);
         ["one", "two"].iter().for_each(|name| fs::remove_file(path.join(name)).expect("it was made"));
         let mut run = Daemon::spawn("shell", begun, &path.join("log"));
         assert!(run.wait_exit(SOON).code().is_none());

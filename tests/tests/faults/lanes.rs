@@ -15,6 +15,9 @@ const CASES: usize = 6;
 /// Farms at a time: most of a case is waiting for a builder that comes back after a second.
 const LANES: usize = 4;
 
+/// How often a case is tried whose point is not reached.
+const TRIES: usize = 3;
+
 /// A number that the environment says.
 pub(crate) fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
@@ -41,14 +44,18 @@ impl Dice {
     }
 }
 
-/// As many as `MOJI_CASES` says, spread evenly over all; the seed says where it begins.
+/// As many as `MOJI_CASES` says, one out of each of so many equal parts of all; the seed says which.
 pub(crate) fn chosen<T: Clone>(all: &[T], seed: u64) -> Vec<T> {
     let wanted = usize::try_from(number("MOJI_CASES", CASES as u64)).unwrap_or(usize::MAX);
     if wanted == 0 || wanted >= all.len() {
         return all.to_vec();
     }
-    let first = Dice(seed).below(all.len() as u64) as usize;
-    (0..wanted).map(|n| all[(first + n * all.len() / wanted) % all.len()].clone()).collect()
+    let mut dice = Dice(seed);
+    let mut one = |part: usize| {
+        let (first, end) = (part * all.len() / wanted, (part + 1) * all.len() / wanted);
+        all[first + dice.below((end - first) as u64) as usize].clone()
+    };
+    (0..wanted).map(&mut one).collect()
 }
 
 /// What became of a case.
@@ -77,9 +84,15 @@ pub(crate) fn run<T: Sync + std::fmt::Display>(
             let Some(this) = cases.get(at) else { return };
             let world_now = world.get_or_insert_with(|| make((number * 1_000_000 + at) as u64));
             let begun = std::time::Instant::now();
-            let (reached, wrong) = match case(world_now, this) {
-                Case::Done(wrong) => (true, wrong),
-                Case::Missed(wrong) => (false, wrong),
+            // Threads that share their work share it another way each time.
+            let mut tries = 0;
+            let (reached, wrong) = loop {
+                tries += 1;
+                match case(world_now, this) {
+                    Case::Done(wrong) => break (true, wrong),
+                    Case::Missed(wrong) if !wrong.is_empty() || tries == TRIES => break (false, wrong),
+                    Case::Missed(_) => {}
+                }
             };
             let word = if reached { "" } else { " (not reached)" };
             eprintln!("{} of {}: {this}{word} {} ms", at + 1, cases.len(), begun.elapsed().as_millis());
