@@ -4,6 +4,7 @@
 //! the hub: builders and logs belong elsewhere.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use tempfile::TempDir;
 
 use crate::daemon::run_to_end;
+use crate::farm::Farm;
 use crate::world::poll_until;
 
 /// How long mkfs and mount may take on a busy machine.
@@ -24,7 +26,8 @@ const XFS_MIB: u64 = 300;
 /// A kind of file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// ext4 that writes nothing out by itself: neither at the end of a file that replaces another, nor every 5 s.
+    /// ext4 that writes nothing out by itself: neither at the end of a file that replaces another, nor every 5 s. An error
+    /// makes it read-only, as distributions have it.
     Ext4,
     /// XFS as it is.
     Xfs,
@@ -40,7 +43,7 @@ impl Kind {
 
     fn options(self) -> &'static str {
         match self {
-            Kind::Ext4 => "loop,noauto_da_alloc,commit=300",
+            Kind::Ext4 => "loop,noauto_da_alloc,commit=300,errors=remount-ro",
             Kind::Xfs => "loop",
         }
     }
@@ -119,14 +122,30 @@ impl LoopDisk {
         self.unplug().and_then(|()| self.mount()).unwrap_or_else(|why| panic!("{why}"));
     }
 
-    /// As `mount -o remount,ro`, or `rw`.
+    /// The file system finds an error in itself and makes itself read-only, until it is mounted again.
     ///
     /// # Errors
-    /// Such as EBUSY, while a file is open for writing.
-    pub fn remount(&self, read_only: bool) -> Result<(), String> {
-        let mut command = Command::new("mount");
-        command.arg("-o").arg(if read_only { "remount,ro" } else { "remount,rw" }).arg(&self.at);
-        run(command)
+    /// Where it has no such switch: it is not ext4.
+    pub fn fail(&self) -> Result<(), String> {
+        let device = devices_of(&self.image()).pop().ok_or("there is no device")?;
+        let switch = Path::new("/sys/fs/ext4").join(device).join("trigger_fs_error");
+        fs::write(&switch, "planted by a test").map_err(|why| format!("{}: {why}", switch.display()))
+    }
+
+    /// Puts the hub's folders of a farm that has not started here; links lead to them.
+    ///
+    /// # Panics
+    /// When they are not as a new farm has them.
+    pub fn take_folders(&self, farm: &Farm) {
+        for name in ["source", "working", "finished", "repo", "state"] {
+            let (own, there) = (farm.path().join(name), self.at.join(name));
+            fs::create_dir(&there).expect("a folder");
+            for entry in fs::read_dir(&own).expect("a folder of the farm").flatten() {
+                fs::copy(entry.path(), there.join(entry.file_name())).expect("a file of the farm");
+            }
+            fs::remove_dir_all(&own).expect("a folder of the farm");
+            symlink(&there, &own).expect("a link");
+        }
     }
 
     /// Writes everything out, as if nothing had been done to it lately.
@@ -156,12 +175,14 @@ fn run(command: Command) -> Result<(), String> {
     if ended.code == 0 { Ok(()) } else { Err(format!("{program} failed: {}", ended.stderr.trim())) }
 }
 
-/// Loop devices that still have this image.
-fn devices_of(image: &Path) -> Vec<PathBuf> {
+/// Names of loop devices that still have this image.
+fn devices_of(image: &Path) -> Vec<String> {
+    let has = |name: &String| {
+        let file = Path::new("/sys/block").join(name).join("loop/backing_file");
+        fs::read_to_string(file).is_ok_and(|text| Path::new(text.trim_end()) == image)
+    };
     let entries = fs::read_dir("/sys/block").into_iter().flatten().flatten();
-    let mut found: Vec<PathBuf> = entries.map(|entry| entry.path().join("loop/backing_file")).collect();
-    found.retain(|path| fs::read_to_string(path).is_ok_and(|text| Path::new(text.trim_end()) == image));
-    found
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).filter(has).collect()
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -18,8 +17,6 @@ use moji_tests::{Farm, Outcome, SOON, poll_until, read_index};
 use crate::Moment;
 use crate::check::{self, Package};
 
-/// The hub's folders.
-const FOLDERS: [&str; 5] = ["source", "working", "finished", "repo", "state"];
 /// Builders: enough that grants and commits meet.
 const BUILDERS: usize = 2;
 /// Longest payload of an RPM, bytes.
@@ -54,15 +51,7 @@ impl World {
             .nothing_started()
             .start();
         fs::create_dir(farm.path().join("made")).expect("a folder");
-        for name in FOLDERS {
-            let (own, there) = (farm.path().join(name), disk.path().join(name));
-            fs::create_dir(&there).expect("a folder");
-            for entry in fs::read_dir(&own).expect("a folder of the farm").flatten() {
-                fs::copy(entry.path(), there.join(entry.file_name())).expect("a file of the farm");
-            }
-            fs::remove_dir_all(&own).expect("a folder of the farm");
-            symlink(&there, &own).expect("a link");
-        }
+        disk.take_folders(&farm);
         let (packages, open, promised) = Default::default();
         let cutter = Cutter::start();
         let mut world =
