@@ -14,6 +14,7 @@ pub(crate) mod memory;
 mod real;
 
 pub use real::Real;
+pub(crate) use real::is_short_of_descriptors;
 
 /// What [`Disk::stat`] tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,6 +17,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
 use mio::unix::SourceFd;
 use mio::{Interest, Poll, Token, Waker};
+use moji_proto::Time;
 
 use crate::actors::{spawn_behind, tell};
 use crate::clock::Clock;
@@ -24,11 +25,15 @@ use crate::core::intake::{Effect, Intake, List, Msg, Seen, Stamp, What};
 use crate::core::leases::{self, Place};
 use crate::core::queue;
 use crate::core::types::Srpm;
+use crate::disk::is_short_of_descriptors;
 use crate::lists::LIST_BYTES_MAX;
 use crate::rpmfile::{Kind, RpmError, expected_file_len, read_facts, verify_header};
 
 /// Bytes of events read at once: some 60 of the longest names.
 const EVENT_BYTES: usize = 16 * 1024;
+/// Pause before what could not be opened for want of a descriptor is opened again, milliseconds: nobody touches a file a
+/// second time because the hub could not read it.
+const LOOK_AGAIN_MS: u64 = 2_000;
 const INOTIFY: Token = Token(0);
 const WAKER: Token = Token(1);
 
@@ -107,6 +112,12 @@ struct Watch {
     places: Vec<(WatchDescriptor, Place)>,
     poll: Poll,
     commands: Receiver<Command>,
+    /// Looks for which there was no descriptor.
+    again: Vec<Effect>,
+    /// When they are done again.
+    again_at: Option<Time>,
+    /// Whether that was logged.
+    is_short: bool,
 }
 
 impl Watch {
@@ -128,8 +139,9 @@ impl Watch {
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let (sender, commands) = unbounded();
         let intake = Intake::new(setup.truncated_after_ms);
+        let (again, again_at, is_short) = Default::default();
         Ok((
-            Watch { setup, clock, intake, inotify, places, poll, commands },
+            Watch { setup, clock, intake, inotify, places, poll, commands, again, again_at, is_short },
             Handle { commands: sender, waker },
         ))
     }
@@ -139,7 +151,8 @@ impl Watch {
         let mut ready = mio::Events::with_capacity(2);
         loop {
             let now = self.clock.now();
-            let left = self.intake.deadline().map(|at| Duration::from_millis(at.since_ms(now)));
+            let next = self.intake.deadline().into_iter().chain(self.again_at).min();
+            let left = next.map(|at| Duration::from_millis(at.since_ms(now)));
             match self.poll.poll(&mut ready, left) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
@@ -153,6 +166,12 @@ impl Watch {
             self.drain()?;
             if self.intake.deadline().is_some_and(|at| at <= self.clock.now()) {
                 self.handle(Msg::Tick);
+            }
+            if self.again_at.take_if(|at| *at <= self.clock.now()).is_some() {
+                let again = std::mem::take(&mut self.again);
+                let answers: Vec<Msg> = again.into_iter().filter_map(|look| self.carry_out(look)).collect();
+                answers.into_iter().for_each(|answer| self.handle(answer));
+                self.is_short = !self.again.is_empty();
             }
         }
     }
@@ -199,13 +218,24 @@ impl Watch {
         }
     }
 
-    fn carry_out(&self, effect: Effect) -> Option<Msg> {
+    /// Keeps a look for which there is no descriptor now.
+    fn later(&mut self, look: Effect) {
+        self.again_at = Some(self.clock.now().plus_ms(LOOK_AGAIN_MS));
+        if !std::mem::replace(&mut self.is_short, true) {
+            log::warn!(
+                "no descriptor is left to look into the folders: trying again; raise the hub's limit of open files"
+            );
+        }
+        self.again.push(look);
+    }
+
+    fn carry_out(&mut self, effect: Effect) -> Option<Msg> {
         match effect {
             Effect::List(place) => return self.list(place),
-            Effect::Look(name) => {
-                let seen = look(&self.setup.source.join(&name));
-                return Some(Msg::Looked { name, seen });
-            }
+            Effect::Look(name) => match look(&self.setup.source.join(&name)) {
+                Some(seen) => return Some(Msg::Looked { name, seen }),
+                None => self.later(Effect::Look(name)),
+            },
             Effect::Read(list) => return self.read(list),
             Effect::Queue(msg) => tell(&self.setup.queue, msg),
             Effect::Leases(msg) => tell(&self.setup.leases, msg),
@@ -222,11 +252,15 @@ impl Watch {
         }
     }
 
-    fn list(&self, place: Place) -> Option<Msg> {
+    fn list(&mut self, place: Place) -> Option<Msg> {
         let names = fs::read_dir(self.path(place))
             .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>());
         match names {
             Ok(names) => Some(Msg::Listed { place, names }),
+            Err(error) if is_short_of_descriptors(&error) => {
+                self.later(Effect::List(place));
+                None
+            }
             Err(error) => {
                 log::error!("failed to list {}: {error}", self.path(place).display());
                 None
@@ -235,11 +269,15 @@ impl Watch {
     }
 
     /// A list that cannot be read stays as it was.
-    fn read(&self, list: List) -> Option<Msg> {
+    fn read(&mut self, list: List) -> Option<Msg> {
         let path = self.setup.source.join(list.file_name());
         match read_list(&path) {
             Ok(bytes) => Some(Msg::Read { list, bytes: Some(bytes) }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Some(Msg::Read { list, bytes: None }),
+            Err(error) if is_short_of_descriptors(&error) => {
+                self.later(Effect::Read(list));
+                None
+            }
             Err(error) => {
                 log::warn!("failed to read {}: {error}", path.display());
                 None
@@ -275,27 +313,28 @@ fn read_list(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What is at `path` now.
-fn look(path: &Path) -> Seen {
+/// What is at `path` now; None if there is no descriptor to tell.
+fn look(path: &Path) -> Option<Seen> {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return match fs::symlink_metadata(path) {
+            return Some(match fs::symlink_metadata(path) {
                 Ok(_) => Seen::Bad { stamp: None, why: "a link to nowhere".to_owned() },
                 Err(_) => Seen::Gone,
-            };
+            });
         }
-        Err(error) => return Seen::Bad { stamp: None, why: error.to_string() },
+        Err(error) => return Some(Seen::Bad { stamp: None, why: error.to_string() }),
     };
     let stamp = stamp(&metadata);
     // A pipe would block whoever opens it.
     if !metadata.is_file() {
-        return Seen::Bad { stamp: Some(stamp), why: "not a file".to_owned() };
+        return Some(Seen::Bad { stamp: Some(stamp), why: "not a file".to_owned() });
     }
     match inspect(path, stamp) {
-        Ok(seen) => seen,
-        Err(RpmError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Seen::Gone,
-        Err(error) => Seen::Bad { stamp: Some(stamp), why: error.to_string() },
+        Ok(seen) => Some(seen),
+        Err(RpmError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Some(Seen::Gone),
+        Err(RpmError::Io(error)) if is_short_of_descriptors(&error) => None,
+        Err(error) => Some(Seen::Bad { stamp: Some(stamp), why: error.to_string() }),
     }
 }
 

@@ -127,7 +127,7 @@ impl Disk for Real {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let folder = match fs::File::open(path) {
-            Err(error) if is_short(&error) => return sync_with_spare(path),
+            Err(error) if is_short_of_descriptors(&error) => return sync_with_spare(path),
             opened => opened?,
         };
         folder.sync_all()?;
@@ -233,7 +233,7 @@ fn sync_with_spare(path: &Path) -> io::Result<()> {
         // Another thread may be quicker to take what is given back here.
         *spare = None;
         match fs::File::open(path) {
-            Err(error) if is_short(&error) && Instant::now() < until => {
+            Err(error) if is_short_of_descriptors(&error) && Instant::now() < until => {
                 std::thread::sleep(DESCRIPTOR_AGAIN);
             }
             opened => {
@@ -253,7 +253,7 @@ fn keep_spare(spare: &mut Option<fs::File>) {
 }
 
 /// Whether the process or the system has no descriptor left.
-fn is_short(error: &io::Error) -> bool {
+pub(crate) fn is_short_of_descriptors(error: &io::Error) -> bool {
     use nix::errno::Errno;
     [Errno::EMFILE, Errno::ENFILE].iter().any(|errno| error.raw_os_error() == Some(*errno as i32))
 }
