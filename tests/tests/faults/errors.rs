@@ -20,6 +20,8 @@ const LASTS: Duration = Duration::from_millis(2_500);
 const TROUBLE: Duration = Duration::from_millis(1_500);
 /// Clock ticks of CPU a second that are too many for somebody who only waits: half a core. sysconf(3): a tick is 10 ms.
 const TICKS_MAX: u64 = 50;
+/// How long a client may take to delete a spool.
+const CLEANED: Duration = Duration::from_secs(4);
 /// What the hub says when it waits for its restart.
 const BROKEN: &str = "until a restart";
 /// The errors.
@@ -117,10 +119,20 @@ fn builder(world: &mut World, fault: &Fault, of_shim: bool) -> Case {
         }
         if !over {
             let status = world.farm.moji(&["status"]).stdout;
-            let told = ["disk", "infra", "lost", "released", "building", "gave back", "restart"];
+            let told = [
+                "disk",
+                "infra",
+                "lost",
+                "released",
+                "building",
+                "gave back",
+                "restart",
+                "not again",
+                "away",
+                "quarantine",
+            ];
             // It may have ended while that was asked.
-            let lasts = world.unsettled().is_some();
-            if lasts && !told.iter().any(|word| status.contains(word)) {
+            if waits(world) && !told.iter().any(|word| status.contains(word)) {
                 wrong.push(format!("moji status does not say why: {status}"));
             }
             if std::env::var_os("MOJI_POINTS").is_some() {
@@ -133,10 +145,24 @@ fn builder(world: &mut World, fault: &Fault, of_shim: bool) -> Case {
         wrong.push("the client died of it".to_owned());
         world.farm.builder(0).kill9();
     }
+    // A spool that could not be deleted is told, and goes when the client starts again.
+    let is_left = |world: &World| world.unsettled().is_some_and(|why| why.starts_with("builder 0 has "));
+    let goes = poll_until(CLEANED, || !is_left(world));
+    if !goes && !waits(world) {
+        if !world.log("builder0.log").contains("failed to delete ") {
+            wrong.push("a spool is left and nothing says so".to_owned());
+        }
+        world.farm.builder(0).kill9();
+    }
     wrong.extend(world.settle());
     world.farm.hub().kill9();
     world.raise();
     Case::Done(wrong)
+}
+
+/// Whether a package is not done.
+fn waits(world: &World) -> bool {
+    world.packages.values().any(|package| world.farm.places(&package.srpm) != ["finished"])
 }
 
 fn builder_suite(name: &str, who: &str, of_shim: bool, filter: &str) {
