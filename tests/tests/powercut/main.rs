@@ -5,7 +5,7 @@
 //!
 //! | variable | is |
 //! |---|---|
-//! | `MOJI_CUTS` | how often the power goes (default 20; nights: 200 and more) |
+//! | `MOJI_CUTS` | how often the power goes (default 100; nights: 1,000 and more) |
 //! | `MOJI_SEED` | which moments are drawn |
 //! | `MOJI_FS` | `xfs` to cut XFS instead of ext4, which needs `mkfs.xfs` |
 
@@ -18,8 +18,8 @@ use moji_tests::faults::{Cutter, Kind, LoopDisk, Tally};
 use moji_tests::varied::Chance;
 use world::World;
 
-/// How often the power goes where nobody says it: about a second each.
-const CUTS: usize = 20;
+/// How often the power goes where nobody says it: half a second each.
+const CUTS: usize = 100;
 /// A hub whose syncs do nothing is found out within so many cuts, or this suite is worth nothing.
 const CUTS_TO_FIND: usize = 8;
 /// Files are gathered, committed and moved by these calls of the system.

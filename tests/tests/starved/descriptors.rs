@@ -11,13 +11,18 @@ use crate::{at_gate, drop_in, finished, is_calm, limit, plan, status_ends, statu
 /// What a command says that operators can give.
 const REMEDY: &str = "raise the hub's limit of open files";
 
-/// Leaves a process so many free descriptors.
-fn leave(pid: u32, free: u32) {
-    let used: BTreeSet<u32> = fs::read_dir(format!("/proc/{pid}/fd"))
+/// Descriptors of a process.
+fn used(pid: u32) -> BTreeSet<u32> {
+    fs::read_dir(format!("/proc/{pid}/fd"))
         .expect("a process that lives")
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .collect();
+        .collect()
+}
+
+/// Leaves a process so many free descriptors.
+fn leave(pid: u32, free: u32) {
+    let used = used(pid);
     let mut left = free + 1;
     let bound = (0..).find(|number| {
         left -= u32::from(!used.contains(number));
@@ -83,8 +88,10 @@ fn a_hub_without_descriptors_waits_says_so_and_goes_on() {
     let (first, second) = (plan(&farm, "first", 1, 500), plan(&farm, "second", 1, 500));
     drop_in(&farm, &first);
     at_gate(&farm, 0, &first);
+    let calm = used(pid).len();
     drop_in(&farm, &second);
     farm.wait_until("both to be known", SOON, |farm| farm.moji(&["list"]).stdout.contains("second"));
+    farm.wait_until("the operator's connection to end", SOON, |_| used(pid).len() <= calm);
     leave(pid, 1);
     farm.start_builder(1);
     farm.wait_hub_says("pkg=second-1-1.src.rpm lease=");

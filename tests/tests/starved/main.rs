@@ -92,7 +92,9 @@ pub(crate) fn is_calm(pid: u32, what: &str, tally: &mut Tally) {
     if let (false, Some(before), Some(after)) = (is_gone, before, after) {
         let used = after.saturating_sub(before);
         let percent = used.as_millis() * 100 / elapsed.as_millis().max(1);
-        tally.figure(format!("{what}: {percent} % of a processor while it waits"));
+        if percent > 0 {
+            tally.figure(format!("{what}: {percent} % of a processor while it waits"));
+        }
         tally.holds(used * 2 < elapsed, || format!("{what}: it used {used:?} of {elapsed:?}"));
     }
 }
