@@ -308,7 +308,9 @@ const OFFENCES: [Offence; 40] = [
 ];
 
 /// What is odd, and no reason to end a session.
-const ODDITIES: [(&str, fn(&mut Rogue, LeaseId, LeaseId)); 8] = [
+type Oddity = (&'static str, fn(&mut Rogue, LeaseId, LeaseId));
+
+const ODDITIES: [Oddity; 8] = [
     ("twenty thousand pings at once", |r, _, _| {
         (0..20_000).for_each(|n| {
             r.send(&FromBuilder::Ping { health: Default::default() });

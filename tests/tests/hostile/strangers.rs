@@ -374,11 +374,10 @@ fn ten_thousand_strangers_do_not_keep_an_honest_builder_out() {
     let mut times = vec![Vec::new(); SORTS.len()];
     let (said, hear) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
-        for sort in 0..SORTS.len() {
+        for (sort, (_, is_known, is_slow)) in SORTS.into_iter().enumerate() {
             let (said, secret) = (said.clone(), &secret);
             scope.spawn(move || {
                 for sample in 0..SAMPLES {
-                    let (_, is_known, is_slow) = SORTS[sort];
                     let new = Ipv4Addr::new(127, 200, sort as u8, 1 + sample as u8);
                     let from = if is_known { known } else { new };
                     let pause = if is_slow { SLOW } else { Duration::ZERO };
