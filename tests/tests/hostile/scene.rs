@@ -183,7 +183,7 @@ impl Scene {
 /// A warning about a peer. That a lease is lost once its builder is gone is about the package, and so is what could not be
 /// read for somebody who has gone meanwhile.
 fn is_warning(line: &str) -> bool {
-    let about_package = line.contains(" lost: its builder ") || line.contains(" unfit: failed to read ");
+    let about_package = line.contains(" lost: its builder ") || line.contains(" failed to read ");
     (line.contains(" WARN ") || line.contains(" ERROR ")) && !about_package
 }
 
