@@ -62,9 +62,11 @@ impl Load {
         Load { world, chance: Chance(seed), made: Vec::new() }
     }
 
-    /// Makes one more small package, plans its build, and drops it.
-    pub(crate) fn drop_small(&mut self, farm: &Farm) {
-        let made = self.world.result(self.made.len());
+    /// Makes one more small package, plans its build, which leaves so many RPMs (at most 5, the source package is one), and
+    /// drops it.
+    pub(crate) fn drop_small(&mut self, farm: &Farm, rpms: usize) {
+        let mut made = self.world.result(self.made.len());
+        made.rpms.truncate(rpms);
         let folder = farm.path().join("made").join(&made.nvr);
         fs::create_dir_all(&folder).expect("a folder for RPMs");
         let paths = made.rpms.iter().map(|rpm| {

@@ -77,7 +77,7 @@ fn sessions_with_a_fault_each_lose_double_and_change_nothing() {
     let (mut restarts, mut most, mut moved) = (0, 0, Instant::now());
     while farm.proxy().connections() < sessions {
         while Load::waiting(&farm) < WAITING {
-            load.drop_small(&farm);
+            load.drop_small(&farm, 5);
         }
         restarts += restart_refused(&mut farm);
         if farm.proxy().connections() > most {
@@ -95,9 +95,8 @@ fn sessions_with_a_fault_each_lose_double_and_change_nothing() {
     tally.holds(healed, || {
         format!("{} packages are not finished\n{}", load.unfinished(&farm), farm.diagnosis())
     });
-    farm.wait_until("everything to be in the index", SOON, |farm| {
-        load.wrong(farm, Some(&[])).is_empty() || !healed
-    });
+    // The index follows within a second.
+    poll_until(SOON, || load.wrong(&farm, Some(&[])).is_empty());
     for wrong in load.wrong(&farm, Some(&[])) {
         tally.violation(wrong);
     }
@@ -129,8 +128,8 @@ fn restart_refused(farm: &mut Farm) -> usize {
 fn what_went_wrong_would_be_found() {
     let farm = Farm::plan().start();
     let mut load = Load::new(7);
-    load.drop_small(&farm);
-    load.drop_small(&farm);
+    load.drop_small(&farm, 5);
+    load.drop_small(&farm, 5);
     farm.wait_until("both to be done", SOON, |farm| load.wrong(farm, Some(&[])).is_empty());
     let (one, two) = (&load.made[0], &load.made[1]);
     let finds = |what: &str| {

@@ -141,7 +141,7 @@ fn a_farm_that_is_hurt_all_the_time_loses_nothing_and_does_not_grow() {
     let mut next = began + Duration::from_secs(2);
     while began.elapsed() < time {
         while Load::waiting(&farm) < WAITING {
-            load.drop_small(&farm);
+            load.drop_small(&farm, 2);
         }
         comfort(&mut farm);
         let young = began.elapsed() < time / 4;
