@@ -17,15 +17,6 @@ pub enum Direction {
 impl Direction {
     /// Both.
     pub const BOTH: [Direction; 2] = [Direction::ToHub, Direction::ToBuilder];
-
-    /// The other one.
-    #[must_use]
-    pub fn opposite(self) -> Direction {
-        match self {
-            Direction::ToHub => Direction::ToBuilder,
-            Direction::ToBuilder => Direction::ToHub,
-        }
-    }
 }
 
 /// A fault that strikes a connection once.
