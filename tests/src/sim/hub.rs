@@ -98,6 +98,8 @@ pub(super) struct Hub {
     pub(super) started_ms: u64,
     /// By how much its wall clock is off, seconds.
     unix_off_s: i64,
+    /// The same when it started.
+    began_off_s: i64,
     clock: Arc<SimClock>,
     leases: Leases,
     store: Store,
@@ -132,6 +134,11 @@ pub(super) struct Hub {
     reported: BTreeMap<LeaseId, (HeldLease, BuilderInfo)>,
     forged: Vec<LeaseId>,
     srpms: BTreeMap<LeaseId, FileName>,
+    /// Sessions of builders as leases have heard of them, who holds each lease, and since when whoever is gone is gone,
+    /// milliseconds.
+    present: BTreeMap<SessionId, PublicKey>,
+    holders: BTreeMap<LeaseId, PublicKey>,
+    gone_ms: BTreeMap<PublicKey, u64>,
 }
 
 enum Command {
@@ -148,6 +155,29 @@ impl Hub {
     /// Somebody sets its wall clock: by how much it is off from now on, seconds.
     pub(super) fn set_wall_clock(&mut self, off_s: i64) {
         self.unix_off_s = off_s;
+    }
+
+    /// What leases take for the time: planted, that of the wall clock since the hub's start.
+    fn leases_now(&self, world: &World, now: Time) -> Time {
+        if world.planted != Some(Planted::WallClock) {
+            return now;
+        }
+        Time(
+            now.0.saturating_add_signed(
+                self.unix_off_s.saturating_sub(self.began_off_s).saturating_mul(1_000),
+            ),
+        )
+    }
+
+    /// When leases want a tick, in the hub's own time.
+    fn leases_deadline(&self, world: &World) -> Option<Time> {
+        let now = self.now(world);
+        let at = self.leases.deadline()?;
+        if world.planted != Some(Planted::WallClock) {
+            return Some(at);
+        }
+        let in_ms = at.0.saturating_sub(self.leases_now(world, now).0);
+        Some(Time(now.0.saturating_add(in_ms)))
     }
 
     fn tick_clock(&self, world: &World) -> Time {
@@ -269,7 +299,7 @@ impl Hub {
     pub(super) fn timers(&mut self, world: &mut World) {
         let now = self.tick_clock(world);
         let due = |deadline: Option<Time>| deadline.is_some_and(|at| at <= now);
-        if due(self.leases.deadline()) {
+        if due(self.leases_deadline(world)) {
             self.handle_leases(world, now, vec![leases::Msg::Tick]);
         }
         if due(self.queue.deadline()) && !world.dying {
@@ -301,7 +331,7 @@ impl Hub {
     fn arm(&mut self, world: &mut World) {
         let sessions = self.conns.values().map(|conn| conn.session.deadline()).min();
         let cores = [
-            self.leases.deadline(),
+            self.leases_deadline(world),
             self.queue.deadline(),
             self.transfers.deadline(),
             self.repo_deadline(world),

@@ -111,6 +111,9 @@ pub struct Options {
     pub build_faults: [u32; 3],
     /// Wall clocks are off by up to so many seconds, and jump at restarts.
     pub clock_off_s: u64,
+    /// Somebody sets a wall clock, often by decades, of a hub or board that runs, every so many milliseconds; 0 for
+    /// never.
+    pub clock_jump_every_ms: u64,
     /// What is accepted is in the index a while later, and no index is made: a farm's hours are not spent on
     /// listing what it has built.
     pub no_index: bool,
@@ -197,6 +200,7 @@ impl Options {
                 rate(d, 20, &[50_000, 300_000]),
             ],
             clock_off_s: *d.pick(&[0, 0, 300, 200_000]),
+            clock_jump_every_ms: 0,
             no_index: false,
             index_fails: rate(d, 20, &[100_000, 500_000]),
             recent_packages_max: *d.pick(&[0, 1, 3, 256]),
@@ -213,7 +217,8 @@ impl Options {
             stop_ms: 0,
         };
         // Drawn last: what other seeds were kept for stays what it was.
-        Options { duplicate_last: d.chance(400_000), ..options }
+        let duplicate_last = d.chance(400_000);
+        Options { duplicate_last, clock_jump_every_ms: every(d, 30, 5_000, 120_000), ..options }
     }
 
     /// Nothing goes wrong: what a model of a farm starts from, without boards and packages.
@@ -248,6 +253,7 @@ impl Options {
             once: 0,
             build_faults: [0; 3],
             clock_off_s: 0,
+            clock_jump_every_ms: 0,
             no_index: false,
             index_fails: 0,
             recent_packages_max: 256,

@@ -20,11 +20,13 @@ pub enum Planted {
     ReuseId,
     /// Of two builders of a package the one that was outdone is not told.
     ForgetOutdone,
+    /// Leases' time is the wall clock's, which people set.
+    WallClock,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Planted; 7] = [
+    pub const ALL: [Planted; 8] = [
         Planted::SkipFolderSync,
         Planted::PromiseBeforeSync,
         Planted::AcceptStale,
@@ -32,6 +34,7 @@ impl Planted {
         Planted::LoseRelease,
         Planted::ReuseId,
         Planted::ForgetOutdone,
+        Planted::WallClock,
     ];
 
     /// Its name on the command line.
@@ -45,6 +48,7 @@ impl Planted {
             Planted::LoseRelease => "lose-release",
             Planted::ReuseId => "reuse-id",
             Planted::ForgetOutdone => "forget-outdone",
+            Planted::WallClock => "wall-clock",
         }
     }
 

@@ -121,10 +121,12 @@ pub(super) enum Fault {
     Lists,
     /// People do something in `repo/`.
     Repo,
+    /// Somebody sets a wall clock.
+    Clock,
 }
 
 impl Fault {
-    const ALL: [Fault; 8] = [
+    const ALL: [Fault; 9] = [
         Fault::Full,
         Fault::Network,
         Fault::Outage,
@@ -133,6 +135,7 @@ impl Fault {
         Fault::HubStop,
         Fault::Lists,
         Fault::Repo,
+        Fault::Clock,
     ];
 }
 
@@ -382,6 +385,7 @@ impl World {
             Fault::HubStop => self.opt.hub_stop_every_ms,
             Fault::Lists => self.opt.lists_every_ms,
             Fault::Repo => self.opt.repo_every_ms,
+            Fault::Clock => self.opt.clock_jump_every_ms,
         };
         if every > 0 {
             let ms = self.dice.within(1, 2 * every);

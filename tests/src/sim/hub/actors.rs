@@ -27,6 +27,8 @@ impl Hub {
     }
 
     pub(super) fn handle_leases(&mut self, world: &mut World, now: Time, batch: Vec<leases::Msg>) {
+        let now = self.leases_now(world, now);
+        batch.iter().for_each(|msg| self.note_presence(world.now_ms, msg));
         let mut msgs = batch;
         msgs.retain(|msg| match msg {
             // What a forged ruling came to is not for leases, which know better.
@@ -44,6 +46,41 @@ impl Hub {
                 return;
             }
             self.leases_effect(world, effect, false);
+        }
+    }
+
+    /// Remembers which builders are there, by the hub's own time that nobody sets.
+    fn note_presence(&mut self, now_ms: u64, msg: &leases::Msg) {
+        match msg {
+            leases::Msg::Connected { session, info, .. } => {
+                self.present.insert(*session, info.id);
+                self.gone_ms.remove(&info.id);
+            }
+            leases::Msg::Disconnected { session } => {
+                let Some(key) = self.present.remove(session) else { return };
+                if !self.present.values().any(|other| *other == key) {
+                    self.gone_ms.insert(key, now_ms);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A lease whose builder is gone is not lost before its grace is over.
+    fn check_grace(&mut self, world: &mut World, lease: LeaseId, end: &LeaseEnd) {
+        let Some(holder) = self.holders.remove(&lease) else { return };
+        let lost = matches!(
+            end,
+            LeaseEnd::Returned(Verdict::Lost) | LeaseEnd::Beside(Fate::Returned(Verdict::Lost))
+        );
+        let is_there = self.present.values().any(|key| *key == holder);
+        let since = self.gone_ms.get(&holder).copied().unwrap_or(self.started_ms);
+        let for_ms = world.now_ms - since;
+        if lost && !is_there && for_ms < world.opt.grace_ms {
+            let grace_ms = world.opt.grace_ms;
+            world.check.fail(format!(
+                "lease {lease} was lost {for_ms} ms after its builder was, before {grace_ms} ms"
+            ));
         }
     }
 
@@ -97,10 +134,12 @@ impl Hub {
             queue::Msg::Granted { srpm, lease, builder, beside } => {
                 self.srpms.insert(*lease, srpm.clone());
                 let beside = *beside && world.opt.duplicate_last;
+                self.holders.insert(*lease, *builder);
                 world.check.granted(*lease, srpm, *builder, found, beside);
                 world.count_copy(beside && !found);
             }
             queue::Msg::Ended { lease, end, .. } => {
+                self.check_grace(world, *lease, end);
                 world.check.ended(*lease);
                 let returned = matches!(end, LeaseEnd::Returned(_));
                 if returned && world.planted == Some(Planted::ForgetRequeue) && world.dice.chance(500_000) {

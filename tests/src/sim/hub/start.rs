@@ -61,6 +61,10 @@ impl Hub {
         let mut hub = Hub {
             started_ms: world.now_ms,
             unix_off_s,
+            began_off_s: unix_off_s,
+            present: BTreeMap::new(),
+            holders: BTreeMap::new(),
+            gone_ms: BTreeMap::new(),
             leases,
             store: Store::new(disk.clone(), world.folders.clone(), journal),
             queue: Queue::new(queue_config),

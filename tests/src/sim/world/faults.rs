@@ -4,6 +4,9 @@
 
 use super::*;
 
+/// By how much a clock is set wrong at most, seconds: 60 years, past 2038 and to before 1970.
+const CLOCK_JUMP_MAX_S: u64 = 60 * 365 * 86_400;
+
 impl World {
     pub(super) fn drop_package(&mut self, package: usize) {
         self.dropped[package] = true;
@@ -53,6 +56,28 @@ impl World {
             Fault::HubStop => self.hub_stops(),
             Fault::Lists => self.edit_a_list(),
             Fault::Repo => self.change_repo(),
+            Fault::Clock => self.set_a_clock(),
+        }
+    }
+
+    /// Somebody sets the wall clock of the hub or a board, right or by up to 60 years wrong: what a board without a
+    /// battery comes up with, and what somebody's slip of a finger makes of it.
+    fn set_a_clock(&mut self) {
+        let off_s = match self.dice.below(5) {
+            0 | 1 => 0,
+            2 => -(self.dice.within(1, CLOCK_JUMP_MAX_S) as i64),
+            _ => self.dice.within(1, CLOCK_JUMP_MAX_S) as i64,
+        };
+        let who = self.dice.below(2 * self.boards.len() as u64) as usize;
+        if let Some(board) = self.boards.get_mut(who) {
+            board.clock_off_s = off_s;
+            self.say(|| format!("board{who}'s clock is set {off_s} s off"));
+        } else {
+            self.hub_off_s = off_s;
+            if let Some(hub) = &mut self.hub {
+                hub.set_wall_clock(off_s);
+            }
+            self.say(|| format!("the hub's clock is set {off_s} s off"));
         }
     }
 
