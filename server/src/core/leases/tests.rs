@@ -424,6 +424,14 @@ fn after_a_failed_sync_nothing_is_granted_and_nobody_is_told_gone() {
 }
 
 #[test]
+fn after_a_failed_sync_a_builder_that_is_back_while_its_srpm_leaves_does_not_get_it() {
+    let mut bench = Bench::in_state("expired");
+    assert_eq!(bench.step("with"), "Welcome BuilderUp");
+    assert_eq!(bench.say(Msg::Broken { why: "x".into() }), "StopLeasing");
+    assert_eq!(bench.moved(true), "expired Ended:Returned(Lost) close:ShuttingDown");
+}
+
+#[test]
 fn ids_are_never_given_twice() {
     let mut bench = Bench::in_state("none");
     let mut seen = BTreeSet::new();
