@@ -4,9 +4,6 @@
 //! sends is authenticated with the farm's token: what is tested is what the hub does not believe
 //! of those it has let in.
 
-// Each test program uses some of it.
-#![allow(dead_code)]
-
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
