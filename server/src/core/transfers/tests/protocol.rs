@@ -285,11 +285,17 @@ fn message_that_does_not_fit_the_state_closes_the_session() {
         assert_eq!(hub.closed.first().map(|(_, code)| *code), want, "{msg:?}");
         hub.assert_even();
     }
-    for msg in [results(16_385, 0), results(0, 65)] {
+    let too_much = [(S1, RejectCode::Limit)];
+    for (msg, want) in [
+        (results(16_385, 0), &too_much[..]),
+        (results(0, 65), &too_much),
+        (results(16_384, 0), &[]),
+        (results(0, 64), &[]),
+    ] {
         let mut hub = Hub::new();
         hub.open(lease(1), S1, &built);
         hub.hear(S1, msg);
-        assert_eq!(hub.closed, [(S1, RejectCode::Limit)]);
+        assert_eq!(hub.closed, want);
     }
 }
 

@@ -114,6 +114,9 @@ fn result_tells_who_made_it_of_what_with_what_and_when() {
         hub.rule(lease(1), publish());
         let json = hub.json("hello-1.0-1");
         let who = info();
+        for file in &json.files {
+            assert_eq!(file.is_source, file.name.ends_with(".src.rpm"), "{}", file.name);
+        }
         assert_eq!(json.srpm_digest, Digest::of(&built.source.1).to_string());
         assert_eq!(json.srpm_sha256, Sha256::of(&built.source.1).to_string());
         assert_eq!((json.builder, json.builder_key), ("board1".to_owned(), who.id.to_string()));
