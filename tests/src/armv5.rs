@@ -35,7 +35,7 @@ pub struct Armv5 {
     binfmt: File,
     name: String,
     folder: tempfile::TempDir,
-    qemu: &'static str,
+    qemu: PathBuf,
 }
 
 impl Armv5 {
@@ -44,6 +44,21 @@ impl Armv5 {
     /// # Errors
     /// What this machine lacks, as a line that says what to do.
     pub fn new() -> Result<Self, String> {
+        let qemu = emulators().into_iter().next().ok_or("no qemu-arm-static: install qemu-user-static")?;
+        Self::run_by(qemu, "")
+    }
+
+    /// The same with these words of a shell before the emulator, as `NAME=value`: for its own environment, which the
+    /// programs inherit. It is one that the dynamic linker loads.
+    ///
+    /// # Errors
+    /// What this machine lacks, as a line that says what to do.
+    pub fn with_environment(words: &str) -> Result<Self, String> {
+        let qemu = emulators().into_iter().find(|path| has_linker(path));
+        Self::run_by(qemu.ok_or("no dynamic qemu-arm: install qemu-user")?, words)
+    }
+
+    fn run_by(qemu: PathBuf, words: &str) -> Result<Self, String> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let top = sources().parent().expect("this crate is in a folder of the source tree");
         let built = top.join("target/armv5te-unknown-linux-musleabi/release");
@@ -53,14 +68,12 @@ impl Armv5 {
                 .map_err(|_| format!("no {}: run tests/armv5 build -p moji-client", path.display()))?;
             assert_eq!(head.get(ARM.0), Some(&ARM.1), "{} is no ARM program", path.display());
         }
-        let qemu = QEMU.into_iter().find(|path| Path::new(path).exists());
-        let qemu = qemu.ok_or("no qemu-arm-static: install qemu-user-static")?;
         let folder = tempfile::Builder::new().prefix("moji-armv5-").tempdir();
         let folder = folder.map_err(|why| format!("no folder for the programs: {why}"))?;
         let binfmt = open_binfmt(folder.path())?;
         let name = format!("moji-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let armv5 = Self { binfmt, name, folder, qemu };
-        armv5.fill(&built);
+        armv5.fill(&built, words);
         let (name, runner) = (&armv5.name, armv5.folder.path().join("qemu"));
         fs::write(armv5.entry("register"), format!(":{name}:E::{name}::{}:", runner.display()))
             .map_err(|why| format!("the kernel's binfmt_misc takes no entry: {why}"))?;
@@ -83,7 +96,7 @@ impl Armv5 {
         let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let words: Vec<&[u8]> = words.split(|&byte| byte == 0).collect();
         let own = self.folder.path().as_os_str().as_encoded_bytes();
-        exe.is_ok_and(|exe| fs::canonicalize(self.qemu).is_ok_and(|qemu| exe == qemu))
+        exe.is_ok_and(|exe| fs::canonicalize(&self.qemu).is_ok_and(|qemu| exe == qemu))
             && words.get(1..3).is_some_and(|words| words == [&b"-cpu"[..], CPU.as_bytes()])
             && words.get(3).is_some_and(|program| program.starts_with(own))
     }
@@ -98,7 +111,7 @@ impl Armv5 {
     }
 
     /// By a shell: a file that this process has open for writing while another thread starts a program cannot be run.
-    fn fill(&self, built: &Path) {
+    fn fill(&self, built: &Path, words: &str) {
         let mut command = Command::new("sh");
         command.args([
             "-euc",
@@ -106,11 +119,26 @@ impl Armv5 {
             "sh",
         ]);
         command.arg(built.join("moji-client")).arg(self.client()).arg(built.join("moji")).arg(self.moji());
-        command.arg(format!("#!/bin/sh\nexec {} -cpu {CPU} \"$@\"\n", self.qemu));
+        command.arg(format!("#!/bin/sh\n{words} exec {} -cpu {CPU} \"$@\"\n", self.qemu.display()));
         command.arg(self.folder.path().join("qemu"));
         let ended = run_to_end(command, COPY_LIMIT);
         assert_eq!(ended.code, 0, "copying the programs: {}", ended.stderr);
     }
+}
+
+/// The emulators of this machine: the one that MOJI_QEMU_ARM names, and those of the system.
+fn emulators() -> Vec<PathBuf> {
+    let named = std::env::var_os("MOJI_QEMU_ARM").map(PathBuf::from);
+    named.into_iter().chain(QEMU.map(PathBuf::from)).filter(|path| path.exists()).collect()
+}
+
+/// Whether a program names a dynamic linker, as its first bytes have it.
+fn has_linker(program: &Path) -> bool {
+    let head = File::open(program).and_then(|file| {
+        let mut head = Vec::new();
+        std::io::Read::read_to_end(&mut std::io::Read::take(file, 4_096), &mut head).map(|_| head)
+    });
+    head.is_ok_and(|head| head.windows(8).any(|bytes| bytes == b"/ld-linu"))
 }
 
 impl Drop for Armv5 {

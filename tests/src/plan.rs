@@ -126,10 +126,11 @@ impl FarmPlan {
         self
     }
 
-    /// The hub is this program, which behaves as moji-server does.
+    /// Instead of this program of the farm (`moji-server`, `moji-client`, `moji`) the one at `path` is run.
     #[must_use]
-    pub fn hub_program(mut self, path: &Path) -> Self {
-        self.programs.push(("moji-server", path.to_owned()));
+    pub fn program(mut self, name: &'static str, path: PathBuf) -> Self {
+        self.programs.retain(|(other, _)| *other != name);
+        self.programs.push((name, path));
         self
     }
 

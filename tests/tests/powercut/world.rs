@@ -45,7 +45,7 @@ impl World {
         let made = tempfile::tempdir().expect("a folder");
         let traced = Traced::new(made.path());
         let farm = Farm::plan()
-            .hub_program(traced.program())
+            .program("moji-server", traced.program().to_owned())
             .hub_args(["--min-free", "0"])
             .builder_args(["--min-free", "0"])
             .nothing_started()
