@@ -73,7 +73,7 @@ pub fn url_host(host: &str) -> String {
 /// A [`Failure`] if it cannot be read or is no secret.
 pub fn secret(password: Option<&str>, password_file: Option<&Path>) -> Result<Option<Secret>, Failure> {
     let file = password.and_then(|text| text.strip_prefix('@')).map(Path::new);
-    let text = match (password_file.or(file), password) {
+    let (text, whence) = match (password_file.or(file), password) {
         (Some(path), _) => {
             let text = read_small(path)
                 .map_err(|error| config(format!("cannot read the secret in {}: {error}", path.display())))?;
@@ -81,18 +81,18 @@ pub fn secret(password: Option<&str>, password_file: Option<&Path>) -> Result<Op
             if mode & 0o077 != 0 {
                 log::warn!("others may read the secret: chmod 600 {}", path.display());
             }
-            String::from_utf8(text)
-                .map_err(|_| config(format!("the secret in {} is not UTF-8", path.display())))?
+            let text = String::from_utf8(text)
+                .map_err(|_| config(format!("the secret in {} is not UTF-8", path.display())))?;
+            (text, format!("in {}", path.display()))
         }
         (None, Some(text)) => {
             log::warn!("'ps' shows the secret: put it into a file and say @FILE or --password-file FILE");
-            text.to_owned()
+            (text.to_owned(), "given as a word".to_owned())
         }
         (None, None) => return Ok(None),
     };
-    let secret =
-        Secret::parse(&text).map_err(|error| config(format!("no secret: {error}: copy it again")))?;
-    Ok(Some(secret))
+    let secret = Secret::parse(&text);
+    secret.map(Some).map_err(|error| config(format!("the secret {whence} is none: {error}: copy it again")))
 }
 
 fn read_small(path: &Path) -> std::io::Result<Vec<u8>> {
