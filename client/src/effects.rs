@@ -72,11 +72,8 @@ pub trait Store {
     /// # Errors
     /// Any error of the file system.
     fn read_log(&mut self, lease: LeaseId, which: Which, offset: u64, length: u32) -> io::Result<Vec<u8>>;
-    /// Deletes the job's folder.
-    ///
-    /// # Errors
-    /// Any error of the file system.
-    fn forget(&mut self, lease: LeaseId) -> io::Result<()>;
+    /// Deletes the job's folder; where that fails, it is said and tried again until it is done.
+    fn forget(&mut self, lease: LeaseId);
     /// Looks at the machine.
     fn measure(&mut self) -> Measured;
 }
@@ -151,8 +148,7 @@ pub fn perform<W: World>(world: &mut W, effect: Effect) -> Option<Event> {
         }
         Effect::Forget { lease } => {
             world.drop_pieces(lease);
-            let deleted = world.forget(lease);
-            complain(world, "delete the job's folder", deleted);
+            world.forget(lease);
         }
         Effect::Log(level, text) => world.log(level, &text),
         Effect::Exit(_) => {}

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
 use mio::unix::SourceFd;
 use mio::{Interest, Poll, Token, Waker};
@@ -34,6 +34,9 @@ const EVENT_BYTES: usize = 16 * 1024;
 /// Pause before what could not be opened for want of a descriptor is opened again, milliseconds: nobody touches a file a
 /// second time because the hub could not read it.
 const LOOK_AGAIN_MS: u64 = 2_000;
+/// How long a start waits for the first look at everything: who asks before it would hear of a part of the farm only.
+/// Builders should not wait for many thousands of files on a slow disk.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
 const INOTIFY: Token = Token(0);
 const WAKER: Token = Token(1);
 
@@ -85,7 +88,8 @@ impl Handle {
     }
 }
 
-/// Starts the watch; it begins with a look at everything.
+/// Starts the watch; it begins with a look at everything, which is told when this returns, but for what takes longer than
+/// two seconds.
 ///
 /// # Errors
 /// Those of inotify(7) and epoll(7), with the folder's name: no watches left, or no such folder.
@@ -94,13 +98,16 @@ impl Handle {
 /// If the system has no thread left.
 pub fn start(setup: Setup, clock: impl Clock + 'static) -> io::Result<(Handle, JoinHandle<()>)> {
     let (mut watch, handle) = Watch::new(setup, Box::new(clock))?;
+    let (looked, first_look) = bounded::<()>(1);
     let thread = spawn_behind("watch", move || {
         watch.handle(Msg::Rescan);
+        drop(looked);
         if let Err(error) = watch.run() {
             // Without it, files dropped in would wait for ever and nobody would know.
             panic!("failed to watch the folders: {error}");
         }
     });
+    let _ = first_look.recv_timeout(FIRST_LOOK);
     Ok((handle, thread))
 }
 

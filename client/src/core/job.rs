@@ -182,9 +182,11 @@ impl Builder {
         }
     }
 
-    /// True for a lease that this process let go of but the hub may not know yet.
+    /// True for a lease that this process let go of, for which something may be under way still: a `Pong` overtakes
+    /// what the hub reads from its disk.
     pub(super) fn is_past(&self, lease: LeaseId) -> bool {
-        self.released.iter().any(|released| released.lease == lease)
+        self.past.contains(&lease)
+            || self.released.iter().any(|released| released.lease == lease)
             || self.jobs.get(lease).is_some_and(|job| matches!(job.stage, Stage::Ending))
     }
 

@@ -30,9 +30,9 @@ mod upload;
 #[cfg(test)]
 mod scenarios;
 
-use moji_proto::Time;
 use moji_proto::limits::CLOCK_SKEW_MAX_S;
 use moji_proto::message::{FromBuilder, Health, ReleaseWhy, Trouble};
+use moji_proto::{LeaseId, Time};
 
 use crate::exit;
 use crate::jobmap::JobMap;
@@ -76,6 +76,8 @@ pub struct Builder {
     began: Time,
     jobs: JobMap<Job>,
     released: Vec<Released>,
+    /// Leases given back in this session of which the hub has heard: what it sent before may come still.
+    past: Vec<LeaseId>,
     measured: Measured,
     /// By how much the clock is ahead of the hub's, seconds.
     clock_off_s: i32,
@@ -96,6 +98,7 @@ impl Builder {
             began: Time(0),
             jobs: JobMap::default(),
             released: Vec::new(),
+            past: Vec::new(),
             measured: Measured::default(),
             clock_off_s: 0,
             trouble: None,

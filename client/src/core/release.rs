@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::job::Stage;
 use super::{Builder, Effect, Level, once_code};
 
+/// How many leases are remembered for what the hub sent before it heard: nothing is under way for so long that as many
+/// more were given back meanwhile.
+const PAST_MAX: usize = 16;
+
 /// A lease that was given back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Released {
@@ -68,8 +72,14 @@ impl Builder {
     pub(super) fn forget_confirmed(&mut self, out: &mut Vec<Effect>) {
         let Some(pongs) = self.link.pongs() else { return };
         let before = self.released.len();
-        self.released.retain(|released| released.pinged.is_none_or(|ping| ping > pongs));
+        let past = &mut self.past;
+        self.released.retain(|released| {
+            let is_heard = released.pinged.is_some_and(|ping| ping <= pongs);
+            past.extend(is_heard.then_some(released.lease));
+            !is_heard
+        });
         if self.released.len() != before {
+            self.past.drain(..self.past.len().saturating_sub(PAST_MAX));
             out.push(Effect::StoreReleases(self.released.clone()));
         }
     }

@@ -679,6 +679,25 @@ fn a_job_that_cannot_be_stored_is_given_back() {
 }
 
 #[test]
+fn what_the_hub_sent_before_it_heard_of_a_release_is_passed_over_in_this_session() {
+    // A disk that failed at the job: what the hub read for it came after the Pong.
+    let mut script = Script::ready();
+    script.offer(1);
+    script.on(Event::JobFailed { lease: lease(1), why: "store".to_owned() });
+    script.on(Event::Killed { lease: lease(1) });
+    script.pong();
+    assert!(script.builder.released.is_empty() && script.builder.jobs.is_empty());
+    script.did();
+    script.data(1, 0, b"late");
+    script.hear(ToBuilder::Cancel { lease: lease(1) });
+    assert!(!script.did().contains(&Effect::Disconnect));
+    // In the next session nothing of it can be under way.
+    script.reconnect();
+    script.data(1, 0, b"late");
+    assert!(script.did().contains(&Effect::Disconnect));
+}
+
+#[test]
 fn a_job_that_fails_twice_is_given_back_once() {
     // Simulation, seed 497: the second release was never confirmed.
     let mut script = Script::ready();

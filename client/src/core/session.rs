@@ -104,6 +104,7 @@ impl Builder {
     }
 
     pub(super) fn lose_session(&mut self) {
+        self.past.clear();
         for released in &mut self.released {
             released.pinged = None;
         }

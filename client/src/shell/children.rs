@@ -11,6 +11,7 @@ use std::fs;
 use std::io;
 use std::process::Child;
 
+use log::Level;
 use moji_proto::message::{Phase, Which};
 use moji_proto::{LeaseId, Time};
 use nix::mount::{MntFlags, umount2};
@@ -40,6 +41,9 @@ const SWEEP_MAX_MS: u64 = 3_000;
 /// How long one cleaning command may take, milliseconds: deleting a chroot on a slow card.
 const CLEAN_MAX_MS: u64 = 600_000;
 
+/// How long until a folder is deleted again that could not be, milliseconds: a disk that failed once may fail for long.
+const DELETE_AGAIN_MS: u64 = 10_000;
+
 /// One build that is looked at.
 struct Running {
     folder: JobFolder,
@@ -64,6 +68,8 @@ struct Killing {
     shim: Option<Process>,
     mock: Option<Process>,
     clean: bool,
+    /// Whether nothing of the job is needed any more: else the next process cleans up.
+    deletes: bool,
     step: Step,
 }
 
@@ -78,6 +84,9 @@ pub(super) struct ChildrenSet {
     look_at: Time,
     /// Kills that were over at once.
     killed: Vec<LeaseId>,
+    /// Folders that could not be deleted, and when it is tried again.
+    left: Vec<JobFolder>,
+    delete_at: Time,
 }
 
 impl ChildrenSet {
@@ -90,6 +99,8 @@ impl ChildrenSet {
             ending: Vec::new(),
             look_at: Time(0),
             killed: Vec::new(),
+            left: Vec::new(),
+            delete_at: Time(0),
         }
     }
 
@@ -124,7 +135,7 @@ impl ChildrenSet {
         }
         let Ok(launch) = folder.launch() else {
             // Nothing was ever started.
-            forget(&folder);
+            self.forget(now, lease);
             self.killed.push(lease);
             return;
         };
@@ -139,7 +150,7 @@ impl ChildrenSet {
             mock.signal(Signal::SIGTERM);
         }
         let step = Step::Term { until: now.plus_ms(TERM_MAX_MS) };
-        self.killing.push(Killing { lease, folder, launch, shim, mock, clean, step });
+        self.killing.push(Killing { lease, folder, launch, shim, mock, clean, deletes: false, step });
     }
 
     /// When the next tick is due.
@@ -148,10 +159,10 @@ impl ChildrenSet {
             Some(now)
         } else if !self.killing.is_empty() {
             Some(now.plus_ms(KILL_EVERY_MS))
-        } else if !self.running.is_empty() {
-            Some(self.look_at.max(now))
         } else {
-            None
+            let look = (!self.running.is_empty()).then_some(self.look_at.max(now));
+            let delete = (!self.left.is_empty()).then_some(self.delete_at.max(now));
+            look.into_iter().chain(delete).min()
         }
     }
 
@@ -194,8 +205,30 @@ impl ChildrenSet {
             .partition(|killing| matches!(killing.step, Step::Done));
         self.killing = left;
         let done: Vec<Killing> = done;
-        events.extend(done.into_iter().map(|killing| Event::Killed { lease: killing.lease }));
+        for Killing { lease, deletes, .. } in done {
+            if deletes {
+                self.forget(now, lease);
+            }
+            events.extend([Event::Killed { lease }]);
+        }
+        if !self.left.is_empty() && now >= self.delete_at {
+            let left = std::mem::take(&mut self.left);
+            left.into_iter().for_each(|folder| self.delete(now, folder, Level::Debug));
+        }
         self.ending.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+    }
+
+    /// Deletes a job's folder, now or when its disk lets it.
+    pub(super) fn forget(&mut self, now: Time, lease: LeaseId) {
+        self.delete(now, self.state.job(lease), Level::Error);
+    }
+
+    fn delete(&mut self, now: Time, folder: JobFolder, level: Level) {
+        if let Err(error) = files::remove_folder(&folder.0) {
+            log::log!(level, "failed to delete {}: {error}; trying again", folder.0.display());
+            self.left.push(folder);
+            self.delete_at = now.plus_ms(DELETE_AGAIN_MS);
+        }
     }
 }
 
@@ -334,15 +367,8 @@ impl Killing {
     }
 
     fn finish(&mut self) {
-        forget(&self.folder);
+        self.deletes = true;
         self.step = Step::Done;
-    }
-}
-
-/// Deletes a job's folder.
-pub(super) fn forget(folder: &JobFolder) {
-    if let Err(error) = files::remove_folder(&folder.0) {
-        log::error!("failed to delete {}: {error}", folder.0.display());
     }
 }
 
@@ -352,12 +378,8 @@ mod tests {
     use moji_proto::message::{Backend, Limits};
     use moji_proto::{Digest, FileName};
 
-    #[test]
-    fn a_build_does_not_start_from_an_srpm_whose_last_piece_was_not_stored() {
-        // Simulation, seed 285: the disk was full at the last piece, and mock got a cut SRPM.
-        let dir = tempfile::tempdir().unwrap();
-        let state = StateFolder::create(&dir.path().join("state")).unwrap();
-        let tools = Tools {
+    fn tools() -> Tools {
+        Tools {
             backend: Backend::Mock,
             program: "/bin/true".to_owned(),
             cfg: "mini".to_owned(),
@@ -367,7 +389,14 @@ mod tests {
             timeout_s: None,
             chroots: None,
             has_addrepo: true,
-        };
+        }
+    }
+
+    #[test]
+    fn a_build_does_not_start_from_an_srpm_whose_last_piece_was_not_stored() {
+        // Simulation, seed 285: the disk was full at the last piece, and mock got a cut SRPM.
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateFolder::create(&dir.path().join("state")).unwrap();
         let record = JobRecord {
             lease: LeaseId { incarnation: 17, counter: 1 },
             srpm: FileName::new("a-1-1.src.rpm").unwrap(),
@@ -379,9 +408,32 @@ mod tests {
         let folder = state.job(record.lease);
         fs::create_dir_all(folder.entry("srpm")).unwrap();
         fs::write(folder.entry("srpm").join(&record.srpm), "123456").unwrap();
-        let mut children = ChildrenSet::new(state, tools);
+        let mut children = ChildrenSet::new(state, tools());
         let error = children.start(&record, &[]).unwrap_err();
         assert_eq!(error.to_string(), "the SRPM has 6 of 9 bytes");
         assert!(children.running.is_empty() && !folder.entry("launch").exists());
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_deleted_goes_when_it_can_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateFolder::create(&dir.path().join("state")).unwrap();
+        let lease = LeaseId { incarnation: 17, counter: 1 };
+        let path = state.job(lease).0;
+        // What is no folder cannot be deleted as one.
+        fs::write(&path, "").unwrap();
+        let mut children = ChildrenSet::new(state, tools());
+        assert_eq!(children.due(Time(5)), None);
+        children.forget(Time(5), lease);
+        let again = Time(5).plus_ms(DELETE_AGAIN_MS);
+        assert_eq!(children.due(Time(5)), Some(again));
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        let mut events = Vec::new();
+        children.tick(Time(6), true, &mut events);
+        assert!(path.exists());
+        children.tick(again, true, &mut events);
+        assert!(!path.exists() && events.is_empty());
+        assert_eq!(children.due(again), None);
     }
 }

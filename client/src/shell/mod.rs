@@ -328,8 +328,9 @@ impl Store for Real {
         read_piece(&self.state.job(lease).result().join(which.file_name()), offset, length)
     }
 
-    fn forget(&mut self, lease: LeaseId) -> io::Result<()> {
-        files::remove_folder(&self.state.job(lease).0)
+    fn forget(&mut self, lease: LeaseId) {
+        let now = self.now();
+        self.children.forget(now, lease);
     }
 
     fn measure(&mut self) -> Measured {

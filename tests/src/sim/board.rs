@@ -377,11 +377,10 @@ impl Store for Around {
         Ok(rest[..rest.len().min(length as usize)].to_vec())
     }
 
-    fn forget(&mut self, lease: LeaseId) -> io::Result<()> {
+    fn forget(&mut self, lease: LeaseId) {
         if let Some(job) = self.folder.jobs.remove(&lease) {
             self.folder.deleted.insert(lease, job);
         }
-        Ok(())
     }
 
     fn measure(&mut self) -> Measured {

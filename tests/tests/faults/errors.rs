@@ -20,8 +20,6 @@ const LASTS: Duration = Duration::from_millis(2_500);
 const TROUBLE: Duration = Duration::from_millis(1_500);
 /// Clock ticks of CPU a second that are too many for somebody who only waits: half a core. sysconf(3): a tick is 10 ms.
 const TICKS_MAX: u64 = 50;
-/// How long a client may take to delete a spool.
-const CLEANED: Duration = Duration::from_secs(4);
 /// What the hub says when it waits for its restart.
 const BROKEN: &str = "until a restart";
 /// The errors.
@@ -145,15 +143,7 @@ fn builder(world: &mut World, fault: &Fault, of_shim: bool) -> Case {
         wrong.push("the client died of it".to_owned());
         world.farm.builder(0).kill9();
     }
-    // A spool that could not be deleted is told, and goes when the client starts again.
-    let is_left = |world: &World| world.unsettled().is_some_and(|why| why.starts_with("builder 0 has "));
-    let goes = poll_until(CLEANED, || !is_left(world));
-    if !goes && !waits(world) {
-        if !world.log("builder0.log").contains("failed to delete ") {
-            wrong.push("a spool is left and nothing says so".to_owned());
-        }
-        world.farm.builder(0).kill9();
-    }
+    // A spool that could not be deleted goes when it can be.
     wrong.extend(world.settle());
     world.farm.hub().kill9();
     world.raise();
