@@ -74,7 +74,7 @@ impl Drop for Disk {
 /// A look at one process.
 #[derive(Debug)]
 pub(crate) struct Look {
-    /// Bytes of memory that it has.
+    /// Bytes of memory that it has for itself: pages of its program, which any look at them brings in, are not among them.
     pub(crate) resident: u64,
     /// Descriptors that it has open.
     pub(crate) descriptors: usize,
@@ -95,7 +95,7 @@ impl Look {
             line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok())
         };
         let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
-        Look { resident: kib("VmRSS:").unwrap_or(0) * 1024, descriptors }
+        Look { resident: kib("RssAnon:").unwrap_or(0) * 1024, descriptors }
     }
 
     pub(crate) fn megabytes(&self) -> String {
