@@ -116,7 +116,6 @@ fn builder(world: &mut World, fault: &Fault, of_shim: bool) -> Case {
             wrong.push(format!("{used} ticks of CPU in a second of waiting"));
         }
         if !over {
-            let status = world.farm.moji(&["status"]).stdout;
             let told = [
                 "disk",
                 "infra",
@@ -129,8 +128,13 @@ fn builder(world: &mut World, fault: &Fault, of_shim: bool) -> Case {
                 "away",
                 "quarantine",
             ];
-            // It may have ended while that was asked.
-            if waits(world) && !told.iter().any(|word| status.contains(word)) {
+            let mut status = String::new();
+            // It may have ended while that was asked, or a lease of it is about to be given.
+            let is_told = poll_until(Duration::from_secs(3), || {
+                status = world.farm.moji(&["status"]).stdout;
+                !waits(world) || told.iter().any(|word| status.contains(word))
+            });
+            if !is_told {
                 wrong.push(format!("moji status does not say why: {status}"));
             }
             if std::env::var_os("MOJI_POINTS").is_some() {
