@@ -45,6 +45,8 @@ pub mod rpmfile;
 pub mod run;
 pub mod signing;
 pub mod stage;
+#[cfg(test)]
+mod testshare;
 pub mod watch;
 pub mod web;
 pub mod whereabouts;

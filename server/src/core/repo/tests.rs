@@ -4,6 +4,7 @@ use super::*;
 use crate::core::capabilities::Requirement;
 use crate::repodata::{Class, Compression, Described, Listed, encode_provided};
 use crate::rpmfile::{Capability, Nevra};
+use crate::testshare::share_of;
 
 const MINUTE_MS: u64 = 60_000;
 
@@ -655,7 +656,7 @@ fn a_cold_start_over_much_goes_onto_the_shelf_and_the_old_index_stays_meanwhile(
 
 #[test]
 fn whatever_happens_in_whatever_order_everything_ends_where_it_belongs() {
-    for seed in 1..300u64 {
+    for seed in 1..=share_of(299) {
         let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let mut below = |n: u64| {
             state ^= state << 13;

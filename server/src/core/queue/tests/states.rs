@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::core::queue::package::{Hold, Leased};
+use crate::testshare::share_of;
 
 fn all() -> Vec<(&'static str, State)> {
     let builder = key(1);
@@ -87,14 +88,14 @@ fn messages() -> Vec<Msg> {
 #[test]
 fn every_message_is_safe_after_every_two_others() {
     // `go` asserts that only listed states follow each other.
-    for first in messages() {
-        for second in messages() {
-            for third in messages() {
-                let mut rig = Rig::new();
-                for msg in [first.clone(), second.clone(), third.clone()] {
-                    rig.tell(msg);
-                }
-            }
+    let all = messages();
+    let count = all.len();
+    let triples = count.pow(3);
+    let step = triples / share_of(triples as u64) as usize;
+    for triple in (0..triples).step_by(step) {
+        let mut rig = Rig::new();
+        for number in [triple / count / count, triple / count % count, triple % count] {
+            rig.tell(all[number].clone());
         }
     }
 }
