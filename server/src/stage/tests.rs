@@ -4,17 +4,17 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use moji_proto::message::{Phase, RejectedWhy};
+use moji_proto::message::{Phase, RejectedWhy, Which};
 use moji_proto::{Digest, FileName, LeaseId, Time};
 
 use super::testdisk::{Faults, TestDisk, folders};
 use super::testrpm::{build, endless, with_signature_tags};
-use super::verify::log_name;
+use super::verify::{copy, log_name};
 use super::{Worker, live_dir, stage_dir};
 use crate::clock::Clock;
 use crate::core::transfers::{About, Done, Entry, Op};
 use crate::core::types::Sha256;
-use crate::disk::Folders;
+use crate::disk::{Disk as _, Folders};
 use crate::repodata::PIECE_NAME;
 
 struct Still;
@@ -88,6 +88,32 @@ fn log_over_the_limit_loses_its_middle_and_says_so() {
             assert!(String::from_utf8_lossy(middle).contains("[moji: 1000 bytes were cut here]"));
         }
     }
+}
+
+#[test]
+fn copy_takes_so_many_bytes_and_no_more() {
+    let disk = TestDisk(Faults::none());
+    let dir = tempfile::tempdir().unwrap();
+    let [from, to] = ["from", "to"].map(|name| disk.create(&dir.path().join(name)).unwrap());
+    from.write_at(b"0123456789", 0).unwrap();
+    to.write_at(b"----------", 0).unwrap();
+    copy(&*from, 3, &*to, 1, 4).unwrap();
+    assert_eq!(fs::read(dir.path().join("to")).unwrap(), b"-3456-----");
+    assert!(copy(&*from, 8, &*to, 0, 3).is_err(), "it is too short");
+}
+
+#[test]
+fn srpm_that_became_shorter_is_not_sent_with_made_up_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let folders = folders(dir.path());
+    fs::write(folders.working.join("a.src.rpm"), b"12345").unwrap();
+    let read = |offset, length| {
+        let srpm = FileName::new("a.src.rpm").unwrap();
+        worker(&folders).run(lease(1), Op::Read { srpm, offset, length })
+    };
+    assert!(matches!(read(1, 4), Done::Read { offset: 1, bytes } if bytes.0 == b"2345"));
+    assert!(matches!(read(1, 5), Done::Failed(_)));
+    assert!(matches!(read(5, 1), Done::Failed(_)));
 }
 
 #[test]
@@ -245,6 +271,21 @@ fn digest_is_that_of_all_bytes_however_the_upload_went() {
         };
         assert!(!finish(Digest::of(b"one two thrEe")), "{pieces:?}");
         assert_eq!(finish(Digest::of(&bytes)), want, "{pieces:?}");
+    }
+}
+
+#[test]
+fn log_is_followed_whether_the_stage_is_there_or_not() {
+    for has_stage in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let folders = folders(dir.path());
+        if has_stage {
+            fs::create_dir(stage_dir(&folders, lease(1))).unwrap();
+        }
+        let op = Op::Log { which: Which::Mock, offset: 0, bytes: moji_proto::Bytes(b"followed".to_vec()) };
+        let done = worker(&folders).run(lease(1), op);
+        assert!(matches!(done, Done::Logged { bytes: 8, .. }), "{done:?}");
+        assert_eq!(fs::read(live_dir(&folders, lease(1)).join("mock.log")).unwrap(), b"followed");
     }
 }
 

@@ -296,6 +296,47 @@ fn a_builder_back_while_its_srpm_leaves_gets_it_again() {
 }
 
 #[test]
+fn whose_session_ends_while_an_srpm_leaves_decides_who_gets_what_follows() {
+    let left = |session| Msg::Disconnected { session: SessionId(session) };
+    let back = |gone| {
+        let mut bench = Bench::in_state("expired");
+        bench.step("with");
+        bench.say(left(gone));
+        bench.moved(true)
+    };
+    assert_eq!(back(2), "Ended:Returned(Lost) Source>Working");
+    assert_eq!(back(11), "expired Ended:Returned(Lost)");
+    // The one that never got the job is idle, if it is still there.
+    let idle = |gone| {
+        let mut bench = Bench::in_state("live");
+        bench.step("unfit");
+        bench.say(left(gone));
+        bench.moved(true)
+    };
+    assert_eq!(idle(2), "final Ended:Returned(Infra) Ready");
+    assert_eq!(idle(1), "final Ended:Returned(Infra)");
+}
+
+#[test]
+fn the_newest_2048_leases_that_ended_are_remembered() {
+    let ended = Ended { srpm: name("b.src.rpm"), builder: PublicKey([9; 32]), revivable: false };
+    let earlier = |counter| (LeaseId { incarnation: 7, counter }, ended.clone());
+    let mut bench =
+        Bench::with(GRACE_MS, Past { ended: (1..=2_060).map(earlier).collect(), ..Past::default() });
+    bench.connect(1, 1, Vec::new());
+    bench.say(Msg::Ready { session: SessionId(1) });
+    for step in ["claim", "moved", "release", "moved"] {
+        bench.step(step);
+    }
+    let ends = bench.core.records().into_iter().filter_map(|record| match record {
+        Record::End { lease, .. } => Some(lease),
+        Record::Grant { .. } => None,
+    });
+    let ends: Vec<LeaseId> = ends.collect();
+    assert_eq!((ends.len(), ends.contains(&id(1)), ends.contains(&earlier(13).0)), (2_048, true, false));
+}
+
+#[test]
 fn without_grace_a_disconnect_ends_the_lease_at_once() {
     let mut bench = Bench::with(0, Past::default());
     bench.connect(1, 1, Vec::new());
@@ -429,6 +470,15 @@ fn after_a_failed_sync_a_builder_that_is_back_while_its_srpm_leaves_does_not_get
     assert_eq!(bench.step("with"), "Welcome BuilderUp");
     assert_eq!(bench.say(Msg::Broken { why: "x".into() }), "StopLeasing");
     assert_eq!(bench.moved(true), "expired Ended:Returned(Lost) close:ShuttingDown");
+}
+
+#[test]
+fn after_a_failed_sync_a_builder_whose_srpm_does_not_come_keeps_what_it_built() {
+    let mut bench = Bench::in_state("expired");
+    bench.moved(true);
+    assert_eq!(bench.step("with"), "Welcome BuilderUp grant Source>Working");
+    assert_eq!(bench.say(Msg::Broken { why: "x".into() }), "StopLeasing");
+    assert_eq!(bench.moved(false), "expired close:ShuttingDown", "Gone would have it drop its result");
 }
 
 #[test]

@@ -138,6 +138,13 @@ impl Bench {
 
     fn groups_of(&self, sources: Vec<Source>) -> (Vec<Arc<Group>>, Vec<String>) {
         let (mut groups, mut unread) = (Vec::new(), Vec::new());
+        let mut folders = BTreeSet::new();
+        for source in &sources {
+            let Source::Result { folder, rpms } = source else { continue };
+            assert!(folders.insert(folder), "the piece of {folder} is read twice");
+            let own = format!("{folder}/");
+            assert!(rpms.iter().all(|at| at.starts_with(&own)), "not all in {folder}: {rpms:?}");
+        }
         for source in sources {
             match source {
                 Source::Result { folder, .. } if self.unread.contains(&folder) => unread.push(folder),
@@ -494,6 +501,80 @@ fn complete_follows_ten_times_at_once_and_then_once_a_minute() {
 }
 
 #[test]
+fn removals_are_merged_ten_times_at_once_and_then_once_a_minute_unless_recent_is_full() {
+    for is_full in [false, true] {
+        let mut bench = shelved((0..12).map(|n| one(&format!("p{n}-1-1"))).collect());
+        let mut merges = 0;
+        for n in 0..12 {
+            bench.tell(Msg::Withdraw { folder: format!("p{n}-1-1") });
+            while let Some(effect) = bench.take(|_| true) {
+                merges += usize::from(is_merge(&effect));
+                bench.carry_out(effect);
+            }
+        }
+        assert_eq!((merges, bench.shelf.len()), (10, 2));
+        if is_full {
+            bench.core.config.recent_packages_max = 0;
+            bench.tell(Msg::Published(one("new-1-1")));
+        } else {
+            bench.wait(MINUTE_MS);
+        }
+        bench.run();
+        assert_eq!(bench.shelf.len(), usize::from(is_full));
+    }
+}
+
+#[test]
+fn superseded_files_are_deleted_when_they_are_old_enough_and_after_a_pause_if_that_failed() {
+    let is_sweep = |effect: &Effect| matches!(effect, Effect::SweepRecent | Effect::SweepIndex);
+    let mut bench = Bench::started(Vec::new());
+    bench.tell(Msg::Published(one("a-1-1")));
+    let Some(Effect::Recent { add, .. }) = bench.take(is_recent) else { panic!() };
+    let groups = bench.groups_of(add).0;
+    let (recent, index) = (Time(MINUTE_MS), Time(2 * MINUTE_MS));
+    bench.tell(Msg::RecentLive(Ok(Live { groups, unread: Vec::new(), sweep_at: Some(recent) })));
+    bench.take(is_complete).unwrap();
+    bench.tell(Msg::CompleteLive(Ok(Some(index))));
+    assert_eq!(bench.core.deadline(), Some(recent));
+    bench.wait(MINUTE_MS - 1);
+    assert!(bench.take(is_sweep).is_none(), "somebody may be reading them");
+    bench.wait(1);
+    assert!(matches!(bench.take(is_sweep), Some(Effect::SweepRecent)));
+    bench.tell(Msg::RecentSwept(Ok(None)));
+    assert_eq!(bench.core.deadline(), Some(index));
+    bench.wait(MINUTE_MS);
+    assert!(matches!(bench.take(is_sweep), Some(Effect::SweepIndex)));
+    bench.tell(Msg::IndexSwept(Err("no".into())));
+    assert!(bench.take(is_sweep).is_none());
+    assert_eq!(bench.core.deadline(), Some(index.plus_ms(SWEEP_AGAIN_MS)));
+    bench.wait(SWEEP_AGAIN_MS);
+    assert!(matches!(bench.take(is_sweep), Some(Effect::SweepIndex)));
+    bench.tell(Msg::IndexSwept(Ok(None)));
+    assert_eq!(bench.core.deadline(), None);
+}
+
+#[test]
+fn files_are_found_on_recent_and_on_the_shelf_and_looked_for_again_after_an_error() {
+    let is_find = |effect: &Effect| matches!(effect, Effect::Find { .. });
+    let mut bench = shelved(vec![one("a-1-1")]);
+    bench.tell(Msg::Published(one("b-1-1")));
+    bench.run();
+    let [shelved, recent] = ["a-1-1/a-1-1.rpm", "b-1-1/b-1-1.rpm"].map(Path::from);
+    bench.tell(Msg::FindFiles([&*shelved, &*recent, "nowhere"].map(file_of).into()));
+    bench.take(is_find).expect("somebody waits for the answer");
+    bench.tell(Msg::Found(Err("no".into())));
+    assert!(bench.take(is_find).is_none());
+    bench.now = bench.core.deadline().unwrap();
+    bench.tell(Msg::Tick);
+    let find = bench.take(is_find).unwrap();
+    bench.carry_out(find);
+    for path in [shelved, recent] {
+        assert!(bench.knows(&file_of(&path), &path), "{path}");
+    }
+    assert_eq!(bench.core.deadline(), None);
+}
+
+#[test]
 fn with_a_foreign_url_builders_see_the_complete_index_which_is_made_without_pauses() {
     let mut bench = Bench::new(Vec::new(), Config { tiers: false, ..Config::default() });
     bench.tell(Msg::Tick);
@@ -632,7 +713,8 @@ fn results_without_a_piece_are_read_and_changed_files_on_the_shelf_are_noticed_a
 
 #[test]
 fn a_cold_start_over_much_goes_onto_the_shelf_and_the_old_index_stays_meanwhile() {
-    let results = (0..3_000).map(|n| one(&format!("p{n}-1-1"))).collect();
+    let many = (1..3_000).map(|n| one(&format!("p{n}-1-1")));
+    let results = [published("two-1-1", &["a.rpm", "b.rpm"])].into_iter().chain(many).collect();
     let mut bench = Bench::new(results, Config::default());
     bench.tell(Msg::Tick);
     while let Some(effect) = bench.take(|effect| !is_merge(effect)) {
@@ -651,7 +733,7 @@ fn a_cold_start_over_much_goes_onto_the_shelf_and_the_old_index_stays_meanwhile(
     assert!(bench.recent.contains_key("new-1-1/new-1-1.rpm"));
     bench.carry_out(merge);
     bench.run();
-    assert_eq!((bench.complete.len(), bench.core.places.live()), (3_002, 3_002));
+    assert_eq!((bench.complete.len(), bench.core.places.live()), (3_003, 3_003));
 }
 
 #[test]

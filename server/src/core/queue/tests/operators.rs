@@ -246,6 +246,18 @@ fn a_retried_package_waits_from_the_order_on_and_starts_afresh() {
 }
 
 #[test]
+fn whoever_retries_what_is_on_its_way_back_already_is_answered_with_the_first() {
+    for moved in [true, false] {
+        let mut rig = in_state("failed");
+        rig.change(RETRY, &["a"], &[]);
+        rig.change(RETRY, &["a"], &[]);
+        assert_eq!(rig.said(), ["retry"]);
+        rig.placed("a", Place::Source, moved);
+        assert_eq!(rig.said(), if moved { ["yes"; 2] } else { ["no:Refused"; 2] });
+    }
+}
+
+#[test]
 fn a_verdict_chooses_among_several_and_none_is_said_once() {
     let mut rig = in_state("failed");
     rig.drop_in(&["b", "c"]);

@@ -213,6 +213,25 @@ fn a_lost_lease_is_charged_only_if_the_builder_alone_is_to_blame() {
 }
 
 #[test]
+fn the_end_of_an_earlier_lease_is_not_that_of_a_later_one() {
+    let mut rig = Rig::new();
+    rig.up(1);
+    rig.up(2);
+    rig.drop_in(&["a"]);
+    let first = rig.grant("a", 1);
+    rig.end("a", first, 1, End::Returned(Verdict::Lost));
+    rig.effects();
+    let second = rig.grant("a", 2);
+    let charged = rig.charged("a");
+    for end in [End::Returned(Verdict::Lost), End::Taken, End::Cancelled, finished(Verdict::Success)] {
+        rig.end("a", first, 1, end);
+        let state = &rig.queue.packages[&file("a")].state;
+        assert!(matches!(state, State::Leased(leased) if leased.lease == second), "{state:?}");
+    }
+    assert_eq!(rig.charged("a"), charged);
+}
+
+#[test]
 fn soon_after_a_start_nothing_lost_is_charged() {
     let mut rig = Rig::new();
     rig.now = Time(60_000);
@@ -500,6 +519,10 @@ fn unusable_files_are_named_once_and_good_ones_are_leased_in_their_place() {
     rig.tell(unusable);
     assert_eq!(rig.logged("pkg=a-1-1.src.rpm is left in source/: not an RPM package"), 1);
     assert_eq!(rig.queue.snapshot(rig.now).unusable.count, 1);
+    // It is as it was, but for what is wrong with it.
+    rig.tell(Msg::Unusable { srpm: file("a"), why: "it is short".to_owned() });
+    assert_eq!(rig.queue.packages[&file("a")].state, State::Unusable { why: "it is short".to_owned() });
+    assert_eq!(rig.logged("pkg=a-1-1.src.rpm is left in source/: it is short"), 1);
     rig.drop_in(&["a"]);
     assert_eq!(rig.claims(), ["a→1"]);
 }

@@ -80,6 +80,29 @@ fn stage_that_a_power_cut_damaged_is_not_the_builders_fault() {
 }
 
 #[test]
+fn each_file_is_acknowledged_to_its_end_once_it_is_whole_and_not_if_nothing_of_it_was_sent() {
+    let built = build("hello", "1.0");
+    for there in [&b""[..], b"1234", b"12345678"] {
+        let mut hub = Hub::new();
+        hub.srpm(&built);
+        let stage = crate::stage::stage_dir(&hub.folders, lease(1));
+        fs::create_dir(&stage).unwrap();
+        fs::write(stage.join("f0"), there).unwrap();
+        hub.adopt(lease(1), S1, &built);
+        hub.take_sent();
+        let mut builder = Builder::new(lease(1), S1, vec![("build.log".into(), b"12345678".to_vec())]);
+        builder.announce(&mut hub);
+        let sends = builder.step(&mut hub);
+        assert_eq!(sends, there.len() < 8);
+        assert!(hub.sent.is_empty());
+        hub.work();
+        let ack = ToBuilder::Ack { lease: lease(1), file: 0, offset: 8 };
+        assert_eq!(hub.take_sent(), if sends { vec![ack] } else { vec![] });
+        assert_eq!(hub.report().files.len(), 1);
+    }
+}
+
+#[test]
 fn damage_in_the_stage_does_not_count_towards_the_three_times() {
     let built = build("hello", "1.0");
     let mut hub = Hub::new();
@@ -138,6 +161,8 @@ fn lease_ends_at_once_while_the_disk_is_full() {
     builder.upload(&mut hub);
     assert!(hub.owed[&S1] > 0);
     assert!(hub.short.is_some());
+    hub.open(lease(2), S2, &built);
+    assert!(hub.short.is_some(), "what writes nothing says nothing about the disk");
     hub.tell(Msg::Close { lease: lease(1), why: "cancelled".into() });
     hub.work();
     assert_eq!(hub.short, None, "nothing waits any more");
@@ -179,6 +204,23 @@ fn full_disk_stops_the_credit_and_loses_nothing() {
     hub.rule(lease(1), publish());
     assert_eq!(hub.published.len(), 1);
     hub.assert_even();
+}
+
+#[test]
+fn time_for_which_the_disk_was_full_is_not_held_against_the_builder() {
+    let built = build("hello", "1.0");
+    let mut hub = Hub::new();
+    let mut builder = begun(&mut hub, &built);
+    builder.announce(&mut hub);
+    hub.faults.full.store(true, Ordering::Relaxed);
+    assert!(builder.step(&mut hub));
+    hub.work();
+    for _ in 0..30 {
+        hub.wait();
+        hub.work();
+    }
+    assert!(hub.short.is_some());
+    assert!(hub.closed.is_empty(), "{:?}", hub.closed);
 }
 
 #[test]
@@ -444,8 +486,63 @@ fn lease_closed_in_the_middle_of_an_operation_ends_with_its_logs_kept() {
     let folder = "finished/.moji/attempts/1764000000-1";
     assert_eq!(hub.list(folder), ["build.log.gz", "result.json"]);
     let json = fs::read_to_string(hub.dir.path().join(folder).join("result.json")).unwrap();
-    assert!(json.contains("lease expired"), "{json}");
+    assert!(json.contains("lease expired") && json.contains("build.log.gz"), "{json}");
     assert_eq!(hub.core.deadline(), None);
+}
+
+#[test]
+fn failed_write_of_a_lease_that_was_closed_meanwhile_stops_everything_and_its_stage_goes() {
+    let built = build("hello", "1.0");
+    let mut hub = Hub::new();
+    let mut builder = begun(&mut hub, &built);
+    builder.announce(&mut hub);
+    assert!(builder.step(&mut hub));
+    assert_eq!(hub.ops.len(), 1, "a write is under way");
+    hub.tell(Msg::Close { lease: lease(1), why: "lease expired".into() });
+    hub.faults.write.store(true, Ordering::Relaxed);
+    hub.work();
+    assert_eq!(hub.stopped, 1);
+    assert_eq!(hub.list("working"), ["hello-1.0-1.src.rpm"]);
+    assert_eq!(hub.core.deadline(), None);
+    hub.assert_even();
+}
+
+#[test]
+fn close_of_a_lease_that_is_being_committed_changes_nothing() {
+    let built = build("hello", "1.0");
+    let mut hub = Hub::new();
+    let mut builder = begun(&mut hub, &built);
+    builder.announce(&mut hub);
+    builder.upload(&mut hub);
+    hub.tell(Msg::Ruling { lease: lease(1), ruling: publish() });
+    assert_eq!(hub.ops.len(), 1, "the commit is under way");
+    hub.tell(Msg::Close { lease: lease(1), why: "lease expired".into() });
+    hub.work();
+    assert!(matches!(hub.outcome(), Outcome::Committed { .. }));
+    assert_eq!(hub.published.len(), 1);
+    assert_published(&hub, &built);
+    assert_eq!(hub.take_sent(), [ToBuilder::Accepted { lease: lease(1), verdict: Verdict::Success }]);
+}
+
+#[test]
+fn failed_write_of_one_lease_unseals_another_that_was_not_ruled_on() {
+    let built = build("hello", "1.0");
+    let mut hub = Hub::new();
+    let mut builder = begun(&mut hub, &built);
+    builder.announce(&mut hub);
+    builder.upload(&mut hub);
+    hub.report();
+    hub.open(lease(2), S2, &built);
+    hub.take_sent();
+    hub.faults.write.store(true, Ordering::Relaxed);
+    let bytes = Bytes(b"followed".to_vec());
+    hub.hear(S2, FromBuilder::Log { lease: lease(2), which: Which::Mock, offset: 0, bytes });
+    hub.work();
+    assert_eq!(hub.stopped, 1);
+    assert!(matches!(hub.leases.last(), Some(leases::Msg::Unsealed { lease: id }) if *id == lease(1)));
+    // The ruling was on its way.
+    hub.rule(lease(1), publish());
+    assert!(hub.list("repo").is_empty() && hub.sent.is_empty());
 }
 
 #[test]
