@@ -18,6 +18,12 @@ fn one(folder: &str) -> Published {
     published(folder, &[&format!("{folder}.rpm")])
 }
 
+/// A result with so many RPMs, called like its folder as well.
+fn several(folder: &str, count: usize) -> Published {
+    let rpms: Vec<String> = (0..count).map(|n| format!("{folder}-{n}.rpm")).collect();
+    published(folder, &rpms.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
 /// What every package provides: where it is, with its length as the version.
 fn provided(path: &Path, stamp: Stamp) -> Provided {
     let [name, arch] = ["n", "noarch"].map(str::to_owned);
@@ -274,6 +280,10 @@ fn is_merge(effect: &Effect) -> bool {
 
 fn is_complete(effect: &Effect) -> bool {
     matches!(effect, Effect::Complete { .. })
+}
+
+fn is_read(effect: &Effect) -> bool {
+    matches!(effect, Effect::Read(_))
 }
 
 fn is_published(effect: &Effect) -> bool {
@@ -734,6 +744,65 @@ fn a_cold_start_over_much_goes_onto_the_shelf_and_the_old_index_stays_meanwhile(
     bench.carry_out(merge);
     bench.run();
     assert_eq!((bench.complete.len(), bench.core.places.live()), (3_003, 3_003));
+}
+
+#[test]
+fn what_a_cold_start_leaves_on_recent_is_of_whole_results() {
+    for (max, newest, want) in [(256, 1, 255), (256, 300, 0), (2_000, 1, 1_201)] {
+        let pairs = (0..600).map(|n| several(&format!("p{n:03}-1-1"), 2));
+        let results = pairs.chain([several("z-1-1", newest)]).collect();
+        let config = Config { recent_packages_max: max, ..Config::default() };
+        let mut bench = Bench::new(results, config);
+        bench.tell(Msg::Tick);
+        while let Some(effect) = bench.take(|effect| !is_merge(effect)) {
+            bench.carry_out(effect);
+        }
+        assert_eq!(bench.recent.len(), want, "{newest} of at most {max}");
+        bench.tell(Msg::AllSeen);
+        bench.run();
+        assert_eq!(bench.complete.len(), 1_200 + newest);
+    }
+}
+
+#[test]
+fn what_must_be_read_is_read_in_pieces_once_all_was_seen_and_no_result_is_divided() {
+    let results: Vec<Published> = (0..100).map(|n| several(&format!("r{n:03}-1-1"), 3)).collect();
+    let mut bench = Bench::new(results.clone(), Config::default());
+    for Published { folder, rpms } in results {
+        bench.files.extend(rpms.iter().map(|rpm| (path(&folder, rpm.as_str()), stamp(7))));
+        bench.unread.push(folder);
+    }
+    bench.tell(Msg::Tick);
+    while let Some(effect) = bench.take(|effect| !is_read(effect)) {
+        bench.carry_out(effect);
+    }
+    assert!(bench.told.is_empty());
+    bench.tell(Msg::AllSeen);
+    let read = bench.take(is_read).unwrap();
+    assert!(matches!(&read, Effect::Read(paths) if paths.len() == 258), "{read:?}");
+    bench.hand("mine", &[("x.rpm", 1)]);
+    assert!(bench.take(is_read).is_none(), "one order at a time");
+    bench.carry_out(read);
+    let read = bench.take(is_read).unwrap();
+    assert!(matches!(&read, Effect::Read(paths) if paths.len() == 43), "{read:?}");
+    bench.carry_out(read);
+    bench.run();
+    assert_eq!(bench.complete.len(), 301);
+}
+
+#[test]
+fn what_was_changed_since_it_was_read_is_read_again_before_it_is_published() {
+    let mut bench = Bench::started(Vec::new());
+    bench.tell(Msg::Published(one("a-1-1")));
+    let recent = bench.take(is_recent).unwrap();
+    bench.hand("mine", &[("x.rpm", 1)]);
+    let read = bench.take(is_read).unwrap();
+    bench.carry_out(read);
+    bench.hand("mine", &[("x.rpm", 2)]);
+    bench.carry_out(recent);
+    assert!(bench.take(is_recent).is_none(), "it would be listed with the wrong length");
+    bench.run();
+    assert_eq!(Stamp::of(&bench.recent["mine/x.rpm"].packages[0]), stamp(2));
 }
 
 #[test]

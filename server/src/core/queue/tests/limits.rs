@@ -182,6 +182,23 @@ fn limits_come_of_the_options_and_of_what_is_known_of_package_and_board() {
 }
 
 #[test]
+fn only_after_a_build_that_was_ended_at_a_limit_is_the_next_one_given_the_options_again() {
+    for (verdict, want) in [
+        (Verdict::Timeout, (24 * HOUR_S, 14 * 24 * HOUR_S)),
+        (Verdict::Lost, (12 * HOUR_S, 12 * HOUR_S)),
+        (Verdict::Infra, (12 * HOUR_S, 12 * HOUR_S)),
+    ] {
+        let mut rig = Rig::new();
+        let (source, builder) = ("a".to_owned(), key(1));
+        rig.tell(Msg::Took { source, builder, seconds: 600, silent_s: 2 * HOUR_S });
+        rig.tell(Msg::Charged { srpm: file("a"), attempts: vec![(verdict, "x".to_owned())] });
+        rig.drop_in(&["a"]);
+        rig.up(1);
+        assert_eq!(rig.limits(), [want], "{verdict}");
+    }
+}
+
+#[test]
 fn a_result_teaches_and_a_second_try_is_never_shorter_than_the_options() {
     let mut rig = Rig::new();
     rig.up(1);

@@ -210,7 +210,9 @@ fn full_disk_stops_the_credit_and_loses_nothing() {
 fn time_for_which_the_disk_was_full_is_not_held_against_the_builder() {
     let built = build("hello", "1.0");
     let mut hub = Hub::new();
-    let mut builder = begun(&mut hub, &built);
+    hub.open(lease(1), S1, &built);
+    hub.take_sent();
+    let mut builder = Builder::new(lease(1), S1, vec![("build.log".into(), vec![b'x'; 200_000])]);
     builder.announce(&mut hub);
     hub.faults.full.store(true, Ordering::Relaxed);
     assert!(builder.step(&mut hub));
@@ -537,12 +539,13 @@ fn failed_write_of_one_lease_unseals_another_that_was_not_ruled_on() {
     hub.faults.write.store(true, Ordering::Relaxed);
     let bytes = Bytes(b"followed".to_vec());
     hub.hear(S2, FromBuilder::Log { lease: lease(2), which: Which::Mock, offset: 0, bytes });
-    hub.work();
-    assert_eq!(hub.stopped, 1);
+    assert!(hub.work_once());
+    assert_eq!(hub.stopped, 1, "at once");
     assert!(matches!(hub.leases.last(), Some(leases::Msg::Unsealed { lease: id }) if *id == lease(1)));
     // The ruling was on its way.
     hub.rule(lease(1), publish());
     assert!(hub.list("repo").is_empty() && hub.sent.is_empty());
+    assert_eq!(hub.stopped, 1, "once");
 }
 
 #[test]
