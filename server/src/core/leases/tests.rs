@@ -318,6 +318,29 @@ fn whose_session_ends_while_an_srpm_leaves_decides_who_gets_what_follows() {
 }
 
 #[test]
+fn an_srpm_that_is_not_the_one_of_a_build_that_was_taken_up_again_costs_no_attempt() {
+    let mut bench = Bench::in_state("away");
+    bench.step("with");
+    bench.step("unfit");
+    assert_eq!(bench.moved(true), "final Ended:Returned(Released)");
+}
+
+#[test]
+fn a_builder_back_for_an_srpm_that_somebody_took_meanwhile_is_told() {
+    let mut bench = Bench::in_state("expired");
+    bench.step("with");
+    assert_eq!(bench.moved(false), "final Ended:Taken Gone");
+}
+
+#[test]
+fn the_queue_hears_how_a_builder_is_while_it_is_connected() {
+    let health = moji_proto::message::Health::default();
+    let mut bench = Bench::in_state("live");
+    let mut say = |session| bench.say(Msg::Health { session: SessionId(session), health });
+    assert_eq!((say(1), say(99)), ("Health".to_owned(), String::new()));
+}
+
+#[test]
 fn the_newest_2048_leases_that_ended_are_remembered() {
     let ended = Ended { srpm: name("b.src.rpm"), builder: PublicKey([9; 32]), revivable: false };
     let earlier = |counter| (LeaseId { incarnation: 7, counter }, ended.clone());

@@ -270,6 +270,13 @@ fn a_verdict_chooses_among_several_and_none_is_said_once() {
         rig.change(by(verdict), names, &[]);
         assert_eq!(rig.said(), [want], "{verdict}");
     }
+    // What waits because of it.
+    rig.lose("b", 1, Verdict::Infra);
+    for (verdict, want) in [(Verdict::Memory, "no:Refused"), (Verdict::Infra, "yes")] {
+        rig.effects();
+        rig.change(by(verdict), &["b"], &[]);
+        assert_eq!(rig.said(), [want], "{verdict}");
+    }
 }
 
 #[test]

@@ -549,6 +549,29 @@ fn failed_write_of_one_lease_unseals_another_that_was_not_ruled_on() {
 }
 
 #[test]
+fn failed_write_of_one_lease_ends_the_upload_of_another_without_a_word() {
+    let built = build("hello", "1.0");
+    let mut hub = Hub::new();
+    hub.open(lease(1), S1, &built);
+    hub.open(lease(2), S2, &built);
+    hub.take_sent();
+    let mut other = Builder::new(lease(2), S2, files(&built));
+    other.announce(&mut hub);
+    assert!(other.step(&mut hub));
+    hub.work();
+    hub.faults.write.store(true, Ordering::Relaxed);
+    let bytes = Bytes(b"followed".to_vec());
+    hub.hear(S1, FromBuilder::Log { lease: lease(1), which: Which::Mock, offset: 0, bytes });
+    hub.work();
+    hub.faults.write.store(false, Ordering::Relaxed);
+    other.upload(&mut hub);
+    assert_eq!(hub.stopped, 1);
+    assert!(hub.leases.is_empty(), "its result is taken after the restart: {:?}", hub.leases);
+    assert!(other.heard.is_empty() && hub.closed.is_empty());
+    hub.assert_even();
+}
+
+#[test]
 fn lease_that_is_taken_up_again_while_it_ends_begins_afresh() {
     let built = build("hello", "1.0");
     let mut hub = Hub::new();
