@@ -581,8 +581,8 @@ fn start_mainline(
         clock: clock.clone(),
     };
     let queue = peers.queue.clone();
-    let deliver = move |there: core::capabilities::Capabilities| {
-        let _ = queue.send(core::queue::Msg::Mainline(Arc::new(there)));
+    let deliver = move |there: mainline::Deliver| {
+        let _ = queue.send(core::queue::Msg::Mainline(there.capabilities));
     };
     Some(mainline::start(setup, stopped.clone(), deliver))
 }

@@ -73,7 +73,7 @@ fn packages(folder: &Path) -> Vec<Provided> {
 }
 
 /// What the reader makes of a repository.
-fn read(place: &Path, state: &Path) -> Capabilities {
+fn read(place: &Path, state: &Path) -> Arc<Capabilities> {
     let setup = mainline::Setup {
         places: vec![
             place.to_str().expect("scratch files can be written and read").parse().expect("it works"),
@@ -88,7 +88,7 @@ fn read(place: &Path, state: &Path) -> Capabilities {
     let _handle = mainline::start(setup, stopped, move |there| {
         said.send(there).expect("scratch files can be written and read")
     });
-    heard.recv_timeout(LIMIT).expect("it can be read")
+    heard.recv_timeout(LIMIT).expect("it can be read").capabilities
 }
 
 #[test]

@@ -3,8 +3,9 @@
 //!
 //! Owns a thread that asks the mirrors, `STATE/mainline/` where what they said is kept, and how little of it is
 //! believed: whatever a mirror sends, the hub takes bounded memory, disk and time over it, and does not end. What comes of
-//! it only decides what is built when; nothing is installed because of it. Knows no package that waits, and decides nothing:
-//! whoever starts the thread is handed one [`Capabilities`] of all repositories.
+//! it decides what is built when, and which packages boards are offered. Knows no package
+//! that waits, and decides nothing: whoever starts the thread is handed one [`Capabilities`](crate::core::capabilities::Capabilities)
+//! of all repositories and a [`crate::thin::Layer`] of each.
 //!
 //! | file | owns |
 //! |---|---|
@@ -28,12 +29,13 @@ mod tests;
 pub(crate) mod unpack;
 pub(crate) mod xml;
 
+use std::collections::BTreeSet;
+
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::actors::{self, Woken};
-use crate::core::capabilities::Capabilities;
 
-pub use look::Setup;
+pub use look::{Deliver, Setup};
 pub use place::Place;
 
 use look::Mainline;
@@ -61,30 +63,39 @@ pub mod fuzzing {
     }
 }
 
-/// Reaches the thread. Its channel is bounded by how often people send SIGHUP.
+/// Reaches the thread. Its channel is bounded by how often people send SIGHUP and how many paths are looked for.
+#[derive(Clone)]
 pub struct Handle {
-    inbox: Sender<LookAgain>,
+    inbox: Sender<Msg>,
 }
 
-/// All mirrors are to be asked now.
-struct LookAgain;
+enum Msg {
+    /// All mirrors are to be asked now.
+    LookAgain,
+    /// Somebody looks for these paths.
+    LookFor(BTreeSet<String>),
+}
 
 impl Handle {
     /// Has all mirrors asked whether they changed.
     pub fn look_again(&self) {
-        actors::tell(&self.inbox, LookAgain);
+        actors::tell(&self.inbox, Msg::LookAgain);
+    }
+
+    /// Has paths looked for in `filelists` that no `primary` lists: who has one has it in the layers that come next. One
+    /// that was told before is looked for anyway.
+    pub fn look_for(&self, paths: BTreeSet<String>) {
+        if !paths.is_empty() {
+            actors::tell(&self.inbox, Msg::LookFor(paths));
+        }
     }
 }
 
 /// Starts the thread. It hands what all repositories have to `deliver`: what was kept at once, then whenever it changed.
 /// It ends after `stop`'s senders are gone; nobody waits for that, because it may hang on a mirror: whatever it is at
 /// can be broken off.
-pub fn start(
-    setup: Setup,
-    stop: Receiver<()>,
-    mut deliver: impl FnMut(Capabilities) + Send + 'static,
-) -> Handle {
-    let (inbox, again) = unbounded();
+pub fn start(setup: Setup, stop: Receiver<()>, mut deliver: impl FnMut(Deliver) + Send + 'static) -> Handle {
+    let (inbox, asked) = unbounded();
     let clock = setup.clock.clone();
     actors::spawn("mainline", move || {
         let mut mainline = Mainline::open(setup, ureq::Proxy::try_from_env());
@@ -96,14 +107,18 @@ pub fn start(
             if let Some(there) = mainline.look(all) {
                 deliver(there);
             }
-            all = match actors::wait(&again, &stop, &*clock, mainline.deadline()) {
-                Woken::Msg(LookAgain) => {
-                    again.try_iter().for_each(|LookAgain| ());
-                    true
-                }
-                Woken::Tick => false,
+            let first = match actors::wait(&asked, &stop, &*clock, mainline.deadline()) {
+                Woken::Msg(msg) => Some(msg),
+                Woken::Tick => None,
                 Woken::Stop => return,
             };
+            all = false;
+            for msg in first.into_iter().chain(asked.try_iter()) {
+                match msg {
+                    Msg::LookAgain => all = true,
+                    Msg::LookFor(paths) => mainline.look_for(paths),
+                }
+            }
         }
     });
     Handle { inbox }

@@ -10,6 +10,8 @@ use liblzma::stream::{CONCATENATED, Stream};
 
 /// Most that an index expands to, bytes. The largest distributions have some 250 MB.
 const OPEN_BYTES_MAX: u64 = 1 << 30;
+/// Most that a list of all files expands to, bytes. Fedora's has some 800 MB.
+const FILELISTS_BYTES_MAX: u64 = 4 << 30;
 /// What zstd may look back on, as a power of two: 64 MiB. Level 19 takes 8 MiB, which was the most seen.
 const ZSTD_WINDOW_LOG_MAX: u32 = 26;
 /// What xz may take, bytes: its highest preset (64 MiB to look back on) and what it works with.
@@ -46,6 +48,14 @@ impl fmt::Display for UnpackError {
 /// If it cannot be read, or is nothing that is known.
 pub(crate) fn open<'a>(file: impl Read + 'a) -> Result<impl BufRead + 'a, UnpackError> {
     open_within(file, OPEN_BYTES_MAX)
+}
+
+/// As [`open`], for a list of all files.
+///
+/// # Errors
+/// If it cannot be read, or is nothing that is known.
+pub(crate) fn open_filelists<'a>(file: impl Read + 'a) -> Result<impl BufRead + 'a, UnpackError> {
+    open_within(file, FILELISTS_BYTES_MAX)
 }
 
 fn open_within<'a>(file: impl Read + 'a, bytes_max: u64) -> Result<impl BufRead + 'a, UnpackError> {

@@ -57,7 +57,8 @@ pub fn lacking_paths(layers: &[Arc<Layer>]) -> BTreeSet<String> {
     all.take(PATHS_MAX).map(str::to_owned).collect()
 }
 
-/// Takes all that a build can need.
+/// Takes all that a build can need. Of two packages that are called the same, dnf takes the one whose layer is the first:
+/// the hub's own come before mainline's.
 #[must_use]
 pub fn close(layers: &[Arc<Layer>], want: &Want) -> Picked {
     let mut closure = Closure::new(layers, want.weak);

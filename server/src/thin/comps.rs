@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Read};
 
+use super::layer::ReadError;
 use crate::mainline::unpack;
 use crate::mainline::xml::{Piece, Xml, XmlError, short};
 
@@ -125,7 +126,7 @@ impl Comps {
                 Piece::Text(text) => reading.text(&text),
                 Piece::Character(character) => reading.text(character.encode_utf8(&mut [0; 4])),
                 Piece::End => {
-                    reading.into = Into::Nowhere;
+                    reading.end();
                     if depth - 1 <= ABOUT_DEPTH {
                         reading.list = List::Other;
                     }
@@ -223,6 +224,14 @@ impl Comps {
     }
 }
 
+/// Whether a file is a list of groups that can be read.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn check(file: &[u8]) -> Result<(), ReadError> {
+    Comps::read(file).map(|_| ()).map_err(ReadError::Groups)
+}
+
 fn escape(text: &str) -> std::borrow::Cow<'_, str> {
     quick_xml::escape::escape(text)
 }
@@ -276,7 +285,24 @@ impl Reading {
     }
 
     fn text(&mut self, text: &str) {
-        let to = match (self.kind, self.into) {
+        let Some(to) = self.open() else { return };
+        to.push_str(text);
+        self.held += text.len();
+    }
+
+    /// The text that was open is whole.
+    fn end(&mut self) {
+        if let Some(text) = self.open()
+            && text.trim().len() != text.len()
+        {
+            *text = text.trim().to_owned();
+        }
+        self.into = Into::Nowhere;
+    }
+
+    /// The text that is being read.
+    fn open(&mut self) -> Option<&mut String> {
+        match (self.kind, self.into) {
             (Kind::Other, _) | (_, Into::Nowhere) => None,
             (Kind::Group, into) => self.comps.groups.last_mut().and_then(|group| match into {
                 Into::Id => Some(&mut group.id),
@@ -288,10 +314,6 @@ impl Reading {
                 Into::Name => Some(&mut one.name),
                 _ => one.groups.last_mut(),
             }),
-        };
-        if let Some(to) = to {
-            self.held += text.len();
-            to.push_str(text.trim());
         }
     }
 }

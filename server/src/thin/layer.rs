@@ -9,6 +9,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufWriter, Write as _};
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -127,9 +128,18 @@ pub(super) struct About {
     pub(super) format_end: Option<usize>,
 }
 
-/// One repository's packages.
-#[derive(Debug)]
+/// One repository's packages. What is copied is what was found in `filelists`; all else is shared.
+#[derive(Clone, Debug)]
 pub struct Layer {
+    all: Arc<All>,
+    /// Files that `primary` does not list.
+    found: BTreeMap<u32, BTreeSet<String>>,
+    found_by_key: Table<u32>,
+}
+
+/// What `primary` and the groups say.
+#[derive(Debug)]
+struct All {
     texts: File,
     packages: Vec<Held>,
     strings: Texts,
@@ -143,9 +153,6 @@ pub struct Layer {
     /// Package and atom, whose text may be a rich dependency.
     supplements: Vec<(u32, u32)>,
     comps: Comps,
-    /// Files that `primary` does not list.
-    found: BTreeMap<u32, BTreeSet<String>>,
-    found_by_key: Table<u32>,
 }
 
 /// A layer that is being made.
@@ -336,7 +343,7 @@ impl Builder {
         let texts = self.texts.into_inner().map_err(|error| ReadError::Texts(error.into_error()))?;
         // What the numbers were found by goes before the tables come.
         drop(self.atom_numbers);
-        let mut layer = Layer {
+        let mut all = All {
             texts,
             packages: self.packages,
             strings: self.strings.texts,
@@ -348,19 +355,16 @@ impl Builder {
             recommends: self.recommends,
             supplements: self.supplements,
             comps,
-            found: BTreeMap::new(),
-            found_by_key: Table::of(Vec::new()).ok_or(ReadError::TooMuch)?,
         };
-        layer.packages.shrink_to_fit();
-        layer.strings.shrink();
-        layer.atoms.shrink_to_fit();
-        layer.requires.shrink();
-        layer.recommends.shrink();
-        layer.supplements.shrink_to_fit();
-        if layer.heap_bytes() > HEAP_BYTES_MAX {
-            return Err(ReadError::TooMuch);
-        }
-        Ok(layer)
+        all.packages.shrink_to_fit();
+        all.strings.shrink();
+        all.atoms.shrink_to_fit();
+        all.requires.shrink();
+        all.recommends.shrink();
+        all.supplements.shrink_to_fit();
+        let found_by_key = Table::of(Vec::new()).ok_or(ReadError::TooMuch)?;
+        let layer = Layer { all: Arc::new(all), found: BTreeMap::new(), found_by_key };
+        if layer.heap_bytes() > HEAP_BYTES_MAX { Err(ReadError::TooMuch) } else { Ok(layer) }
     }
 }
 
@@ -384,13 +388,13 @@ impl Layer {
     /// How many packages there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.packages.len()
+        self.all.packages.len()
     }
 
     /// Whether there is no package.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.packages.is_empty()
+        self.all.packages.is_empty()
     }
 
     /// What it takes up in memory, bytes.
@@ -399,16 +403,16 @@ impl Layer {
         let found = |files: &BTreeSet<String>| -> usize {
             files.iter().map(|file| file.len() + 2 * size_of::<String>()).sum()
         };
-        self.packages.capacity() * size_of::<Held>()
-            + self.strings.heap_bytes()
-            + self.names.heap_bytes()
-            + self.provides.heap_bytes()
-            + self.obsoletes.heap_bytes()
-            + self.atoms.capacity() * size_of::<Atom>()
-            + self.requires.heap_bytes()
-            + self.recommends.heap_bytes()
-            + self.supplements.capacity() * size_of::<(u32, u32)>()
-            + self.comps.heap_bytes()
+        self.all.packages.capacity() * size_of::<Held>()
+            + self.all.strings.heap_bytes()
+            + self.all.names.heap_bytes()
+            + self.all.provides.heap_bytes()
+            + self.all.obsoletes.heap_bytes()
+            + self.all.atoms.capacity() * size_of::<Atom>()
+            + self.all.requires.heap_bytes()
+            + self.all.recommends.heap_bytes()
+            + self.all.supplements.capacity() * size_of::<(u32, u32)>()
+            + self.all.comps.heap_bytes()
             + self.found.values().map(found).sum::<usize>()
             + self.found_by_key.heap_bytes()
     }
@@ -416,7 +420,7 @@ impl Layer {
     /// How long the file of texts is, bytes.
     #[must_use]
     pub fn disk_bytes(&self) -> u64 {
-        self.packages.last().map_or(0, |last| last.at + u64::from(last.bytes))
+        self.all.packages.last().map_or(0, |last| last.at + u64::from(last.bytes))
     }
 
     /// Takes those of `paths` that an unpacked `filelists.xml` of the same repository has for files of its packages, as if
@@ -439,10 +443,10 @@ impl Layer {
         for (pkgid, path) in found {
             by_pkgid.entry(key(pkgid)).or_default().push(path);
         }
-        for (number, held) in self.packages.iter().enumerate() {
+        for (number, held) in self.all.packages.iter().enumerate() {
             let number = u32::try_from(number).expect("packages have numbers");
             for path in by_pkgid.get(&held.pkgid).into_iter().flatten() {
-                let is_listed = self.provides.get(key(path)).iter().any(|claim| claim.package == number);
+                let is_listed = self.all.provides.get(key(path)).iter().any(|claim| claim.package == number);
                 if !is_listed {
                     self.found.entry(number).or_default().insert((*path).clone());
                 }
@@ -456,8 +460,8 @@ impl Layer {
 
     /// Paths that some package wants.
     pub(super) fn wanted_paths(&self) -> impl Iterator<Item = &str> {
-        let texts = self.atoms.iter().filter(|atom| atom.version == Version(0));
-        texts.map(|atom| self.strings.get(atom.text)).filter(|text| text.starts_with('/'))
+        let texts = self.all.atoms.iter().filter(|atom| atom.version == Version(0));
+        texts.map(|atom| self.all.strings.get(atom.text)).filter(|text| text.starts_with('/'))
     }
 
     /// Packages that provide something, or have it as a file.
@@ -465,18 +469,18 @@ impl Layer {
         let fits =
             move |claim: &&Claim| overlap(flags, evr, claim.version.flags(), self.evr_of(claim.version));
         let found = if flags == 0 { self.found_by_key.get(key) } else { &[] };
-        let claims = self.provides.get(key).iter().filter(fits).map(|claim| claim.package);
+        let claims = self.all.provides.get(key).iter().filter(fits).map(|claim| claim.package);
         claims.chain(found.iter().copied())
     }
 
     /// Packages of this name.
     pub(super) fn named(&self, key: u64) -> &[u32] {
-        self.names.get(key)
+        self.all.names.get(key)
     }
 
     /// Packages that are there in the place of one of this name and version.
     pub(super) fn obsoleters(&self, key: u64, evr: &str) -> impl Iterator<Item = u32> {
-        let claims = self.obsoletes.get(key).iter();
+        let claims = self.all.obsoletes.get(key).iter();
         let fits =
             move |claim: &&Claim| overlap(claim.version.flags(), self.evr_of(claim.version), EQUAL, evr);
         claims.filter(fits).map(|claim| claim.package)
@@ -484,50 +488,51 @@ impl Layer {
 
     /// The numbers of atoms that a package requires.
     pub(super) fn requires(&self, package: u32) -> &[u32] {
-        self.requires.get(package)
+        self.all.requires.get(package)
     }
 
     /// The numbers of atoms that it recommends.
     pub(super) fn recommends(&self, package: u32) -> &[u32] {
-        self.recommends.get(package)
+        self.all.recommends.get(package)
     }
 
     /// Packages with what they supplement.
     pub(super) fn supplements(&self) -> impl Iterator<Item = (u32, Requirement)> {
-        self.supplements.iter().map(|(package, atom)| {
+        self.all.supplements.iter().map(|(package, atom)| {
             let atom = self.atom(*atom);
-            let (name, evr) = (self.strings.get(atom.text).to_owned(), self.evr_of(atom.version).to_owned());
+            let (name, evr) =
+                (self.all.strings.get(atom.text).to_owned(), self.evr_of(atom.version).to_owned());
             (*package, Requirement::of(&Capability { name, flags: atom.version.flags(), evr }))
         })
     }
 
     pub(super) fn atoms(&self) -> usize {
-        self.atoms.len()
+        self.all.atoms.len()
     }
 
     pub(super) fn atom(&self, number: u32) -> Atom {
-        self.atoms[number as usize]
+        self.all.atoms[number as usize]
     }
 
     pub(super) fn evr_of(&self, version: Version) -> &str {
-        if version == Version(0) { "" } else { self.strings.get(version.0 >> SENSE_BITS) }
+        if version == Version(0) { "" } else { self.all.strings.get(version.0 >> SENSE_BITS) }
     }
 
     pub(super) fn name(&self, package: u32) -> &str {
-        self.strings.get(self.packages[package as usize].name)
+        self.all.strings.get(self.all.packages[package as usize].name)
     }
 
     pub(super) fn arch(&self, package: u32) -> &str {
-        self.strings.get(self.packages[package as usize].arch)
+        self.all.strings.get(self.all.packages[package as usize].arch)
     }
 
     /// `[epoch:]version-release`.
     pub(super) fn evr(&self, package: u32) -> &str {
-        self.strings.get(self.packages[package as usize].evr)
+        self.all.strings.get(self.all.packages[package as usize].evr)
     }
 
     pub(super) fn comps(&self) -> &Comps {
-        &self.comps
+        &self.all.comps
     }
 
     /// Files of a package that its text does not have.
@@ -540,9 +545,9 @@ impl Layer {
     /// # Errors
     /// Those of pread(2), and if the file is not what was written.
     pub(super) fn text<'a>(&self, package: u32, buf: &'a mut Vec<u8>) -> io::Result<(About, &'a [u8])> {
-        let held = &self.packages[package as usize];
+        let held = &self.all.packages[package as usize];
         buf.resize(held.bytes as usize, 0);
-        self.texts.read_exact_at(buf, held.at)?;
+        self.all.texts.read_exact_at(buf, held.at)?;
         let (about, text) = buf.split_at(held.about_bytes as usize);
         let about: About = postcard::from_bytes(about).map_err(io::Error::other)?;
         let (start, end) = about.location;

@@ -17,7 +17,8 @@
 //! # What is not there
 //!
 //! Modules (`modules.yaml`): their packages are packages like others here, so that a thin repository of a distribution
-//! with modular filtering has more than dnf would let in. `filelists` and `other`: a path that is required
+//! with modular filtering has more than dnf would let in. Priorities and costs of repositories: in one repository all count
+//! the same, so that the highest version wins. `filelists` and `other`: a path that is required
 //! and that no `primary` lists is looked for in `filelists` beforehand, and then stands in the thin `primary`.
 
 mod closure;
@@ -30,6 +31,8 @@ mod tier;
 mod write;
 
 pub use closure::{Picked, Want, close, lacking_paths};
+pub(crate) use comps::check as check_groups;
+pub(crate) use layer::find_files;
 pub use layer::{Builder, Layer, ReadError};
 pub use tier::{find_files_of_repodata, of_repodata};
 pub use write::{Payload, Thin, write};

@@ -83,7 +83,7 @@ impl Interner {
 }
 
 /// Rows by key.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Table<V> {
     keys: Vec<u64>,
     /// Where the rows of each key end.

@@ -35,7 +35,10 @@ pub fn find_files_of_repodata(
     paths: &BTreeSet<String>,
 ) -> io::Result<usize> {
     let Some(filelists) = files(folder)?.filelists else { return Ok(0) };
-    layer.add_files(open(folder, &filelists.href)?, paths).map_err(other)
+    let href = &filelists.href;
+    let text = unpack::open_filelists(File::open(folder.join(href))?);
+    let text = text.map_err(|error| io::Error::other(format!("{href}: {error}")))?;
+    layer.add_files(text, paths).map_err(other)
 }
 
 fn files(folder: &Path) -> io::Result<Files> {

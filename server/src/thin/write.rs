@@ -68,7 +68,7 @@ pub fn write(layers: &[Arc<Layer>], picked: &Picked) -> io::Result<Thin> {
             Some(format_end) => {
                 xml.extend_from_slice(&text[end..format_end]);
                 for file in layer.found(*package) {
-                    writeln!(xml, "  <file>{}</file>", quick_xml::escape::escape(file))?;
+                    write!(xml, "  <file>{}</file>\n  ", quick_xml::escape::escape(file))?;
                 }
                 xml.extend_from_slice(&text[format_end..]);
             }

@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use moji_proto::Time;
 
-use super::look::{LOOK_EVERY_MS, Mainline, Setup};
+use super::look::{Deliver, LOOK_EVERY_MS, Mainline, Setup};
 use super::place::Place;
 use crate::clock::Clock;
-use crate::core::capabilities::{Capabilities, Requirement};
+use crate::core::capabilities::Requirement;
 use crate::disk::Real;
 
 mod figures;
+mod layers;
 pub(super) mod site;
 
 use site::{Answer, Server, Sketch, gzip, primary, publish};
@@ -84,8 +85,8 @@ fn list(names: &[&str]) -> Vec<u8> {
     gzip(&primary(&all))
 }
 
-fn has(there: &Capabilities, name: &str) -> bool {
-    there.provides(&Requirement::parse(name))
+fn has(there: &Deliver, name: &str) -> bool {
+    there.capabilities.provides(&Requirement::parse(name))
 }
 
 #[test]
@@ -103,8 +104,10 @@ fn all_repositories_make_one_and_are_remembered_without_them() {
     // The same path as in the other one, and all that zstd and xz can do differently.
     publish(&b, &zstd::bulk::compress(primary(&[Sketch::new("zlib", "1.3")]).as_bytes(), 3).unwrap());
     let places = [a.to_str().unwrap(), b.to_str().unwrap()];
-    let check = |there: &Capabilities| {
-        assert_eq!(there.len(), 2);
+    let check = |there: &Deliver| {
+        assert_eq!(there.capabilities.len(), 2);
+        let layers: Vec<usize> = there.layers.iter().map(|(_, layer)| layer.len()).collect();
+        assert_eq!(layers, [1, 1]);
         for there_is in
             ["zlib = 1.3-1", "zlib >= 1.2", "libz.so.1()(64bit)", "/usr/bin/zpipe", "/etc/zlib.conf"]
         {
@@ -113,7 +116,7 @@ fn all_repositories_make_one_and_are_remembered_without_them() {
         for there_is_not in ["zlib > 1.3-1", "foreign", "source", "/usr/bin/other"] {
             assert!(!has(there, there_is_not), "{there_is_not}");
         }
-        let who = there.who_provides(&Requirement::parse("zlib"));
+        let who = there.capabilities.who_provides(&Requirement::parse("zlib"));
         assert_eq!(who, ["0/Packages/zlib-1.3-1.noarch.rpm", "1/Packages/zlib-1.3-1.noarch.rpm"]);
     };
     let mut mainline = bench.open(&places);
@@ -323,7 +326,10 @@ fn the_thread_hands_on_what_is_kept_and_what_is_new_and_ends_with_the_hub() {
     let (said, heard) = crossbeam_channel::unbounded();
     let handle = super::start(setup, stopped, move |there| said.send(there).unwrap());
     let there = heard.recv().unwrap();
-    assert!(has(&there, "x") && there.len() == 1, "a place that is given twice counts once");
+    assert!(
+        has(&there, "x") && there.capabilities.len() == 1 && there.layers.len() == 1,
+        "a place that is given twice counts once"
+    );
     publish(&folder, &list(&["y"]));
     handle.look_again();
     assert!(has(&heard.recv().unwrap(), "y"));

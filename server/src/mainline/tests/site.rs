@@ -65,18 +65,37 @@ pub(in super::super) fn primary(packages: &[Sketch]) -> String {
 
 /// Writes a repository whose list of packages is this file.
 pub(super) fn publish(folder: &Path, list: &[u8]) {
-    let file = DataFile {
-        part: Part::Primary,
-        name: "primary.xml.gz".to_owned(),
-        sha256: Sha256::digest(list).into(),
-        bytes: list.len() as u64,
-        open_sha256: None,
-        open_bytes: 1,
-        unix_s: 1,
-    };
+    publish_with(folder, list, None, None);
+}
+
+/// Writes a repository of these files.
+pub(super) fn publish_with(folder: &Path, list: &[u8], filelists: Option<&[u8]>, groups: Option<&[u8]>) {
     std::fs::create_dir_all(folder.join("repodata")).unwrap();
-    std::fs::write(folder.join("repodata/primary.xml.gz"), list).unwrap();
-    std::fs::write(folder.join("repodata/repomd.xml"), repomd(1, &[file], &[])).unwrap();
+    let file = |part: Part, bytes: &[u8]| {
+        let name = format!("{}.xml.gz", part.name());
+        std::fs::write(folder.join("repodata").join(&name), bytes).unwrap();
+        DataFile {
+            part,
+            name,
+            sha256: Sha256::digest(bytes).into(),
+            bytes: bytes.len() as u64,
+            open_sha256: None,
+            open_bytes: 1,
+            unix_s: 1,
+        }
+    };
+    let mut files = vec![file(Part::Primary, list)];
+    files.extend(filelists.map(|bytes| file(Part::Filelists, bytes)));
+    let groups = groups.map(|bytes| {
+        std::fs::write(folder.join("repodata/comps.xml"), bytes).unwrap();
+        let digest: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        format!(
+            "<data type=\"group\"><checksum type=\"sha256\">{digest}</checksum><location \
+             href=\"repodata/comps.xml\"/></data>"
+        )
+    });
+    let groups: Vec<String> = groups.into_iter().collect();
+    std::fs::write(folder.join("repodata/repomd.xml"), repomd(1, &files, &groups)).unwrap();
 }
 
 pub(super) fn gzip(text: &str) -> Vec<u8> {
@@ -121,8 +140,21 @@ impl Server {
     pub(super) fn publish(&self, list: &[u8]) {
         let folder = tempfile::tempdir().unwrap();
         publish(folder.path(), list);
-        for name in ["repodata/primary.xml.gz", "repodata/repomd.xml"] {
-            self.set(name, Answer::File(std::fs::read(folder.path().join(name)).unwrap()));
+        self.publish_folder(folder.path());
+    }
+
+    /// Serves this list of packages, with these of files and groups.
+    pub(super) fn publish_with(&self, list: &[u8], filelists: &[u8], groups: &[u8]) {
+        let folder = tempfile::tempdir().unwrap();
+        publish_with(folder.path(), list, Some(filelists), Some(groups));
+        self.publish_folder(folder.path());
+    }
+
+    fn publish_folder(&self, folder: &Path) {
+        for entry in std::fs::read_dir(folder.join("repodata")).unwrap() {
+            let path = entry.unwrap().path();
+            let name = format!("repodata/{}", path.file_name().unwrap().to_str().unwrap());
+            self.set(&name, Answer::File(std::fs::read(path).unwrap()));
         }
     }
 
