@@ -27,6 +27,8 @@ pub(crate) const HEAP_BYTES_MAX: usize = 256 << 20;
 const WEIGH_EVERY: usize = 256;
 /// Most files that are found in `filelists` and held for one repository.
 const FOUND_FILES_MAX: usize = 100_000;
+/// Level of zstd for the texts of packages, each by itself: they are read far more slowly than they shrink.
+const TEXT_LEVEL: i32 = 1;
 /// Bits of a sense in a [`Version`]: LESS, GREATER and EQUAL are 2, 4 and 8.
 const SENSE_BITS: u32 = 3;
 /// Those of rpm's senses that compare.
@@ -110,9 +112,11 @@ struct Held {
     evr: u32,
     /// By what `filelists` calls it.
     pkgid: u64,
-    /// Where its record is in the file of texts, and how long it and its first part are.
+    /// Where its record is in the file of texts, and how long it is.
     at: u64,
     bytes: u32,
+    /// How long it is when it is expanded, and the first part of that.
+    open_bytes: u32,
     about_bytes: u32,
 }
 
@@ -156,10 +160,13 @@ struct All {
 }
 
 /// A layer that is being made.
-#[derive(Debug)]
 pub struct Builder {
     texts: BufWriter<File>,
     at: u64,
+    zstd: zstd::bulk::Compressor<'static>,
+    /// A record that is being made, and compressed.
+    record: Vec<u8>,
+    packed: Vec<u8>,
     packages: Vec<Held>,
     strings: Interner,
     names: Vec<(u64, u32)>,
@@ -174,11 +181,17 @@ pub struct Builder {
 
 impl Builder {
     /// Writes the texts of packages to `texts`, from its start.
+    ///
+    /// # Panics
+    /// If there is no memory.
     #[must_use]
     pub fn new(texts: File) -> Builder {
         Builder {
             texts: BufWriter::new(texts),
             at: 0,
+            zstd: zstd::bulk::Compressor::new(TEXT_LEVEL).expect("memory takes it"),
+            record: Vec::new(),
+            packed: Vec::new(),
             packages: Vec::new(),
             strings: Interner::default(),
             names: Vec::new(),
@@ -258,24 +271,32 @@ impl Builder {
             location: (package.location.start, package.location.end),
             format_end: package.format_end,
         };
-        let about = postcard::to_stdvec(&about).expect("memory takes all");
+        self.record = postcard::to_extend(&about, {
+            self.record.clear();
+            std::mem::take(&mut self.record)
+        })
+        .expect("memory takes all");
+        let about_bytes = self.record.len();
+        self.record.extend_from_slice(element);
+        self.packed.clear();
+        self.packed.reserve(zstd::zstd_safe::compress_bound(self.record.len()));
+        self.zstd.compress_to_buffer(&self.record, &mut self.packed).map_err(ReadError::Texts)?;
         let own = own(&package.nevra);
         let numbers = (|| {
-            Some((
-                self.strings.number(&package.nevra.name)?,
-                self.strings.number(&package.nevra.arch)?,
-                self.strings.number(&own.evr)?,
-                u32::try_from(about.len()).ok()?,
-                u32::try_from(about.len() + element.len()).ok()?,
-            ))
+            Some(Held {
+                name: self.strings.number(&package.nevra.name)?,
+                arch: self.strings.number(&package.nevra.arch)?,
+                evr: self.strings.number(&own.evr)?,
+                pkgid: key(&package.checksum.1),
+                at: self.at,
+                bytes: u32::try_from(self.packed.len()).ok()?,
+                open_bytes: u32::try_from(self.record.len()).ok()?,
+                about_bytes: u32::try_from(about_bytes).ok()?,
+            })
         })();
-        let Some((name, arch, evr, about_bytes, bytes)) = numbers else { return Ok(None) };
-        for part in [&about[..], element] {
-            self.texts.write_all(part).map_err(ReadError::Texts)?;
-        }
-        let pkgid = key(&package.checksum.1);
-        let held = Held { name, arch, evr, pkgid, at: self.at, bytes, about_bytes };
-        self.at += u64::from(bytes);
+        let Some(held) = numbers else { return Ok(None) };
+        self.texts.write_all(&self.packed).map_err(ReadError::Texts)?;
+        self.at += u64::from(held.bytes);
         Ok(Some(held))
     }
 
@@ -540,21 +561,44 @@ impl Layer {
         self.found.get(&package).into_iter().flatten().map(String::as_str)
     }
 
-    /// Reads what is said of a package, into `buf`, whose start is then not the text's; says where that is.
+    /// Reads what is said of a package, into `reader`.
     ///
     /// # Errors
     /// Those of pread(2), and if the file is not what was written.
-    pub(super) fn text<'a>(&self, package: u32, buf: &'a mut Vec<u8>) -> io::Result<(About, &'a [u8])> {
+    pub(super) fn text<'a>(&self, package: u32, reader: &'a mut TextReader) -> io::Result<(About, &'a [u8])> {
         let held = &self.all.packages[package as usize];
-        buf.resize(held.bytes as usize, 0);
-        self.all.texts.read_exact_at(buf, held.at)?;
-        let (about, text) = buf.split_at(held.about_bytes as usize);
+        let TextReader { zstd, packed, record } = reader;
+        packed.resize(held.bytes as usize, 0);
+        self.all.texts.read_exact_at(packed, held.at)?;
+        record.clear();
+        record.reserve(held.open_bytes as usize);
+        zstd.decompress_to_buffer(&packed[..], record)?;
+        if record.len() != held.open_bytes as usize {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let (about, text) = record.split_at(held.about_bytes as usize);
         let about: About = postcard::from_bytes(about).map_err(io::Error::other)?;
         let (start, end) = about.location;
         let is_whole = start <= end
             && end <= text.len()
             && about.format_end.is_none_or(|at| at >= end && at <= text.len());
         if is_whole { Ok((about, text)) } else { Err(io::ErrorKind::InvalidData.into()) }
+    }
+}
+
+/// What texts of packages are read with, one after the other.
+pub(super) struct TextReader {
+    zstd: zstd::bulk::Decompressor<'static>,
+    packed: Vec<u8>,
+    record: Vec<u8>,
+}
+
+impl TextReader {
+    /// # Errors
+    /// If there is no memory.
+    pub(super) fn new() -> io::Result<TextReader> {
+        let zstd = zstd::bulk::Decompressor::new()?;
+        Ok(TextReader { zstd, packed: Vec::new(), record: Vec::new() })
     }
 }
 

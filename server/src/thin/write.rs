@@ -12,7 +12,7 @@ use flate2::{Compression, GzBuilder};
 use sha2::{Digest as _, Sha256};
 
 use super::closure::Picked;
-use super::layer::Layer;
+use super::layer::{Layer, TextReader};
 use crate::repodata::{DataFile, Part, footer, header, repomd};
 
 /// Level of gzip: a board waits for it, and it is read once. Everything that reads yum repositories reads gzip.
@@ -55,10 +55,10 @@ pub struct Thin {
 pub fn write(layers: &[Arc<Layer>], picked: &Picked) -> io::Result<Thin> {
     let mut thin =
         Thin { packages: picked.packages.len(), missing: picked.missing.clone(), ..Thin::default() };
-    let (mut xml, mut buf) = (header(Part::Primary, thin.packages), Vec::new());
+    let (mut xml, mut reader) = (header(Part::Primary, thin.packages), TextReader::new()?);
     for (at, package) in &picked.packages {
         let layer = &layers[*at];
-        let (about, text) = layer.text(*package, &mut buf)?;
+        let (about, text) = layer.text(*package, &mut reader)?;
         let href = format!("{at}/{}", about.href);
         let (start, end) = about.location;
         xml.extend_from_slice(&text[..start]);
