@@ -14,6 +14,8 @@
 //! | [`hands`] | what people do in `repo/` |
 //! | [`history`] | attempts and builders in SQLite: memory, never on the path of a grant or a commit |
 //! | [`mainline`] | what repositories of other people have |
+//! | [`payloads`] | packages of those repositories, fetched once for all boards |
+//! | [`thin`] | repositories of what one build needs |
 //! | [`decision`] | what operators decided about results |
 //! | [`rpmfile`] | reading RPM files that nobody vouches for |
 //! | [`signing`] | signatures over what is published |
@@ -38,6 +40,7 @@ pub mod lists;
 pub mod logging;
 pub mod mainline;
 pub mod net;
+pub mod payloads;
 pub mod recovery;
 pub mod repodata;
 pub mod result_json;
@@ -45,6 +48,7 @@ pub mod rpmfile;
 pub mod run;
 pub mod signing;
 pub mod stage;
+pub mod thin;
 pub mod watch;
 pub mod web;
 pub mod whereabouts;

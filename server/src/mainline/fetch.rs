@@ -1,7 +1,7 @@
 //! Getting the files of a repository, over HTTP or from a folder.
 //!
 //! Owns time-outs, redirects and conditional requests. What comes is a stream that nobody vouches for: whoever reads it
-//! has the limits.
+//! has the limits. [`crate::payloads`] gets packages in the same way.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use ureq::http::header::{ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
+use ureq::http::header::{
+    CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
+};
 use ureq::http::{HeaderMap, HeaderName, StatusCode};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Proxy, ResponseExt};
@@ -31,7 +33,7 @@ const HEADER_BYTES_MAX: usize = 512;
 
 /// What a server said of a file, so that it can be asked whether it changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Seal {
+pub(crate) struct Seal {
     etag: Option<String>,
     modified: Option<String>,
 }
@@ -46,13 +48,28 @@ pub(super) struct Fetched {
     pub(super) seal: Seal,
 }
 
+/// A file from some byte on.
+pub(crate) struct Part {
+    /// The bytes.
+    pub(crate) body: Box<dyn Read>,
+    /// Which byte of the file is the first: the one that was asked for, or 0 where the server gives whole files only, or
+    /// the file is another one than before.
+    pub(crate) at: u64,
+    /// The length of the whole file, bytes, if the server tells it.
+    pub(crate) whole: Option<u64>,
+    /// To ask for the rest with.
+    pub(crate) seal: Seal,
+}
+
 /// Why a file did not come.
 #[derive(Debug)]
-pub(super) enum FetchError {
+pub(crate) enum FetchError {
     /// The server has another answer.
     Status(StatusCode),
     /// There is no answer.
     Http(Box<ureq::Error>),
+    /// It has another part than the one that was asked for.
+    Range,
     /// The folder cannot be read.
     Io(io::Error),
 }
@@ -62,13 +79,14 @@ impl fmt::Display for FetchError {
         match self {
             FetchError::Status(status) => write!(f, "the server says {status}"),
             FetchError::Http(error) => error.fmt(f),
+            FetchError::Range => f.write_str("the server sends another part than it was asked for"),
             FetchError::Io(error) => error.fmt(f),
         }
     }
 }
 
 /// Gets files.
-pub(super) struct Fetcher {
+pub(crate) struct Fetcher {
     agent: Agent,
     disk: Arc<dyn Disk>,
 }
@@ -76,27 +94,45 @@ pub(super) struct Fetcher {
 impl Fetcher {
     /// `proxy` stands between the hub and servers: as a rule what the environment says.
     pub(super) fn new(disk: Arc<dyn Disk>, proxy: Option<Proxy>) -> Fetcher {
-        let tls = TlsConfig::builder()
-            // What the administrator trusts: a mirror of one's own has a certificate of one's own.
-            .root_certs(RootCerts::PlatformVerifier)
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .build();
-        let agent = Agent::config_builder()
-            .tls_config(tls)
-            .proxy(proxy)
-            .http_status_as_error(false)
-            .max_redirects(REDIRECTS_MAX)
-            .save_redirect_history(true)
-            .user_agent(concat!("moji-server/", env!("CARGO_PKG_VERSION")))
-            .timeout_connect(Some(Duration::from_secs(CONNECT_S)))
-            .timeout_recv_response(Some(Duration::from_secs(SILENCE_S)))
-            .timeout_per_read(Some(Duration::from_secs(SILENCE_S)))
-            .timeout_global(Some(Duration::from_secs(FILE_S)))
-            // An hour lies between two looks.
-            .max_idle_connections(0)
-            .build()
-            .new_agent();
-        Fetcher { agent, disk }
+        // An hour lies between two looks.
+        Fetcher { agent: agent(proxy, 0, Some(Duration::from_secs(FILE_S))), disk }
+    }
+
+    /// For many files that come one after the other, of any length: whoever reads them has an eye on the time, and
+    /// `connections` stay open meanwhile.
+    pub(crate) fn of_many(disk: Arc<dyn Disk>, proxy: Option<Proxy>, connections: usize) -> Fetcher {
+        Fetcher { agent: agent(proxy, connections, None), disk }
+    }
+
+    /// Gets the file at `url` from the byte `from` on, if it is still the one of `seal`.
+    ///
+    /// # Errors
+    /// Why it does not come.
+    pub(crate) fn part(&self, url: &str, from: u64, seal: &Seal) -> Result<Part, FetchError> {
+        let mut request = self.agent.get(url);
+        if from > 0 {
+            request = request.header(RANGE, format!("bytes={from}-"));
+            // A weak one says that another file would do as well: not for the rest of this one.
+            let strong = seal.etag.as_ref().filter(|etag| !etag.starts_with("W/"));
+            if let Some(known) = strong.or(seal.modified.as_ref()) {
+                request = request.header(IF_RANGE, known);
+            }
+        }
+        let response = request.call().map_err(|error| FetchError::Http(Box::new(error)))?;
+        let number = |name: HeaderName| header(response.headers(), name)?.parse().ok();
+        let (at, whole) = match response.status() {
+            StatusCode::OK => (0, number(CONTENT_LENGTH)),
+            StatusCode::PARTIAL_CONTENT if from > 0 => {
+                let range = header(response.headers(), CONTENT_RANGE);
+                range.as_deref().and_then(content_range).ok_or(FetchError::Range)?
+            }
+            status => return Err(FetchError::Status(status)),
+        };
+        if at != 0 && at != from {
+            return Err(FetchError::Range);
+        }
+        let seal = seal_of(response.headers());
+        Ok(Part { body: Box::new(response.into_body().into_reader()), at, whole, seal })
     }
 
     /// Gets a file; None if it is the same as when `seal` was got.
@@ -128,14 +164,46 @@ impl Fetcher {
             StatusCode::NOT_MODIFIED if seal.is_some() => return Ok(None),
             status => return Err(FetchError::Status(status)),
         }
-        let seal = Seal {
-            etag: header(response.headers(), ETAG),
-            modified: header(response.headers(), LAST_MODIFIED),
-        };
+        let seal = seal_of(response.headers());
         let moved = response.get_uri().to_string();
         let moved = (moved != url).then_some(moved);
         Ok(Some(Fetched { body: Box::new(response.into_body().into_reader()), moved, seal }))
     }
+}
+
+/// Connections to servers, so many of which wait for the next request.
+fn agent(proxy: Option<Proxy>, connections: usize, whole: Option<Duration>) -> Agent {
+    let tls = TlsConfig::builder()
+        // What the administrator trusts: a mirror of one's own has a certificate of one's own.
+        .root_certs(RootCerts::PlatformVerifier)
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .build();
+    Agent::config_builder()
+        .tls_config(tls)
+        .proxy(proxy)
+        .http_status_as_error(false)
+        .max_redirects(REDIRECTS_MAX)
+        .save_redirect_history(true)
+        .user_agent(concat!("moji-server/", env!("CARGO_PKG_VERSION")))
+        .timeout_connect(Some(Duration::from_secs(CONNECT_S)))
+        .timeout_recv_response(Some(Duration::from_secs(SILENCE_S)))
+        .timeout_per_read(Some(Duration::from_secs(SILENCE_S)))
+        .timeout_global(whole)
+        .max_idle_connections(connections)
+        .max_idle_connections_per_host(connections)
+        .build()
+        .new_agent()
+}
+
+/// The first byte and the length of the whole file, of `bytes 5-9/10` (RFC 9110, 14.4).
+fn content_range(text: &str) -> Option<(u64, Option<u64>)> {
+    let (range, whole) = text.strip_prefix("bytes ")?.split_once('/')?;
+    let (first, _) = range.split_once('-')?;
+    Some((first.parse().ok()?, whole.parse().ok()))
+}
+
+fn seal_of(headers: &HeaderMap) -> Seal {
+    Seal { etag: header(headers, ETAG), modified: header(headers, LAST_MODIFIED) }
 }
 
 fn header(headers: &HeaderMap, name: HeaderName) -> Option<String> {

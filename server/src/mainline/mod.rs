@@ -17,14 +17,14 @@
 //! | `look.rs` | when who is asked, and what is done about one that is away |
 
 mod arch;
-mod fetch;
+pub(crate) mod fetch;
 mod kept;
 mod look;
-mod place;
+pub(crate) mod place;
 mod primary;
 mod repomd;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod unpack;
 mod xml;
 

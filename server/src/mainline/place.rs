@@ -89,7 +89,7 @@ impl Place {
 
     /// Where a file of the repository is. `href` was checked with [`is_inside`].
     #[must_use]
-    pub(super) fn join(&self, href: &str) -> Place {
+    pub(crate) fn join(&self, href: &str) -> Place {
         match self {
             Place::Url(url) => Place::Url(format!("{url}{href}")),
             Place::Folder(folder) => Place::Folder(folder.join(href)),
@@ -106,7 +106,7 @@ impl Place {
 
 /// Whether a path of an index stays inside its repository and can be part of a URL as it is.
 #[must_use]
-pub(super) fn is_inside(href: &str) -> bool {
+pub(crate) fn is_inside(href: &str) -> bool {
     let is_plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b'?' | b'#' | b'\\' | b'"' | b'<' | b'>');
     !href.starts_with('/')
         && href.bytes().all(is_plain)

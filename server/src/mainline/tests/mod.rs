@@ -13,7 +13,7 @@ use crate::core::capabilities::{Capabilities, Requirement};
 use crate::disk::Real;
 
 mod figures;
-pub(super) mod site;
+pub(crate) mod site;
 
 use site::{Answer, Server, Sketch, gzip, primary, publish};
 

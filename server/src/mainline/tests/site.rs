@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 use sha2::{Digest as _, Sha256};
 
@@ -85,24 +85,46 @@ pub(super) fn gzip(text: &str) -> Vec<u8> {
 
 /// What a server says of one path.
 #[derive(Clone, Debug)]
-pub(super) enum Answer {
-    /// The file, with an `ETag` of its digest.
+pub(crate) enum Answer {
+    /// The file, or the part of it that is asked for, with an `ETag` of its digest.
     File(Vec<u8>),
     /// This status and these headers.
     Other(&'static str),
     /// So many bytes of the file, then the connection ends.
     Cut(Vec<u8>, usize),
+    /// The file up to so many bytes, and the rest once the gate opens.
+    Held(Vec<u8>, usize, Gate),
+    /// The file, whatever part is asked for.
+    Whole(Vec<u8>),
+}
+
+/// Closed until somebody opens it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Gate(Arc<(Mutex<bool>, Condvar)>);
+
+impl Gate {
+    pub(crate) fn open(&self) {
+        *self.0.0.lock().unwrap() = true;
+        self.0.1.notify_all();
+    }
+
+    fn pass(&self) {
+        let mut is_open = self.0.0.lock().unwrap();
+        while !*is_open {
+            is_open = self.0.1.wait(is_open).unwrap();
+        }
+    }
 }
 
 /// A web server on loopback.
-pub(super) struct Server {
-    pub(super) url: String,
+pub(crate) struct Server {
+    pub(crate) url: String,
     answers: Arc<Mutex<BTreeMap<String, Answer>>>,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
-    pub(super) fn start() -> Server {
+    pub(crate) fn start() -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/os/", listener.local_addr().unwrap());
         let (answers, asked) = (Arc::<Mutex<BTreeMap<String, Answer>>>::default(), Arc::default());
@@ -111,7 +133,8 @@ impl Server {
         // It ends with the process.
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let _ = answer(stream, &answers, &asked);
+                let (answers, asked) = (answers.clone(), asked.clone());
+                std::thread::spawn(move || answer(stream, &answers, &asked));
             }
         });
         server
@@ -126,23 +149,23 @@ impl Server {
         }
     }
 
-    pub(super) fn set(&self, name: &str, answer: Answer) {
+    pub(crate) fn set(&self, name: &str, answer: Answer) {
         self.answers.lock().unwrap().insert(format!("/os/{name}"), answer);
     }
 
-    pub(super) fn file(&self, name: &str) -> Vec<u8> {
+    pub(crate) fn file(&self, name: &str) -> Vec<u8> {
         match &self.answers.lock().unwrap()[&format!("/os/{name}")] {
             Answer::File(bytes) => bytes.clone(),
             other => panic!("{other:?}"),
         }
     }
 
-    pub(super) fn set_elsewhere(&self, path: &str, answer: Answer) {
+    pub(crate) fn set_elsewhere(&self, path: &str, answer: Answer) {
         self.answers.lock().unwrap().insert(path.to_owned(), answer);
     }
 
     /// What was asked for since the last time, each with the status that it was answered with.
-    pub(super) fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         std::mem::take(&mut self.asked.lock().unwrap())
     }
 }
@@ -155,28 +178,40 @@ fn answer(
     let mut lines = BufReader::new(stream.try_clone()?).lines();
     let first = lines.next().unwrap_or_else(|| Ok(String::new()))?;
     let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
-    let mut if_none_match = None;
+    let (mut if_none_match, mut from) = (None, None);
     for line in lines.by_ref() {
         let line = line?;
         if line.is_empty() {
             break;
         }
-        if let Some((name, value)) = line.split_once(": ")
-            && name.eq_ignore_ascii_case("if-none-match")
-        {
-            if_none_match = Some(value.to_owned());
+        let Some((name, value)) = line.split_once(": ") else { continue };
+        match &*name.to_ascii_lowercase() {
+            "if-none-match" => if_none_match = Some(value.to_owned()),
+            "range" => {
+                from = value.strip_prefix("bytes=").and_then(|range| range.strip_suffix('-')?.parse().ok())
+            }
+            _ => {}
         }
     }
     let answer = answers.lock().unwrap().get(&path).cloned();
     let (head, body) = match &answer {
-        Some(Answer::File(bytes) | Answer::Cut(bytes, _)) => {
+        Some(
+            Answer::File(bytes) | Answer::Cut(bytes, _) | Answer::Held(bytes, ..) | Answer::Whole(bytes),
+        ) => {
             let etag = format!("\"{:02x?}\"", &Sha256::digest(bytes)[..4]);
+            let from = from.filter(|_| !matches!(answer, Some(Answer::Whole(_))));
+            let all = bytes.len();
             if if_none_match.as_deref() == Some(&etag) {
                 (format!("304 Not Modified\r\nETag: {etag}"), &[][..])
+            } else if let Some(from) = from {
+                let head = format!(
+                    "206 Partial Content\r\nETag: {etag}\r\nContent-Length: {}\r\nContent-Range: bytes {from}-{}/{all}",
+                    all - from,
+                    all - 1
+                );
+                (head, &bytes[from..])
             } else {
-                let until = if let Some(Answer::Cut(_, until)) = answer { until } else { bytes.len() };
-                let head = format!("200 OK\r\nETag: {etag}\r\nContent-Length: {}", bytes.len());
-                (head, &bytes[..until])
+                (format!("200 OK\r\nETag: {etag}\r\nContent-Length: {all}"), &bytes[..])
             }
         }
         Some(Answer::Other(head)) => ((*head).to_owned(), &[][..]),
@@ -185,7 +220,16 @@ fn answer(
     asked.lock().unwrap().push(format!("{path} {}", &head[..3]));
     let mut stream = stream;
     stream.write_all(format!("HTTP/1.1 {head}\r\nConnection: close\r\n\r\n").as_bytes())?;
-    stream.write_all(body)?;
+    match &answer {
+        Some(Answer::Cut(_, until)) => stream.write_all(&body[..body.len().min(*until)])?,
+        Some(Answer::Held(_, until, gate)) => {
+            let (now, then) = body.split_at(body.len().min(*until));
+            stream.write_all(now)?;
+            gate.pass();
+            stream.write_all(then)?;
+        }
+        _ => stream.write_all(body)?,
+    }
     stream.shutdown(std::net::Shutdown::Write)?;
     // Closed with something unread, it would be reset.
     std::io::copy(&mut stream.take(1 << 16), &mut std::io::sink())?;
