@@ -204,6 +204,13 @@ pub struct Run {
     /// times: everything that builders install from. URL of one mirror, or a folder; the one with repodata/ in it.
     #[arg(long, value_name = "URL_OR_FOLDER")]
     pub mainline: Vec<Place>,
+    /// Most that the cache of packages of mainline, in the state folder, takes of the disk. What was not used for the
+    /// longest time goes first, also while less is free than --min-free and a quarter of it.
+    #[arg(long, value_name = "SIZE", default_value = "10G", value_parser = size)]
+    pub cache_size: u64,
+    /// Send boards to the mirrors of --mainline for their packages instead of fetching each once for all of them.
+    #[arg(long)]
+    pub no_cache: bool,
     /// When a new build of a package provides other libraries (sonames) or versions than the one before, build again, once
     /// and in order, what was built against it.
     #[arg(long)]
@@ -365,6 +372,18 @@ mod tests {
         let error = parse(&["--mainline", "http://m/$basearch/"]).unwrap_err();
         assert_eq!(error.exit_code(), i32::from(exit::USAGE));
         assert!(error.to_string().contains("write out what they stand for"), "{error}");
+    }
+
+    #[test]
+    fn the_cache_has_a_size_unless_it_is_given_another_one_or_is_off() {
+        let parse = |rest: &[&str]| {
+            Cli::try_parse_from([&["moji-server", "s", "w", "f", "r"], rest].concat()).map(|cli| cli.run)
+        };
+        let cache = |rest: &[&str]| parse(rest).map(|run| (run.cache_size, run.no_cache)).ok();
+        assert_eq!(cache(&[]), Some((10 << 30, false)));
+        assert_eq!(cache(&["--cache-size", "500M"]), Some((500 << 20, false)));
+        assert_eq!(cache(&["--no-cache"]), Some((10 << 30, true)));
+        assert_eq!(cache(&["--cache-size", "much"]), None);
     }
 
     #[test]

@@ -32,7 +32,7 @@ use crate::keys::{self, KeyError, Listed};
 use crate::recovery::{self, Recovered, RepoResult};
 use crate::signing::{self, SignKeyError, Signer};
 use crate::web::{Access, AccessError};
-use crate::{daemon, desk, hands, hooks, mainline, net, stage, watch, web, whereabouts};
+use crate::{daemon, desk, hands, hooks, mainline, net, payloads, stage, watch, web, whereabouts};
 
 /// Why the hub cannot start or go on.
 #[derive(Debug)]
@@ -438,6 +438,7 @@ impl Hub {
             .http
             .map(|listener| {
                 let access = ports.access;
+                let cache = start_cache(options, &folders, web_disk.clone(), &clock);
                 let setup = web::Setup {
                     folders: folders.clone(),
                     disk: web_disk,
@@ -446,6 +447,7 @@ impl Hub {
                     bridge: peers.web.clone(),
                     signatures: signer.map(|signer| signer.pairs()),
                     repo_url: options.repo_url.clone(),
+                    thin: Some(web::ThinSetup { thins: web::Thins::default(), cache }),
                     access,
                 };
                 web::start(listener, setup)
@@ -585,6 +587,30 @@ fn start_mainline(
         let _ = queue.send(core::queue::Msg::Mainline(Arc::new(there)));
     };
     Some(mainline::start(setup, stopped.clone(), deliver))
+}
+
+/// Starts the cache of the packages of `--mainline`.
+fn start_cache(
+    options: &Run,
+    folders: &Folders,
+    disk: Arc<dyn Disk>,
+    clock: &Arc<dyn Clock>,
+) -> payloads::Cache {
+    let (state, min_free, of) = (folders.state.clone(), options.min_free, disk.clone());
+    let space = move || {
+        let (free, total) = of.space(&state)?;
+        Ok((free, min_free.unwrap_or_else(|| queue::space_floor(total))))
+    };
+    payloads::Cache::start(payloads::Setup {
+        places: options.mainline.clone(),
+        state: folders.state.clone(),
+        bytes_max: options.cache_size,
+        is_off: options.no_cache,
+        space: Box::new(space),
+        disk,
+        clock: clock.clone(),
+        proxy: ureq::Proxy::try_from_env(),
+    })
 }
 
 fn start_desk(

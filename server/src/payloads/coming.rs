@@ -109,9 +109,11 @@ impl Coming {
         self.source.hold.clone()
     }
 
-    /// All is there and right.
-    pub(super) fn is_whole(&self) {
-        self.progress.send_replace(Progress::Whole);
+    /// All is there and right. From here on only readers hold the file.
+    pub(super) fn is_whole(self: Arc<Coming>) {
+        let progress = self.progress.clone();
+        drop(self);
+        progress.send_replace(Progress::Whole);
     }
 
     /// Nothing more comes.

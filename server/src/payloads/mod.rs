@@ -30,7 +30,7 @@ mod shelf;
 mod tests;
 mod work;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
@@ -65,7 +65,8 @@ const TROUBLES_MAX: usize = 4_096;
 
 /// What the cache works with.
 pub struct Setup {
-    /// The repositories, in the order of `--mainline`.
+    /// The repositories, in the order of `--mainline`; one that is given twice counts once, as it does for
+    /// [`crate::mainline`].
     pub places: Vec<Place>,
     /// The hub's state folder.
     pub state: PathBuf,
@@ -169,7 +170,9 @@ impl Cache {
     /// they may hang on a mirror: whatever they are at can be broken off.
     #[must_use]
     pub fn start(setup: Setup) -> Cache {
-        let Setup { places, state, bytes_max, is_off, space, disk, clock, proxy } = setup;
+        let Setup { mut places, state, bytes_max, is_off, space, disk, clock, proxy } = setup;
+        let mut seen = BTreeSet::new();
+        places.retain(|place| seen.insert(place.clone()));
         let is_used = !is_off && places.iter().any(|place| matches!(place, Place::Url(_)));
         let folder = state.join("cache");
         let stats = Stats { bytes_max: if is_used { bytes_max } else { 0 }, ..Stats::default() };

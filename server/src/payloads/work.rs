@@ -96,7 +96,7 @@ impl Why {
 pub(super) fn run(shared: &Shared, inbox: &Receiver<Arc<Coming>>) {
     loop {
         match inbox.recv_timeout(LOOK_EVERY) {
-            Ok(coming) => shared.get(&coming),
+            Ok(coming) => shared.get(coming),
             Err(RecvTimeoutError::Timeout) => {
                 shared.make_room(&mut shared.lock(), 0);
             }
@@ -107,7 +107,7 @@ pub(super) fn run(shared: &Shared, inbox: &Receiver<Arc<Coming>>) {
 
 impl Shared {
     /// Fetches one file, and tells all who read it how that ended.
-    fn get(&self, coming: &Coming) {
+    fn get(&self, coming: Arc<Coming>) {
         let has_room = {
             let mut state = self.lock();
             let has_room = self.make_room(&mut state, coming.size);
@@ -116,10 +116,10 @@ impl Shared {
         };
         let path = self.lock().shelf.path_coming(&coming.name);
         let fetched = match has_room {
-            true => Download::new(self, coming, &path).and_then(Download::run),
+            true => Download::new(self, &coming, &path).and_then(Download::run),
             false => Err(Why::NoRoom),
         };
-        let kept = fetched.and_then(|()| self.keep(coming, &path));
+        let kept = fetched.and_then(|()| self.keep(&coming, &path));
         let mut state = self.lock();
         state.reserved_bytes -= if has_room { coming.size } else { 0 };
         state.coming.remove(&coming.name);
@@ -134,7 +134,7 @@ impl Shared {
             }
             Err(why) => {
                 let _ = fs::remove_file(&path);
-                let trouble = self.failed(&mut state, coming, &why);
+                let trouble = self.failed(&mut state, &coming, &why);
                 drop(state);
                 coming.is_broken(trouble);
             }
@@ -184,6 +184,12 @@ impl Shared {
         let rest: u64 = state.coming.values().map(|coming| coming.rest()).sum();
         let rest = rest.min(state.reserved_bytes).saturating_add(bytes);
         let mut lacking = floor.saturating_add(floor / FLOOR_SHARE).saturating_add(rest).saturating_sub(free);
+        let most = state.reserved_bytes.saturating_add(bytes);
+        if bytes > 0 && (lacking > state.shelf.bytes() || most > self.bytes_max) {
+            // All that goes would go for nothing, but for what the hub itself needs.
+            self.make_room(state, 0);
+            return false;
+        }
         loop {
             let taken = state.shelf.bytes().saturating_add(state.reserved_bytes).saturating_add(bytes);
             if taken <= self.bytes_max && lacking == 0 {

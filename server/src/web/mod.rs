@@ -10,6 +10,7 @@
 //! | `access/` | the door: TLS, passwords, limits, nothing that changes anything |
 //! | `site.rs` | what every handler is given, and the questions that pages and the API share |
 //! | `repo.rs`, `pairs.rs` | the files of the repository |
+//! | `thin/` | the repositories of single builds, and the packages that they name |
 //! | `desk.rs` | asking the desk, as an operator would who may only read |
 //! | `snapshot.rs` | the farm as it was at most a second ago, taken once for all who look |
 //! | `turns.rs` | how often the queue itself is asked |
@@ -40,9 +41,11 @@ mod serve;
 mod shelf;
 mod site;
 mod snapshot;
+mod thin;
 mod turns;
 
 pub use access::{Access, AccessError};
 pub use desk::Bridge;
 pub use repo::{BASE_PATH, RECENT_PATH, REPO_PATH};
 pub use serve::{Setup, Web, bind, start};
+pub use thin::{Ask, Setup as ThinSetup, THIN_PATH, Thins};

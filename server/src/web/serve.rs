@@ -28,7 +28,7 @@ use tokio::sync::{Semaphore, oneshot};
 use super::access::{Access, Patient, Places, is_tls, said_in_plain};
 use super::desk::Bridge;
 use super::site::Site;
-use super::{api, metrics, pages, repo};
+use super::{api, metrics, pages, repo, thin};
 use crate::clock::Clock;
 use crate::core::desk;
 use crate::disk::{Disk, Folders};
@@ -62,6 +62,8 @@ pub struct Setup {
     pub signatures: Option<Arc<Pairs>>,
     /// Where builders and people are told that the repository is, if that is not this port.
     pub repo_url: Option<String>,
+    /// The repositories of single builds, if there are any.
+    pub thin: Option<thin::Setup>,
     /// Who may read, and how.
     pub access: Access,
 }
@@ -104,6 +106,10 @@ pub fn start(listener: TcpListener, mut setup: Setup) -> io::Result<Web> {
 pub(super) fn site(setup: Setup, access: &Access) -> io::Result<Router> {
     let index = setup.folders.state.join("index");
     let files = repo::router(&setup.folders.repo, &index, setup.signatures.clone(), access.scheme());
+    let files = match setup.thin.clone() {
+        Some(thin) => files.merge(thin::router(thin, &setup.folders.repo)),
+        None => files,
+    };
     let site = Site::new(setup, access.scheme()).map_err(io::Error::other)?;
     let programs = api::router(site.clone()).merge(metrics::router(site.clone()));
     Ok(files.merge(programs).merge(pages::router(site)))

@@ -24,6 +24,7 @@ use super::snapshot::{Snapshot, Snapshots, Sort};
 use super::turns::Turns;
 use crate::core::desk::{RESULTS_MAX, event_filter};
 use crate::history::Totals;
+use crate::payloads::{Cache, Stats};
 
 /// Builds that an overview names: more than a page shows, fewer than a browser minds.
 const BUILDING_MAX: usize = 1_000;
@@ -52,6 +53,7 @@ struct Inner {
     past: Past,
     shelf: Shelf,
     turns: Turns,
+    cache: Option<Cache>,
     /// What was told last of what packages wait for, and when.
     blocked: tokio::sync::Mutex<Option<(Instant, Blocked)>>,
 }
@@ -77,8 +79,9 @@ impl Site {
         let shelf = Shelf::new(&setup, scheme);
         let desk = Desk::new(setup.desk, setup.bridge);
         let snapshots = Snapshots::new(desk.clone());
+        let cache = setup.thin.map(|thin| thin.cache);
         let (turns, blocked) = Default::default();
-        Ok(Site(Arc::new(Inner { desk, snapshots, past, shelf, turns, blocked })))
+        Ok(Site(Arc::new(Inner { desk, snapshots, past, shelf, turns, cache, blocked })))
     }
 
     /// For what has no question of its own here: following logs and events.
@@ -94,6 +97,12 @@ impl Site {
     /// All builds there ever were, in numbers that only grow.
     pub(super) async fn totals(&self) -> Result<Arc<Totals>, Problem> {
         self.0.past.totals().await
+    }
+
+    /// What the cache of packages did; None if there is none.
+    pub(super) async fn cache(&self) -> Option<Stats> {
+        let cache = self.0.cache.clone()?;
+        tokio::task::spawn_blocking(move || cache.stats()).await.ok()
     }
 
     /// The farm as a whole.

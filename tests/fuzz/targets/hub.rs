@@ -111,6 +111,7 @@ fn service() -> &'static Service {
             bridge,
             signatures: None,
             repo_url: None,
+            thin: None,
             access: Access::default(),
         };
         Service::new(setup).expect("a service can be made")

@@ -38,6 +38,7 @@ use self::auth::Auth;
 use self::tls::{Tls, TlsError};
 use super::pairs::Reader;
 use super::repo::{BASE_PATH, RECENT_PATH};
+use super::thin::THIN_PATH;
 
 pub(super) use self::limits::{Limits, Patient, Places};
 pub(super) use self::tls::{is_tls, said_in_plain};
@@ -47,7 +48,7 @@ const OPEN_PATH: &str = "/healthz";
 /// Where builders read their indexes when everybody else needs a password. A part that only they are told follows.
 const BUILDERS_PATH: &str = "/as-builder/";
 /// What is there for them.
-const BUILDERS_MAY: &str = "/tier/";
+const BUILDERS_MAY: [&str; 2] = ["/tier/", THIN_PATH];
 
 /// Why the door cannot be set up.
 #[derive(Debug)]
@@ -147,15 +148,27 @@ impl Access {
     /// while a package moves from one to the other misses it in neither.
     #[must_use]
     pub fn tiers(&self, port: u16) -> [String; 2] {
+        let start = self.start(port);
+        [RECENT_PATH, BASE_PATH].map(|path| format!("{start}{path}"))
+    }
+
+    /// Where a builder finds thin repositories, likewise: a lease or the first digits of the builder's key, and a slash,
+    /// follow.
+    #[must_use]
+    pub fn thins(&self, port: u16) -> String {
+        format!("{}{THIN_PATH}", self.start(port))
+    }
+
+    /// What stands before a path that builders are told.
+    fn start(&self, port: u16) -> String {
         let secret = match &self.auth {
             Some(_) => format!("{BUILDERS_PATH}{}", self.builders),
             None => String::new(),
         };
-        let start = match self.tls.as_ref().and_then(Tls::name) {
+        match self.tls.as_ref().and_then(Tls::name) {
             Some(name) => format!("https://{name}:{port}{secret}"),
             None => secret,
-        };
-        [RECENT_PATH, BASE_PATH].map(|path| format!("{start}{path}"))
+        }
     }
 
     pub(super) fn tls(&self) -> Option<&Tls> {
@@ -192,7 +205,7 @@ impl Access {
         let path = &rest[part.len()..];
         // Digests: how long the comparison takes tells nothing about the part itself.
         let same = Sha256::digest(part) == Sha256::digest(&self.builders);
-        if !same || !path.starts_with(BUILDERS_MAY) {
+        if !same || !BUILDERS_MAY.iter().any(|may| path.starts_with(may)) {
             return None;
         }
         let target = match uri.query() {

@@ -13,7 +13,11 @@ use super::*;
 /// A site that says which path it was asked for.
 fn site() -> Router {
     let echo = |request: Request| async move { request.uri().to_string() };
-    Router::new().route("/healthz", get(echo)).route("/tier/{*rest}", get(echo)).route("/", get(echo))
+    Router::new()
+        .route("/healthz", get(echo))
+        .route("/tier/{*rest}", get(echo))
+        .route("/thin/{*rest}", get(echo))
+        .route("/", get(echo))
 }
 
 /// A door and its file of names.
@@ -143,6 +147,8 @@ fn builders_are_told_a_path_that_opens_their_indexes_only() {
         let get = async |path: &str| door.ask(path, None, "192.0.2.1").await;
         let asked = get(&format!("{recent}repodata/repomd.xml?x=1")).await;
         assert_eq!(asked, (200, "/tier/recent/repodata/repomd.xml?x=1".into()));
+        let thin = format!("{}7-1/0/x.rpm", door.access.thins(6780));
+        assert_eq!(get(&thin).await, (200, "/thin/7-1/0/x.rpm".into()));
         let other = format!("{}{}", if part.starts_with('0') { '1' } else { '0' }, &part[1..]);
         for path in [
             format!("/as-builder/{part}/"),
@@ -152,6 +158,7 @@ fn builders_are_told_a_path_that_opens_their_indexes_only() {
             format!("/as-builder/{other}/tier/x"),
             "/as-builder//tier/x".to_owned(),
             "/tier/recent/x".to_owned(),
+            "/thin/7-1/0/x.rpm".to_owned(),
         ] {
             assert_eq!(get(&path).await.0, 401, "{path}");
         }

@@ -24,6 +24,7 @@ use super::problem::Problem;
 use super::site::Site;
 use super::snapshot::Snapshot;
 use crate::history::{BOUNDS_S, Totals};
+use crate::payloads::Stats;
 
 /// Builders that have series of their own: so many boards are one hub's farm, and a Prometheus has room for their series.
 const BUILDERS_MAX: usize = 2_000;
@@ -72,6 +73,9 @@ async fn gather(site: &Site) -> Result<String, Problem> {
     farm(&mut text, &snapshot);
     builds(&mut text, &totals);
     builders(&mut text, &snapshot.glance.builders);
+    if let Some(stats) = site.cache().await {
+        cache(&mut text, &stats);
+    }
     if let Ok(Some(process)) = process {
         process.tell(&mut text);
     }
@@ -129,6 +133,29 @@ fn builds(text: &mut Text, totals: &Totals) {
     }
     text.sample("_sum", &[], float(totals.build_s));
     text.sample("_count", &[], float(sum));
+}
+
+fn cache(text: &mut Text, stats: &Stats) {
+    text.family("moji_cache_requests_total", Kind::Counter, "Packages of mainline that boards asked for.");
+    for (how, count) in [("kept", stats.hits), ("fetched", stats.misses), ("sent_away", stats.sent_away)] {
+        text.sample("", &[("answer", how)], float(count));
+    }
+    let counters = [
+        ("moji_cache_fetched_bytes_total", "What came from mirrors.", stats.fetched_bytes),
+        ("moji_cache_given_bytes_total", "What boards were given.", stats.given_bytes),
+        ("moji_cache_failures_total", "Packages that a mirror did not give.", stats.failures),
+        ("moji_cache_evictions_total", "Packages that went to make room.", stats.evictions),
+    ];
+    let gauges = [
+        ("moji_cache_files", "Packages in the cache.", stats.files),
+        ("moji_cache_bytes", "Their length.", stats.bytes),
+        ("moji_cache_max_bytes", "Most that they may have; 0 if nothing is kept.", stats.bytes_max),
+    ];
+    let all = counters.map(|row| (Kind::Counter, row)).into_iter();
+    for (kind, (name, help, value)) in all.chain(gauges.map(|row| (Kind::Gauge, row))) {
+        text.family(name, kind, help);
+        text.sample("", &[], float(value));
+    }
 }
 
 /// A series of each builder.
