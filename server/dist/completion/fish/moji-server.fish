@@ -22,6 +22,8 @@ complete -c moji-server -l max-silence -x -d 'How long a build\'s logs may stand
 complete -c moji-server -l max-build -x -d 'How long a build may take before its builder ends it; 0: for ever. What hangs is silent, so this is only for what goes round in circles, and leaves time for a giant on a small board. Learned likewise (at least 12h) [default: 14d]'
 complete -c moji-server -l target -x -d 'The one architecture of this repository [default: that of the first result]'
 complete -c moji-server -l mainline -x -d 'Hold packages whose BuildRequires neither this yum repository nor moji\'s own can provide. May be given several times: everything that builders install from. URL of one mirror, or a folder; the one with repodata/ in it'
+complete -c moji-server -l cache-size -x -d 'Most that the cache of packages of mainline, in the state folder, takes of the disk. What was not used for the longest time goes first, also while less is free than --min-free and a quarter of it [default: 10G]'
+complete -c moji-server -l no-cache -d 'Send boards to the mirrors of --mainline for their packages instead of fetching each once for all of them'
 complete -c moji-server -l rebuild-dependents -d 'When a new build of a package provides other libraries (sonames) or versions than the one before, build again, once and in order, what was built against it'
 complete -c moji-server -l builders -r -F -d 'Serve only builders listed in this file: `name key [arch…]` a line'
 complete -c moji-server -l sign-key -r -F -d 'Sign RPMs and repodata with this OpenPGP secret key, armored or not; \'moji-server key --new FILE\' makes one'
