@@ -335,6 +335,7 @@ fn prepare(args: &Args, state: &StateFolder) -> Result<(Config, Tools, Dial), Fa
     let host_name = || nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
     let arch = args.arch.clone().unwrap_or_else(|| settings::arch(cfg_path.as_deref()));
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let (setup, weak) = settings::setup(&tools, state);
     let config = Config {
         name: checked("name", args.name.clone().unwrap_or_else(host_name))?,
         instance: random_u64(),
@@ -346,6 +347,8 @@ fn prepare(args: &Args, state: &StateFolder) -> Result<(Config, Tools, Dial), Fa
         backend: args.backend,
         cpus: cpus.try_into().unwrap_or(u16::MAX),
         memory_mib: proc::memory_mib().0,
+        setup,
+        weak,
         hub_host: settings::url_host(&host),
         once: args.once,
         disk_free_min_mib: args.min_free,

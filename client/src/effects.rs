@@ -8,7 +8,7 @@ use std::io;
 use moji_proto::message::{FromBuilder, Which};
 use moji_proto::{FileName, LeaseId, Time};
 
-use crate::core::{Effect, Event, JobRecord, Level, Measured, Released};
+use crate::core::{Effect, Event, JobRecord, Level, Measured, Released, Repos};
 
 /// Time.
 pub trait Clock {
@@ -80,12 +80,12 @@ pub trait Store {
 
 /// Shims and what they started.
 pub trait Children {
-    /// Starts the shim of a job whose SRPM is whole. Looks at its length: the last piece may just have
+    /// Starts the shim of a job whose SRPM is whole, and throws away what the job built before. Looks at its length: the last piece may just have
     /// failed to be written.
     ///
     /// # Errors
     /// Whatever keeps it from starting, an SRPM of another length among it.
-    fn start(&mut self, record: &JobRecord, repos: &[String]) -> io::Result<()>;
+    fn start(&mut self, record: &JobRecord, repos: &Repos) -> io::Result<()>;
     /// Begins to kill what runs of a job; the end comes as [`Event::Killed`].
     fn kill(&mut self, now: Time, lease: LeaseId, clean: bool);
 }

@@ -22,7 +22,7 @@ use moji_proto::{Digest, LeaseId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::core::{JobRecord, Summary};
+use crate::core::{JobRecord, Repos, Summary};
 use crate::files;
 use crate::proc::Process;
 
@@ -114,7 +114,7 @@ impl Tools {
 
     /// What to run for `record` in the job's folder.
     #[must_use]
-    pub fn launch(&self, folder: &JobFolder, record: &JobRecord, repos: &[String]) -> Launch {
+    pub fn launch(&self, folder: &JobFolder, record: &JobRecord, repos: &Repos) -> Launch {
         let ext = folder.ext(record.lease);
         let mut env = self.env();
         env.push((MARKER.to_owned(), ext.clone()));
@@ -139,12 +139,17 @@ impl Tools {
         Launch { lease, backend, build, clean, env, user, owner, ext, timeout_s }
     }
 
-    fn mock(&self, folder: &JobFolder, record: &JobRecord, repos: &[String], ext: &str) -> Vec<String> {
+    fn mock(&self, folder: &JobFolder, record: &JobRecord, repos: &Repos, ext: &str) -> Vec<String> {
         let mut words = vec![self.program.clone(), "-r".to_owned(), self.cfg.clone()];
         words.push(format!("--uniqueext={ext}"));
         words.push(format!("--resultdir={}", folder.result().display()));
         if self.has_addrepo {
-            words.extend(repos.iter().map(|url| format!("--addrepo={url}")));
+            words.extend(repos.urls.iter().map(|url| format!("--addrepo={url}")));
+            if repos.alone {
+                // In this order: the other way round dnf finds nothing enabled.
+                words.push("--disablerepo=*".to_owned());
+                words.extend(repos.urls.iter().map(|url| format!("--enablerepo={}", repo_id(url))));
+            }
         }
         words.extend(self.timeout_s.map(|seconds| format!("--rpmbuild_timeout={seconds}")));
         words.extend(record.options.iter().map(|word| word.as_str().to_owned()));
@@ -250,6 +255,24 @@ impl JobFolder {
         self.read("launch")
     }
 
+    /// Makes the folder ready for a build whatever an earlier one left, which `record` may differ from in its place.
+    /// Whoever is killed on the way leaves the earlier result, or a job that was not begun.
+    ///
+    /// # Errors
+    /// Any error of the file system.
+    pub fn renew(&self, record: &JobRecord) -> io::Result<()> {
+        // The last of them says whether it came to the end.
+        const LEFT: [&str; 5] = ["status", "manifest", "collect", "mock", "shim"];
+        if !self.entry("launch").exists() && !self.entry("shim").exists() {
+            return Ok(());
+        }
+        self.write("job", record)?;
+        files::remove(&self.entry("launch"))?;
+        files::sync_folder(&self.0)?;
+        files::remove_folder(&self.result())?;
+        LEFT.iter().try_for_each(|name| files::remove(&self.entry(name)))
+    }
+
     /// The process that a file names, if it is there.
     #[must_use]
     pub fn process(&self, name: &str) -> Option<Process> {
@@ -304,6 +327,12 @@ impl JobFolder {
     }
 }
 
+/// How mock calls a repository that is added by this URL: without scheme, `/` as `_`, other signs dropped.
+fn repo_id(url: &str) -> String {
+    let rest = url.split_once("//").map_or(url, |(_, rest)| rest);
+    rest.replace('/', "_").chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').collect()
+}
+
 /// The path of `program` as mock's environment finds it: itself if it has a slash.
 #[must_use]
 pub fn find_program(program: &str) -> Option<PathBuf> {
@@ -346,6 +375,7 @@ mod tests {
             digest: Digest::of(b""),
             options: options.iter().map(|word| Line::new(*word).unwrap()).collect(),
             limits: Default::default(),
+            place: Default::default(),
         }
     }
 
@@ -353,7 +383,8 @@ mod tests {
     fn mock_gets_its_options_before_the_package() {
         let folder = JobFolder("/s/jobs/17-1".into());
         let record = record(&["--nocheck"]);
-        let launch = tools(Backend::Mock).launch(&folder, &record, &["http://hub:6780/repo/".to_owned()]);
+        let repos = Repos { urls: vec!["http://hub:6780/repo/".to_owned()], alone: false };
+        let launch = tools(Backend::Mock).launch(&folder, &record, &repos);
         let ext = folder.ext(record.lease);
         assert!(ext.starts_with("moji-17-1-") && ext.len() == 18, "{ext}");
         assert!(launch.env.contains(&(MARKER.to_owned(), ext.clone())));
@@ -386,12 +417,65 @@ mod tests {
             (vec!["--rpmbuild_timeout=7", "--nocheck"], Some(7)),
             (vec!["--nocheck"], Some(60)),
         ] {
-            let launch = tools(Backend::Rpmbuild).launch(&folder, &record(&options), &[]);
+            let launch = tools(Backend::Rpmbuild).launch(
+                &folder,
+                &record(&options),
+                &Repos { urls: Vec::new(), alone: false },
+            );
             assert_eq!(launch.timeout_s, timeout);
             let options: Vec<&String> =
                 launch.build.iter().filter(|word| word.contains("rpmbuild_")).collect();
             assert!(options.is_empty() && launch.build.contains(&"--nocheck".to_owned()));
         }
+    }
+
+    #[test]
+    fn one_repository_alone_is_added_and_all_others_are_switched_off_before_it_is_switched_on() {
+        let folder = JobFolder("/s/jobs/17-1".into());
+        for (url, id) in [
+            ("http://hub:6780/thin/0f2e/", "hub6780_thin_0f2e_"),
+            ("http://127.0.0.1:8571/thin", "1270018571_thin"),
+            ("http://[::1]:6780/a-b//c", "16780_ab__c"),
+        ] {
+            let repos = Repos { urls: vec![url.to_owned()], alone: true };
+            let words = tools(Backend::Mock).launch(&folder, &record(&[]), &repos).build.join(" ");
+            let want = format!(" --addrepo={url} --disablerepo=* --enablerepo={id} --rpmbuild_timeout=60 ");
+            assert!(words.contains(&want), "{words}");
+        }
+        let old = Tools { has_addrepo: false, ..tools(Backend::Mock) };
+        let repos = Repos { urls: vec!["http://hub/".to_owned()], alone: true };
+        let words = old.launch(&folder, &record(&[]), &repos).build.join(" ");
+        assert!(!words.contains("repo="), "its configuration's own are all it has: {words}");
+    }
+
+    #[test]
+    fn a_folder_is_made_ready_for_another_build_wherever_the_last_one_was_cut_off() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = JobFolder(dir.path().join("17-1"));
+        let entries = ["launch", "status", "manifest", "collect", "mock"];
+        // How many of them an earlier attempt to do this had removed.
+        for removed in 0..=entries.len() {
+            let _ = fs::remove_dir_all(&folder.0);
+            fs::create_dir_all(folder.result()).unwrap();
+            fs::write(folder.result().join("root.log"), "old").unwrap();
+            folder.write("job", &record(&[])).unwrap();
+            entries[removed..].iter().for_each(|name| fs::write(folder.entry(name), "").unwrap());
+            folder.claim(&Process::current().unwrap()).unwrap();
+            let wider = JobRecord { place: Line::lossy("/thin/x/"), ..record(&[]) };
+            folder.renew(&wider).unwrap();
+            assert_eq!(folder.record().unwrap(), wider);
+            let left: Vec<_> = fs::read_dir(&folder.0).unwrap().map(|e| e.unwrap().file_name()).collect();
+            assert_eq!(left, ["job"], "{removed}");
+            assert!(folder.claim(&Process::current().unwrap()).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_folder_that_nothing_was_started_in_is_left_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = JobFolder(dir.path().to_owned());
+        folder.renew(&record(&[])).unwrap();
+        assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 0);
     }
 
     #[test]

@@ -29,6 +29,7 @@ pub mod operator;
 mod options;
 pub mod proc;
 pub mod settings;
+pub mod setup;
 pub mod shell;
 pub mod shim;
 pub mod state;

@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use moji_proto::limits::PORT;
 use moji_proto::message::Backend;
 use moji_proto::secret::Secret;
-use moji_proto::{Digest, FileName, Hasher, LeaseId};
+use moji_proto::{Digest, FileName, Hasher, LeaseId, Line};
 use nix::unistd::{Gid, Group, Uid, User, geteuid};
 
 use crate::exit::{self, Failure};
@@ -254,8 +254,9 @@ fn machine_arch() -> String {
 /// # Errors
 /// A [`Failure`] if mock cannot be run or does not know the configuration.
 pub fn probe(tools: &mut Tools, state: &StateFolder) -> Result<Option<PathBuf>, Failure> {
-    let error = match ask(tools, state) {
-        Ok(chroots) => return Ok(chroots),
+    let where_to = |text: String| text.lines().rev().find(|line| line.starts_with('/')).and_then(chroots);
+    let error = match ask(tools, state, "-p") {
+        Ok(text) => return Ok(where_to(text)),
         Err(error) => error,
     };
     // optparse and argparse both name the option that they do not know.
@@ -263,7 +264,7 @@ pub fn probe(tools: &mut Tools, state: &StateFolder) -> Result<Option<PathBuf>, 
         return Err(error);
     }
     tools.has_addrepo = false;
-    let chroots = ask(tools, state)?;
+    let chroots = where_to(ask(tools, state, "-p")?);
     log::warn!(
         "this mock has no --addrepo: builds use what is published only if the configuration '{}' names the hub's \
          repository",
@@ -272,14 +273,31 @@ pub fn probe(tools: &mut Tools, state: &StateFolder) -> Result<Option<PathBuf>, 
     Ok(chroots)
 }
 
-fn ask(tools: &Tools, state: &StateFolder) -> Result<Option<PathBuf>, Failure> {
+/// Asks mock once what it installs into a chroot first, and whether with weak dependencies; empty where builds cannot have a
+/// repository of their own, or mock does not say.
+#[must_use]
+pub fn setup(tools: &Tools, state: &StateFolder) -> (Line, bool) {
+    if tools.backend != Backend::Mock || !tools.has_addrepo {
+        return Default::default();
+    }
+    match ask(tools, state, "--debug-config-expanded") {
+        Ok(text) => crate::setup::parse(&text),
+        Err(error) => {
+            log::info!("builds with the whole repositories: {}", error.text);
+            Default::default()
+        }
+    }
+}
+
+/// Runs mock with this word and gives what it printed.
+fn ask(tools: &Tools, state: &StateFolder, word: &str) -> Result<String, Failure> {
     let folder = JobFolder(state.0.join("probe"));
     let unusable = |error: std::io::Error| {
         Failure::new(exit::STATE, format!("cannot use {}: {error}", folder.0.display()))
     };
     crate::files::remove_folder(&folder.0).map_err(unusable)?;
     fs::create_dir(&folder.0).map_err(unusable)?;
-    let words = ["-r", &tools.cfg, "-p"].into_iter().map(str::to_owned);
+    let words = ["-r", &tools.cfg, word].into_iter().map(str::to_owned);
     let launch = Launch {
         lease: LeaseId { incarnation: 0, counter: 0 },
         backend: Backend::Mock,
@@ -312,10 +330,7 @@ fn ask(tools: &Tools, state: &StateFolder) -> Result<Option<PathBuf>, Failure> {
     let last = last.strip_prefix("moji-client: ").unwrap_or(last);
     match output.status.code() {
         _ if not_started => Err(config(last)),
-        Some(0) => {
-            let text = String::from_utf8_lossy(&output.stdout).into_owned();
-            Ok(text.lines().rev().find(|line| line.starts_with('/')).and_then(chroots))
-        }
+        Some(0) => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
         Some(MOCK_CONFIG_CODE) => Err(config(format!(
             "mock does not know the configuration '{}': {last}: see /etc/mock, or give the path of a .cfg file",
             tools.cfg

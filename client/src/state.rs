@@ -412,6 +412,7 @@ mod tests {
                 digest: Digest::of(b""),
                 options: vec![],
                 limits: Default::default(),
+                place: Default::default(),
             };
             folder.write("job", &record).unwrap();
             for entry in entries {

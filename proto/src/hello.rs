@@ -61,7 +61,7 @@ pub struct Versions {
 
 impl Versions {
     /// What this program speaks.
-    pub const OURS: Versions = Versions { low: 2, high: 2 };
+    pub const OURS: Versions = Versions { low: 3, high: 3 };
 }
 
 impl fmt::Display for Versions {

@@ -257,6 +257,12 @@ pub enum FromBuilder {
         disk_free_mib: u32,
         /// Its clock, unix seconds.
         clock_unix_s: u64,
+        /// What is installed into a chroot before BuildRequires: the command as mock has it (`install @buildsys-build`)
+        /// and, with a bootstrap chroot, the packages of that. Empty if it is not known or builds cannot be given a
+        /// repository of their own: then `Job` names none.
+        setup: Line,
+        /// Whether weak dependencies are installed there too.
+        weak: bool,
         /// How many `Held` follow.
         held: u8,
     },
@@ -421,6 +427,9 @@ pub enum ToBuilder {
         digest: Digest,
         /// When to end it.
         limits: Limits,
+        /// A repository to use instead of all others: a path on the HTTP port, or a whole URL. Empty: those of the
+        /// session, beside the configuration's own.
+        place: Line,
         /// How many `JobOption` follow.
         options: u8,
     },
@@ -470,6 +479,14 @@ pub enum ToBuilder {
         file: u32,
         /// Bytes of it that arrived.
         offset: u64,
+    },
+    /// Answer to `Results`, before any `Want`: the repository was not enough. Throw the result away and build again at
+    /// once, in a new chroot; logs begin again at 0.
+    Again {
+        /// The lease.
+        lease: LeaseId,
+        /// As in `Job`.
+        place: Line,
     },
     /// The result is in `repo/`: delete the spool.
     Accepted {

@@ -62,6 +62,9 @@ pub struct ResultJson {
     pub cfg_digest: String,
     /// mock options of this package.
     pub options: Vec<String>,
+    /// In words, each time that it was built again under this lease since its repository was not enough.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub again: Vec<String>,
     /// How mock ended: `exit 1`, `signal 9`, `not started`, `silent for 86400 s`, `longer than 86400 s`.
     pub exit: String,
     /// Build time, seconds.

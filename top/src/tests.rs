@@ -44,6 +44,7 @@ fn farm() -> Farm {
         idle: Line::default(),
         rpms: 0,
         ends_in_s: 0,
+        thin: Line::default(),
     };
     Farm { row, builds: Vec::new(), builders: Vec::new() }
 }
@@ -65,6 +66,7 @@ fn package(name: &str, state: PackageState) -> PackageRow {
         line: Line::default(),
         place: Line::default(),
         expected_s: 0,
+        widened: 0,
     }
 }
 

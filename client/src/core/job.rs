@@ -5,7 +5,7 @@
 
 use moji_proto::limits::{CHUNK_BYTES_MAX, FETCH_BYTES_MAX};
 use moji_proto::message::{Exit, FromBuilder, Phase, ReleaseWhy, ToBuilder, Verdict, Which};
-use moji_proto::{Bytes, Hasher, LeaseId, Time};
+use moji_proto::{Bytes, Hasher, LeaseId, Line, Time};
 
 use super::upload::Upload;
 use super::{Builder, Effect, JobRecord, Level, Mode, Summary};
@@ -160,8 +160,8 @@ impl Builder {
     #[inline(never)]
     pub(super) fn job_message(&mut self, now: Time, message: ToBuilder, out: &mut Vec<Effect>) {
         let fine = match message {
-            ToBuilder::Job { lease, srpm, size, digest, limits, options } => {
-                let record = JobRecord { lease, srpm, size, digest, options: Vec::new(), limits };
+            ToBuilder::Job { lease, srpm, size, digest, limits, place, options } => {
+                let record = JobRecord { lease, srpm, size, digest, options: Vec::new(), limits, place };
                 self.job_offered(now, record, options, out);
                 true
             }
@@ -169,6 +169,7 @@ impl Builder {
             ToBuilder::Data { lease, offset, bytes } => self.srpm_piece(lease, offset, bytes, out),
             ToBuilder::Want { lease, file, offset } => self.wanted(lease, file, offset, out),
             ToBuilder::Ack { lease, file, offset } => self.acked(lease, file, offset, out),
+            ToBuilder::Again { lease, place } => self.again(lease, place, out),
             ToBuilder::Cancel { lease } => self.over(lease, "cancelled", Some(exit::UNFINISHED), out),
             ToBuilder::Accepted { lease, verdict } => self.ruled(lease, verdict, "accepted", out),
             ToBuilder::Returned { lease, verdict } => self.ruled(lease, verdict, "returned", out),
@@ -190,7 +191,7 @@ impl Builder {
             || self.jobs.get(lease).is_some_and(|job| matches!(job.stage, Stage::Ending))
     }
 
-    fn job_option(&mut self, lease: LeaseId, word: moji_proto::Line, out: &mut Vec<Effect>) -> bool {
+    fn job_option(&mut self, lease: LeaseId, word: Line, out: &mut Vec<Effect>) -> bool {
         match self.jobs.get_mut(lease) {
             Some(Job { record, stage: Stage::Options(options), .. }) if options.left > 0 => {
                 record.options.push(word);
@@ -259,16 +260,12 @@ impl Builder {
     /// The SRPM is whole: builds it if its digest is right.
     #[inline(never)]
     fn fetched(&mut self, lease: LeaseId, out: &mut Vec<Effect>) {
-        let (repos, free_mib) = (self.repo_urls(), self.measured.disk_free_mib);
         let Some(job) = self.jobs.get_mut(lease) else { return };
         let Stage::Fetching { hasher, tries, .. } = &job.stage else { return };
         let (right, tries) = (hasher.clone().finish() == job.record.digest, *tries + 1);
         if right {
-            job.stage = Stage::Building { phase: Phase::Init };
-            job.disk = Some((free_mib, free_mib));
-            out.push(Effect::Start { record: job.record.clone(), repos });
-            out.push(Effect::Send(FromBuilder::Phase { lease, phase: Phase::Init }));
-            out.push(Effect::Log(Level::Info, format!("pkg={} lease={lease} builds", job.record.srpm)));
+            let record = job.record.clone();
+            self.build(record, "builds", out);
         } else if tries < FETCH_TRIES_MAX {
             let text = format!("pkg={} lease={lease} the SRPM arrived damaged: again", job.record.srpm);
             out.push(Effect::Log(Level::Warn, text));
@@ -278,6 +275,40 @@ impl Builder {
             self.release(lease, ReleaseWhy::BadSrpm, out);
             self.forget(lease, out);
         }
+    }
+
+    /// Starts the build of a job whose SRPM is here.
+    fn build(&mut self, record: JobRecord, what: &str, out: &mut Vec<Effect>) {
+        let (repos, free_mib) = (self.repos(&record.place), self.measured.disk_free_mib);
+        let Some(job) = self.jobs.get_mut(record.lease) else { return };
+        let lease = record.lease;
+        job.stage = Stage::Building { phase: Phase::Init };
+        job.disk = Some((free_mib, free_mib));
+        let text = format!("pkg={} lease={lease} {what}", record.srpm);
+        job.record = record.clone();
+        out.push(Effect::Start { record, repos });
+        out.push(Effect::Send(FromBuilder::Phase { lease, phase: Phase::Init }));
+        out.push(Effect::Log(Level::Info, text));
+    }
+
+    /// The hub found that the build's repository was not enough: builds again with what it gives now.
+    #[inline(never)]
+    fn again(&mut self, lease: LeaseId, place: Line, out: &mut Vec<Effect>) -> bool {
+        let Some(job) = self.jobs.get_mut(lease) else { return self.is_past(lease) };
+        match &job.stage {
+            // The hub says so before it asks for any file.
+            Stage::Finished { upload, .. } if job.live && *upload == Upload::default() => {}
+            _ => return self.is_past(lease),
+        }
+        job.logs = [0; 4];
+        let record = JobRecord { place, ..job.record.clone() };
+        if matches!(self.mode, Mode::Serving | Mode::Draining) {
+            self.build(record, "builds again: the hub has a wider repository", out);
+        } else {
+            self.release(lease, ReleaseWhy::Stopped, out);
+            self.forget(lease, out);
+        }
+        true
     }
 
     pub(super) fn job_failed(&mut self, lease: LeaseId, why: &str, out: &mut Vec<Effect>) {

@@ -11,6 +11,7 @@
 //!           └───────────── back-off, 1 s to 60 s ◀──────────────┘
 //!
 //!  job    Options ──▶ Fetching ──▶ Building ──▶ Finished ──▶ (forgotten)
+//!            │            │            │ ▲── Again ──│
 //!            │            │            │  Gone, Cancel, stop, dead shim
 //!            └────────────┴────────────┴──▶ Ending ──▶ (forgotten)
 //! ```
@@ -41,7 +42,7 @@ use job::{Job, Stage};
 pub use link::UNREACHABLE;
 use link::{Link, State};
 pub use release::Released;
-pub use types::{Config, Effect, Event, JobRecord, Level, Measured, ResultFile, Summary};
+pub use types::{Config, Effect, Event, JobRecord, Level, Measured, Repos, ResultFile, Summary};
 
 /// How long a builder that ends waits for the hub to confirm its last words, milliseconds: a slow
 /// board's round trip, and little beside the 15 s that a stop may take.

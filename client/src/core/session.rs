@@ -6,11 +6,11 @@
 use moji_proto::limits::{HELD_MAX, PING_EVERY_MS, SILENCE_MAX_MS};
 use moji_proto::message::{FromBuilder, Phase, ToBuilder};
 use moji_proto::refusal::RejectCode;
-use moji_proto::{LeaseId, Time};
+use moji_proto::{LeaseId, Line, Time};
 
 use super::job::{Options, Stage};
 use super::link::State;
-use super::{Builder, Effect, JobRecord, Level, Mode, ONCE_REACH_MAX_MS};
+use super::{Builder, Effect, JobRecord, Level, Mode, ONCE_REACH_MAX_MS, Repos};
 use crate::exit;
 
 impl Builder {
@@ -58,6 +58,8 @@ impl Builder {
             memory_mib: config.memory_mib,
             disk_free_mib: self.measured.disk_free_mib,
             clock_unix_s: self.measured.unix_s,
+            setup: config.setup.clone(),
+            weak: config.weak,
             held: held.len() as u8,
         }));
         out.extend(held.into_iter().map(Effect::Send));
@@ -284,25 +286,26 @@ impl Builder {
         self.job_complete(lease, out);
     }
 
-    /// Builds the URLs for `--addrepo` from what `Registered` said.
-    pub(super) fn repo_urls(&mut self) -> Vec<String> {
+    /// The repositories of a build: `place` alone, or those that `Registered` named where it is empty.
+    pub(super) fn repos(&mut self, place: &Line) -> Repos {
         let host = self.config.hub_host.clone();
-        let Some(session) = self.link.session() else { return Vec::new() };
+        let none = Repos { urls: Vec::new(), alone: false };
+        let Some(session) = self.link.session() else { return none };
         let port = session.http_port;
-        session
-            .repos
-            .iter()
-            .filter_map(|place| {
-                let place = place.as_str();
-                if !place.starts_with('/') {
-                    Some(place.to_owned())
-                } else if port == 0 {
-                    None
-                } else {
-                    Some(format!("http://{host}:{port}{place}"))
-                }
-            })
-            .collect()
+        let url = |place: &Line| {
+            let place = place.as_str();
+            if !place.starts_with('/') {
+                Some(place.to_owned()).filter(|url| !url.is_empty())
+            } else if port == 0 {
+                None
+            } else {
+                Some(format!("http://{host}:{port}{place}"))
+            }
+        };
+        match url(place) {
+            Some(url) => Repos { urls: vec![url], alone: true },
+            None => Repos { urls: session.repos.iter().filter_map(url).collect(), ..none },
+        }
     }
 }
 

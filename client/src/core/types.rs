@@ -29,6 +29,10 @@ pub struct Config {
     pub cpus: u16,
     /// Memory, MiB.
     pub memory_mib: u32,
+    /// What is installed into a chroot first, as `Register` says it.
+    pub setup: Line,
+    /// Whether weak dependencies are installed there.
+    pub weak: bool,
     /// Host that is dialled, as it stands in a URL.
     pub hub_host: String,
     /// Build one package, then exit.
@@ -52,8 +56,20 @@ pub struct JobRecord {
     pub digest: Digest,
     /// Arguments for mock that the hub asked for.
     pub options: Vec<Line>,
-    /// When to end the build. The last, for records from before there were any ([`crate::launch::JobFolder::read`]).
+    /// When to end the build.
     pub limits: Limits,
+    /// A repository to use instead of all others, as the hub named it; empty for those of the session. The last, for
+    /// records from before there was one ([`crate::launch::JobFolder::read`]).
+    pub place: Line,
+}
+
+/// Repositories of a build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repos {
+    /// URLs for `--addrepo`.
+    pub urls: Vec<String>,
+    /// Whether the configuration's own are switched off.
+    pub alone: bool,
 }
 
 /// One file of a result.
@@ -253,12 +269,13 @@ pub enum Effect {
     StoreReleases(Vec<Released>),
     /// Remember, or forget, that this builder drains.
     StoreDrain(bool),
-    /// Start the shim; a failure is answered by `JobFailed`.
+    /// Start the shim; a failure is answered by `JobFailed`. What the same job built before is thrown away, so that a
+    /// client that is killed meanwhile finds the former result, or a job that was not begun.
     Start {
         /// What to build.
         record: JobRecord,
-        /// URLs for `--addrepo`.
-        repos: Vec<String>,
+        /// With which repositories.
+        repos: Repos,
     },
     /// Kill what runs of the job; with `clean` the chroot and the job's folder go too, otherwise the
     /// next start does that. Answered by `Killed`.

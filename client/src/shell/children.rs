@@ -18,7 +18,7 @@ use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::core::{Event, JobRecord};
+use crate::core::{Event, JobRecord, Repos};
 use crate::files;
 use crate::jobmap::JobMap;
 use crate::launch::{JobFolder, Launch, MARKER, Tools};
@@ -110,12 +110,13 @@ impl ChildrenSet {
         self.running.insert(lease, running);
     }
 
-    pub(super) fn start(&mut self, record: &JobRecord, repos: &[String]) -> io::Result<()> {
+    pub(super) fn start(&mut self, record: &JobRecord, repos: &Repos) -> io::Result<()> {
         let folder = self.state.job(record.lease);
         let len = fs::metadata(folder.entry("srpm").join(&record.srpm))?.len();
         if len != record.size {
             return Err(io::Error::other(format!("the SRPM has {len} of {} bytes", record.size)));
         }
+        folder.renew(record)?;
         folder.write("launch", &self.tools.launch(&folder, record, repos))?;
         let child = Some(shim::spawn(&folder)?);
         self.running.insert(record.lease, Running { folder, child, sizes: [0; 4] });
@@ -404,12 +405,13 @@ mod tests {
             digest: Digest::of(b"123456789"),
             options: Vec::new(),
             limits: Limits::default(),
+            place: Default::default(),
         };
         let folder = state.job(record.lease);
         fs::create_dir_all(folder.entry("srpm")).unwrap();
         fs::write(folder.entry("srpm").join(&record.srpm), "123456").unwrap();
         let mut children = ChildrenSet::new(state, tools());
-        let error = children.start(&record, &[]).unwrap_err();
+        let error = children.start(&record, &Repos { urls: Vec::new(), alone: false }).unwrap_err();
         assert_eq!(error.to_string(), "the SRPM has 6 of 9 bytes");
         assert!(children.running.is_empty() && !folder.entry("launch").exists());
     }

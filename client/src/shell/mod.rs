@@ -25,7 +25,7 @@ use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 
 use crate::core::{
-    Builder, Config, Effect, Event, FoundStage, JobRecord, Level, Measured, Released, UNREACHABLE,
+    Builder, Config, Effect, Event, FoundStage, JobRecord, Level, Measured, Released, Repos, UNREACHABLE,
 };
 use crate::daemon;
 use crate::effects::{Children, Clock, Link, PieceOf, Store, World, perform};
@@ -347,7 +347,7 @@ impl Store for Real {
 }
 
 impl Children for Real {
-    fn start(&mut self, record: &JobRecord, repos: &[String]) -> io::Result<()> {
+    fn start(&mut self, record: &JobRecord, repos: &Repos) -> io::Result<()> {
         self.children.start(record, repos)
     }
 

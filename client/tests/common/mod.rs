@@ -197,6 +197,7 @@ impl Session {
             size: srpm.len() as u64,
             digest: Digest::of(srpm),
             limits,
+            place: Line::default(),
             options: options.len() as u8,
         });
         for option in options {

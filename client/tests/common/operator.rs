@@ -342,6 +342,7 @@ pub fn package(srpm: &str, state: PackageState) -> ToOperator {
         line: line(""),
         place: line(""),
         expected_s: 0,
+        widened: 0,
     })
 }
 
@@ -361,6 +362,7 @@ pub fn farm(waiting: u32, building: u32) -> ToOperator {
         idle: line(""),
         rpms: 300,
         ends_in_s: 0,
+        thin: line(""),
     })
 }
 

@@ -95,7 +95,7 @@ impl Message for FromBuilder {
     const VARIANTS: u32 = 13;
 }
 impl Message for ToBuilder {
-    const VARIANTS: u32 = 19;
+    const VARIANTS: u32 = 20;
 }
 impl Message for FromOperator {
     const VARIANTS: u32 = 17;

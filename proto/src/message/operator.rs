@@ -189,11 +189,13 @@ pub enum EventKind {
     Unblocked,
     /// An operator changed something.
     Ordered,
+    /// A build began again, under the same lease, since its thin repository was not enough.
+    Again,
 }
 
 impl EventKind {
     /// All of them, in wire order.
-    pub const ALL: [EventKind; 13] = [
+    pub const ALL: [EventKind; 14] = [
         EventKind::Waiting,
         EventKind::Held,
         EventKind::Leased,
@@ -207,6 +209,7 @@ impl EventKind {
         EventKind::Blocked,
         EventKind::Unblocked,
         EventKind::Ordered,
+        EventKind::Again,
     ];
 
     /// The word shown and used in JSON and the history.
@@ -226,6 +229,7 @@ impl EventKind {
             EventKind::Blocked => "blocked",
             EventKind::Unblocked => "unblocked",
             EventKind::Ordered => "ordered",
+            EventKind::Again => "again",
         }
     }
 }
@@ -442,6 +446,8 @@ pub struct FarmRow {
     pub rpms: u32,
     /// Seconds until all is built that can be built, as earlier builds tell; 0 if unknown, or nothing is left.
     pub ends_in_s: u32,
+    /// Of which packages builds began again since a thin repository was not enough, and how often; empty if of none.
+    pub thin: Line,
 }
 
 /// One package.
@@ -477,6 +483,8 @@ pub struct PackageRow {
     pub place: Line,
     /// How long its build is expected to take on that builder, seconds from its lease; 0 if unknown, or it is not built.
     pub expected_s: u32,
+    /// How often its builds began again since a thin repository was not enough, since the hub's start.
+    pub widened: u16,
 }
 
 /// One attempt to build a package.

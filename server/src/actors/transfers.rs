@@ -39,7 +39,7 @@ pub fn start(
                 spawn(&format!("files-{number}"), move || serve(&worker, &work, &done))
             })
             .collect();
-        run(core, &inbox, &stop, &*clock, |effect| carry_out(&peers, &ops, effect));
+        run(core, &inbox, &stop, &*clock, |effect| carry_out(&peers, &ops, &worker, effect));
         drop(ops);
         for worker in workers {
             worker.join().expect("a worker does not panic");
@@ -53,12 +53,13 @@ fn serve(worker: &Worker, work: &Receiver<(LeaseId, Op)>, done: &Sender<Msg>) {
     }
 }
 
-fn carry_out(peers: &Peers, ops: &Sender<(LeaseId, Op)>, effect: Effect) {
+fn carry_out(peers: &Peers, ops: &Sender<(LeaseId, Op)>, worker: &Worker, effect: Effect) {
     match effect {
         Effect::Io { lease, op } => tell(ops, (lease, op)),
         Effect::Send(session, msg) => peers.net.send(session, msg),
         Effect::Consumed(session, bytes) => peers.net.consumed(session, bytes),
         Effect::Close(session, code) => peers.net.close(session, code),
+        Effect::EndThin(lease) => worker.end_thin(lease),
         Effect::Leases(msg) => tell(&peers.leases, msg),
         Effect::Queue(msg) => tell(&peers.queue, msg),
         Effect::Desk(msg) => tell(&peers.desk, msg),

@@ -85,6 +85,10 @@ pub struct BuilderInfo {
     pub disk_free_mib: u32,
     /// Its clock, unix seconds.
     pub clock_unix_s: u64,
+    /// What is installed into its chroots first; empty if it cannot be given a repository of its own.
+    pub setup: Line,
+    /// Whether weak dependencies are installed there.
+    pub weak: bool,
     /// Where it called from.
     pub peer: IpAddr,
 }

@@ -417,6 +417,8 @@ fn builder_info(builder: u8) -> BuilderInfo {
         memory_mib: 128,
         disk_free_mib: 1,
         clock_unix_s: 0,
+        setup: Line::default(),
+        weak: false,
         peer: std::net::Ipv4Addr::LOCALHOST.into(),
     }
 }

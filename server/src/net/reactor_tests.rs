@@ -220,6 +220,8 @@ fn register(instance: u64) -> FromBuilder {
         memory_mib: 128,
         disk_free_mib: 4_000,
         clock_unix_s: 1,
+        setup: Line::default(),
+        weak: false,
         held: 0,
     }
 }

@@ -501,6 +501,8 @@ fn builder_info(register: FromBuilder, id: PublicKey, peer: IpAddr) -> BuilderIn
         memory_mib,
         disk_free_mib,
         clock_unix_s,
+        setup,
+        weak,
         held: _,
     } = register
     else {
@@ -519,6 +521,8 @@ fn builder_info(register: FromBuilder, id: PublicKey, peer: IpAddr) -> BuilderIn
         memory_mib,
         disk_free_mib,
         clock_unix_s,
+        setup,
+        weak,
         peer,
     }
 }

@@ -135,6 +135,8 @@ fn register(held: u8) -> FromBuilder {
         memory_mib: 128,
         disk_free_mib: 4_000,
         clock_unix_s: 1,
+        setup: Line::default(),
+        weak: false,
         held,
     }
 }
@@ -297,6 +299,7 @@ fn a_job_lets_the_builder_say_ready_again() {
         size: 1,
         digest: Digest::of(b""),
         limits: Limits::default(),
+        place: Line::default(),
         options: 0,
     };
     assert_eq!(pair.say(&FromBuilder::Ready).len(), 1);

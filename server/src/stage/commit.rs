@@ -241,6 +241,7 @@ pub(super) fn result_json(
         // A builder without such a file says the digest of nothing.
         cfg_digest: text(builder.map(|builder| builder.cfg_digest).filter(|said| *said != Digest::of(b""))),
         options: about.options.iter().map(ToString::to_string).collect(),
+        again: about.again.iter().map(ToString::to_string).collect(),
         exit,
         seconds: manifest.map_or(0, |manifest| manifest.seconds),
         peak_memory_mib: manifest.map(|manifest| manifest.peak_memory_mib).filter(|mib| *mib > 0),

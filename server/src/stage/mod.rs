@@ -41,7 +41,7 @@ use hashing::Hashing;
 use naming::Naming;
 
 use crate::clock::Clock;
-use crate::core::transfers::{Done, Op};
+use crate::core::transfers::{Done, Op, ThinDesk};
 use crate::core::types::Srpm;
 use crate::disk::{Disk, File, Folders, read_through};
 use crate::repodata::Compression;
@@ -126,6 +126,8 @@ pub struct Worker {
     leased: Mutex<BTreeMap<LeaseId, u64>>,
     /// Signs RPMs before they are published, if the operator has a key.
     signer: Option<Arc<Signer>>,
+    /// Puts thin repositories together, if there are any.
+    thin: Option<Arc<dyn ThinDesk>>,
 }
 
 impl Worker {
@@ -133,7 +135,8 @@ impl Worker {
     #[must_use]
     pub fn new(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, folders: Folders) -> Worker {
         let (compression, naming, kept, arriving, leased) = Default::default();
-        Worker { disk, clock, folders, compression, naming, kept, arriving, leased, signer: None }
+        let (signer, thin) = Default::default();
+        Worker { disk, clock, folders, compression, naming, kept, arriving, leased, signer, thin }
     }
 
     /// It compresses so what the repository will say of RPMs.
@@ -146,6 +149,17 @@ impl Worker {
     #[must_use]
     pub fn signed_by(self, signer: Option<Arc<Signer>>) -> Worker {
         Worker { signer, ..self }
+    }
+
+    /// The same, with somebody who puts thin repositories together.
+    #[must_use]
+    pub fn with_thin(self, thin: Option<Arc<dyn ThinDesk>>) -> Worker {
+        Worker { thin, ..self }
+    }
+
+    /// Nobody needs the thin repository of this lease any more.
+    pub fn end_thin(&self, lease: LeaseId) {
+        self.thin.iter().for_each(|thin| thin.end(lease));
     }
 
     /// It knows when leases of an earlier run of the hub began, unix seconds.
@@ -181,6 +195,10 @@ impl Worker {
                     self.leased().entry(lease).or_insert_with(|| self.clock.unix_s());
                 }
                 self.open(srpm)
+            }
+            Op::Offer(need) => Ok(Done::Offered(self.thin.as_ref().is_some_and(|thin| thin.offer(need)))),
+            Op::Widen { names } => {
+                Ok(Done::Widened(self.thin.as_ref().is_some_and(|thin| thin.widen(lease, names))))
             }
             Op::Survey => self.survey(lease),
             Op::Read { srpm, offset, length } => self.read(srpm, *offset, *length),

@@ -195,6 +195,8 @@ pub(crate) fn info() -> BuilderInfo {
         memory_mib: 128,
         disk_free_mib: 4096,
         clock_unix_s: 1_764_000_000,
+        setup: Line::default(),
+        weak: false,
         peer: std::net::IpAddr::from([127, 0, 0, 1]),
     }
 }

@@ -239,13 +239,14 @@ fn run_many(from: u64, to: u64, threads: usize, planted: Option<Planted>) -> boo
     }
     let sums = &summary.sums;
     println!(
-        "sim: {} seeds from {from}, {} failed, {:.1} s; {:.0} virtual hours, {} builds, {} copies, {} connections, {} crashes of hubs, {} of clients",
+        "sim: {} seeds from {from}, {} failed, {:.1} s; {:.0} virtual hours, {} builds, {} copies, {} again, {} connections, {} crashes of hubs, {} of clients",
         summary.ran,
         summary.failures.len(),
         began.elapsed().as_secs_f64(),
         sums.virtual_ms as f64 / 3_600_000.0,
         sums.builds,
         sums.copies,
+        sums.again,
         sums.connections,
         sums.hub_crashes,
         sums.client_crashes

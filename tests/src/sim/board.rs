@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 
 use moji_client::core::{
-    Builder, Config, Event, Found, FoundStage, JobRecord, Level, Measured, Released, Summary,
+    Builder, Config, Event, Found, FoundStage, JobRecord, Level, Measured, Released, Repos, Summary,
 };
 use moji_client::effects::{Children, Clock, Link, PieceOf, Store, World};
 use moji_proto::channel::Channel;
@@ -191,6 +191,8 @@ impl Board {
             backend: Backend::Mock,
             cpus: 1,
             memory_mib: self.memory_mib,
+            setup: Line::lossy("install @buildsys-build"),
+            weak: false,
             hub_host: "hub".to_owned(),
             once: self.once,
             disk_free_min_mib: 100,
@@ -395,7 +397,7 @@ impl Store for Around {
 }
 
 impl Children for Around {
-    fn start(&mut self, record: &JobRecord, _: &[String]) -> io::Result<()> {
+    fn start(&mut self, record: &JobRecord, _: &Repos) -> io::Result<()> {
         self.flaky()?;
         self.builds += 1;
         self.started += 1;
@@ -404,6 +406,8 @@ impl Children for Around {
         if job.srpm.len() as u64 != record.size {
             return Err(io::Error::other("the SRPM is not whole"));
         }
+        job.record = record.clone();
+        (job.summary, job.results) = Default::default();
         job.launched = true;
         job.running = Some(build);
         self.wishes.push(Wish::Build(record.lease, build));

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use moji_proto::message::Verdict;
 use moji_proto::{Digest, FileName, LeaseId, Line, PublicKey};
 use moji_server::core::queue;
+use moji_server::core::transfers::Manifest;
 use moji_server::core::types::Outcome;
 use moji_server::decision;
 use moji_server::repodata::{PIECE_NAME, decode_piece};
@@ -23,6 +24,9 @@ mod tests;
 /// A lost lease is nobody's fault within this time after the hub's start, milliseconds: DESIGN's "lost
 /// does not when the hub restarted", as long as leases wait for their builders then at least.
 const RESTART_MS: u64 = 120_000;
+
+/// What a build lacks that has a thin repository, and none with all of them.
+pub(super) const LACKS: &str = "not-in-the-thin-one";
 
 /// A commit that was promised.
 #[derive(Clone, Debug)]
@@ -205,6 +209,12 @@ impl Checker {
         });
         let second = self.seconds.contains(&lease);
         self.require(!second, || format!("the result of {lease} is accepted beside a live lease"));
+    }
+
+    /// What comes of a result was ruled: nobody pays for what a thin repository lacked.
+    pub(super) fn rules(&mut self, lease: LeaseId, manifest: &Manifest) {
+        let lacked = manifest.evidence.iter().any(|(_, line)| line.as_str().contains(LACKS));
+        self.require(!lacked, || format!("{lease} is ruled on by what its thin repository lacked"));
     }
 
     /// A commit was carried out.

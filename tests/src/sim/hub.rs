@@ -49,7 +49,7 @@ mod start;
 mod watch;
 
 pub(super) use stand_ins::Memory;
-use stand_ins::SimClock;
+use stand_ins::{SimClock, ThinStandIn};
 
 /// The hub's secret key.
 const HUB_KEY: [u8; 32] = [0x42; 32];

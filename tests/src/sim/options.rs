@@ -62,6 +62,8 @@ pub struct Options {
     /// `--duplicate-last`; then the hub believes that each board is twice as fast as the one before it, and that builds
     /// take long: every board that idles at the end gets a copy of what a slower one builds.
     pub duplicate_last: bool,
+    /// A build with a thin repository lacks something, so often in a million; at 0 nobody gets one.
+    pub thin: u32,
     /// Speed of each board in per cent of the one for which build times are given; empty if they are by chance.
     pub speeds: Vec<u32>,
     /// How long there are faults, milliseconds.
@@ -172,6 +174,7 @@ impl Options {
             packages,
             boards,
             duplicate_last: false,
+            thin: 0,
             speeds: Vec::new(),
             faults_ms,
             network: Network {
@@ -218,7 +221,8 @@ impl Options {
         };
         // Drawn last: what other seeds were kept for stays what it was.
         let duplicate_last = d.chance(400_000);
-        Options { duplicate_last, clock_jump_every_ms: every(d, 30, 5_000, 120_000), ..options }
+        let clock_jump_every_ms = every(d, 30, 5_000, 120_000);
+        Options { duplicate_last, clock_jump_every_ms, thin: rate(d, 60, &[200_000, 700_000]), ..options }
     }
 
     /// Nothing goes wrong: what a model of a farm starts from, without boards and packages.
@@ -229,6 +233,7 @@ impl Options {
             packages: Vec::new(),
             boards: Vec::new(),
             duplicate_last: false,
+            thin: 0,
             speeds: Vec::new(),
             faults_ms: 0,
             network: Network { latency_ms: (0, 1), split: 0, buffer_bytes: 200_000 },

@@ -19,7 +19,7 @@ use moji_server::index::work::Order;
 use moji_server::net::session::End;
 
 use super::board::Board;
-use super::check::Checker;
+use super::check::{Checker, LACKS};
 use super::dice::Dice;
 use super::disk::{Change, Faults, SimDisk};
 use super::hub::{self, Hub, Memory};
@@ -170,6 +170,8 @@ pub struct Stats {
     pub connections: u64,
     /// Second leases beside another.
     pub copies: u64,
+    /// Builds that began again since their repository was not enough, as often as it was said.
+    pub again: u64,
 }
 
 impl Stats {
@@ -182,6 +184,7 @@ impl Stats {
         self.builds += other.builds;
         self.connections += other.connections;
         self.copies += other.copies;
+        self.again += other.again;
     }
 }
 
@@ -349,6 +352,10 @@ impl World {
     /// A second lease was granted, or not.
     pub(super) fn count_copy(&mut self, is_one: bool) {
         self.stats.copies += u64::from(is_one);
+    }
+
+    pub(super) fn count_again(&mut self) {
+        self.stats.again += 1;
     }
 
     fn begin(&mut self) {

@@ -365,6 +365,8 @@ pub(crate) fn register(key: u8, held: u8) -> FromBuilder {
         memory_mib: 1024,
         disk_free_mib: 99_999,
         clock_unix_s: 0,
+        setup: Line::default(),
+        weak: false,
         held,
     }
 }

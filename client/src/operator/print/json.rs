@@ -279,6 +279,7 @@ fn farm_object(farm: &FarmRow) -> Object {
     object.text("idle", &farm.idle);
     object.number("rpms", farm.rpms);
     object.number("ends_in_s", farm.ends_in_s);
+    object.text("thin", &farm.thin);
     object
 }
 
@@ -299,6 +300,7 @@ fn package_object(package: &PackageRow) -> Object {
     object.text("line", &package.line);
     object.text("place", &package.place);
     object.number("expected_s", package.expected_s);
+    object.number("widened", package.widened);
     object
 }
 

@@ -67,6 +67,10 @@ pub fn show(style: &Style, package: &PackageRow, texts: &[Text], attempts: &[Att
     if package.charged > 0 {
         field(&mut page, "charged", &count(package.charged.into(), "attempt"));
     }
+    if package.widened > 0 {
+        let times = count(package.widened.into(), "time");
+        field(&mut page, "thin", &format!("its repository was not enough, {times}"));
+    }
     several(&mut page, "options", Topic::Option, texts);
     several(&mut page, "waits for", Topic::Wants, texts);
     if !package.place.as_str().is_empty() {

@@ -70,6 +70,9 @@ pub fn status(style: &Style, farm: &FarmRow, packages: &[PackageRow], builders: 
     if !farm.idle.as_str().is_empty() {
         page.words(label("idle"), INDENT, plain(&farm.idle));
     }
+    if !farm.thin.as_str().is_empty() {
+        page.words(label("thin"), INDENT, plain(format!("not enough for {}", farm.thin)));
+    }
     attention(&mut page, style, builders);
     builds(&mut page, packages);
     page.finish()

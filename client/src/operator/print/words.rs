@@ -78,7 +78,7 @@ pub fn verdict_paint(verdict: Verdict) -> Paint {
 pub(super) fn event_paint(kind: EventKind) -> Paint {
     match kind {
         EventKind::Blocked => Paint::Red,
-        EventKind::Held | EventKind::BuilderDown | EventKind::Builder => Paint::Yellow,
+        EventKind::Held | EventKind::BuilderDown | EventKind::Builder | EventKind::Again => Paint::Yellow,
         EventKind::Unblocked | EventKind::Published => Paint::Green,
         EventKind::Leased => Paint::Cyan,
         EventKind::Ordered => Paint::Bold,

@@ -62,6 +62,7 @@ pub(crate) fn to_operator() -> Vec<ToOperator> {
             idle: line(""),
             rpms: 300,
             ends_in_s: 12_000,
+            thin: line("zlib (2)"),
         }),
         ToOperator::Package(PackageRow {
             srpm: srpm(),
@@ -79,6 +80,7 @@ pub(crate) fn to_operator() -> Vec<ToOperator> {
             line: line("gcc -O2 -c inflate.c"),
             place: line(""),
             expected_s: 480,
+            widened: 2,
         }),
         ToOperator::Attempt(AttemptRow {
             number: 1,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use moji_proto::Line;
 use moji_proto::message::{
-    AttemptRow, BuilderRow, BuilderState, FarmRow, NameOf, PackageState, ToOperator, Topic,
+    AttemptRow, BuilderRow, BuilderState, FarmRow, NameOf, PackageRow, PackageState, ToOperator, Topic,
 };
 
 use super::names::{self, Pattern};
@@ -18,6 +18,8 @@ use crate::core::view::View;
 
 /// Names that are told for completion: more than a shell shows without asking.
 const NAMES_MAX: usize = 200;
+/// Packages that a line about thin repositories names.
+const THIN_SHOWN_MAX: usize = 8;
 
 /// A part of an answer.
 #[derive(Debug)]
@@ -132,6 +134,20 @@ impl Part {
     }
 }
 
+/// `zlib-1.3-1 (2), …`: whose builds began again since a thin repository was not enough, and how often; the most often first.
+fn thin(view: &View) -> String {
+    let mut rows: Vec<&PackageRow> =
+        view.packages.iter().map(|package| &package.row).filter(|row| row.widened > 0).collect();
+    rows.sort_by_key(|row| std::cmp::Reverse(row.widened));
+    let shown = rows.iter().take(THIN_SHOWN_MAX);
+    let name = |row: &PackageRow| row.srpm.as_str().trim_end_matches(".src.rpm").to_owned();
+    let mut parts: Vec<String> = shown.map(|row| format!("{} ({})", name(row), row.widened)).collect();
+    if rows.len() > THIN_SHOWN_MAX {
+        parts.push(format!("{} more", rows.len() - THIN_SHOWN_MAX));
+    }
+    parts.join(", ")
+}
+
 pub(super) fn farm(view: &View, cx: &Cx<'_>) -> FarmRow {
     let (mut packages, mut builders) = ([0u32; 11], [0u32; 9]);
     view.packages.iter().for_each(|package| packages[package.row.state as usize] += 1);
@@ -152,6 +168,7 @@ pub(super) fn farm(view: &View, cx: &Cx<'_>) -> FarmRow {
         idle: line(&view.idle),
         rpms: cx.shared.rpms,
         ends_in_s: view.ends_in_s,
+        thin: Line::lossy(&thin(view)),
     }
 }
 

@@ -33,6 +33,8 @@ pub(crate) fn info(builder: u8) -> BuilderInfo {
         memory_mib: 128,
         disk_free_mib: 9_999,
         clock_unix_s: 0,
+        setup: Line::default(),
+        weak: false,
         peer: [127, 0, 0, 1].into(),
     }
 }

@@ -69,6 +69,25 @@ impl Queue {
         tell(out, Event { builder, ..Event::new(kind, text) });
     }
 
+    /// A build began again since its thin repository was not enough. Transfers logged it.
+    pub(super) fn on_again(
+        &mut self,
+        name: &FileName,
+        lease: LeaseId,
+        builder: BuilderId,
+        text: String,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(package) = self.packages.get_mut(name) else { return };
+        package.widened = package.widened.saturating_add(1);
+        if let State::Leased(leased) = &mut package.state
+            && leased.lease == lease
+        {
+            leased.again.clone_from(&text);
+        }
+        tell(out, self.lease_event(EventKind::Again, name, lease, builder, text));
+    }
+
     /// Tells of packages that may be leased again.
     pub(super) fn tell_that_wait(&self, names: &[FileName], why: impl fmt::Display, out: &mut Vec<Effect>) {
         let waits = |name: &&FileName| {

@@ -74,6 +74,8 @@ const MISSING: [(&str, Stands); 6] = [
 const NOTHING_PROVIDES: &str = "nothing provides ";
 /// rpmbuild without mock names missing BuildRequires so (`lib/rpmprob.c`).
 const NEEDED: &str = " is needed by ";
+/// dnf on arguments of its own `install`, all of them in one line.
+const UNMATCHED: &str = "Unable to find a match: ";
 /// Heads the list of them.
 const FAILED_DEPENDENCIES: &str = "Failed build dependencies";
 /// rpmbuild on an error of the package's own.
@@ -187,6 +189,12 @@ pub(super) fn missing(report: &Report) -> Option<Wants> {
     }
     let any = any.into_iter().filter(|name| !all.contains(name)).collect();
     is_said.then(|| Wants { all: all.into_iter().collect(), any })
+}
+
+/// Arguments of an `install` that no package matched.
+pub(super) fn unmatched(report: &Report) -> Vec<String> {
+    let names = lines(report).filter_map(|(_, line)| line.split_once(UNMATCHED));
+    names.flat_map(|(_, names)| names.split_whitespace()).map(str::to_owned).collect()
 }
 
 /// A quotation for a reason: trimmed, and cut at a character's end.

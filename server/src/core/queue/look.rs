@@ -213,6 +213,7 @@ impl Queue {
             line: Line::default(),
             place: package.place.as_deref().map(Line::lossy).unwrap_or_default(),
             expected_s: self.expected_s(name, package),
+            widened: package.widened,
         };
         let options = if self.options.is_empty() { Vec::new() } else { self.options_for(name).0 };
         let copy = copy.map(|(lease, key)| CopyView { lease, key, builder: self.standing.host(key) });
@@ -248,9 +249,10 @@ impl Queue {
             }
             State::Claimed { builder } => format!("is being leased to {}", self.standing.name(*builder)),
             State::Leased(_) if self.asked.who(name).is_some() => "is being cancelled".to_owned(),
-            State::Leased(leased) => leased.copy.as_ref().map_or_else(String::new, |copy| {
-                format!("{} builds it too: the first result counts", self.standing.name(copy.builder))
-            }),
+            State::Leased(leased) => leased.copy.as_ref().map_or_else(
+                || leased.again.clone(),
+                |copy| format!("{} builds it too: the first result counts", self.standing.name(copy.builder)),
+            ),
             State::Returning { .. } => "on its way back to source/".to_owned(),
             State::Retiring | State::Finished => {
                 package.ending.as_ref().map(|ending| ending.text.clone()).unwrap_or_default()

@@ -268,6 +268,17 @@ pub enum Msg {
         /// Why.
         why: String,
     },
+    /// A build's thin repository was not enough: the same builder builds it again at once, under the same lease. (transfers)
+    Again {
+        /// The package.
+        srpm: FileName,
+        /// The lease.
+        lease: LeaseId,
+        /// Who builds it.
+        builder: BuilderId,
+        /// In words: what was missing, and how often that was so.
+        text: String,
+    },
     /// The system is short of something: uploads and commits wait and are tried again. (transfers)
     Short {
         /// Of what, and what to do; None when nothing waits any more.

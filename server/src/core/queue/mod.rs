@@ -366,6 +366,7 @@ impl Queue {
                 self.nothing_moves(&why, out);
                 self.stopped.get_or_insert(why);
             }
+            Msg::Again { srpm, lease, builder, text } => self.on_again(&srpm, lease, builder, text, out),
             Msg::Short { why } => self.on_short(now, why, out),
             // Nothing follows from it.
             Msg::Look => return self.look(now, out),

@@ -153,13 +153,15 @@ pub(super) struct Leased {
     pub(super) copy: Option<Box<Leased>>,
     /// Who was given a copy beside it so far: nobody gets two.
     pub(super) copied_to: BTreeSet<BuilderId>,
+    /// What the build began again for, last; empty if it did not.
+    pub(super) again: String,
 }
 
 impl Leased {
     /// A lease that began now.
     pub(super) fn of(lease: LeaseId, builder: BuilderId, since: Time) -> Leased {
-        let (published, ruled, copy, copied_to) = Default::default();
-        Leased { lease, builder, since, inherited: false, published, ruled, copy, copied_to }
+        let (published, ruled, copy, copied_to, again) = Default::default();
+        Leased { lease, builder, since, inherited: false, published, ruled, copy, copied_to, again }
     }
 
     /// This lease, and the second one beside it.
@@ -227,6 +229,8 @@ pub(super) struct Package {
     pub(super) published: Vec<String>,
     /// Host name of who had it last.
     pub(super) builder: Option<FileName>,
+    /// How often its builds began again since a thin repository was not enough.
+    pub(super) widened: u16,
 }
 
 /// What was tried in vain; all of it is forgotten when a package starts afresh.
@@ -277,6 +281,7 @@ impl Package {
             place: None,
             published: Vec::new(),
             builder: None,
+            widened: 0,
         }
     }
 

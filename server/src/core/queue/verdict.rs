@@ -107,6 +107,24 @@ pub fn judge(report: &Report, context: &Context<'_>) -> Judgement {
     Judgement { signature: Some(evidence::signature(report)), ..ruling.into() }
 }
 
+/// What a build with a thin repository lacked of it, sorted, each once; empty if it lacked something that no log names, None
+/// if its end is none of the repository's fault. Whatever mock could not install counts so, but where memory or disk gave
+/// out: more to install from would not help there.
+#[must_use]
+pub fn lacked(report: &Report) -> Option<Vec<String>> {
+    let is_install = report.backend == Backend::Mock && report.exit == Exit::Code(CODE_INSTALL);
+    if !is_install
+        || evidence::full(report).is_some()
+        || evidence::disk(report).is_some()
+        || memory(report).is_some()
+    {
+        return None;
+    }
+    let wants = evidence::missing(report).unwrap_or_default();
+    let names: BTreeSet<String> = wants.names().into_iter().chain(evidence::unmatched(report)).collect();
+    Some(names.into_iter().collect())
+}
+
 /// Whether the header lets a package be built for `arch`.
 #[must_use]
 pub fn header_allows(facts: &Facts, arch: &str) -> bool {

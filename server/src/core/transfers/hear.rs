@@ -14,7 +14,7 @@ use crate::core::{desk, leases};
 
 /// Longest live log, bytes: what a log in a result may have before its middle is cut. What comes
 /// after is dropped; the whole log comes with the result.
-const LIVE_LOG_BYTES_MAX: u64 = 64 << 20;
+pub(super) const LIVE_LOG_BYTES_MAX: u64 = 64 << 20;
 /// Pieces of logs kept in memory while a disk is full, operations: some 256 KiB. What comes after is
 /// dropped, so that the session is read on and its pings are heard.
 const STALLED_LOGS_MAX: usize = 8;
@@ -82,6 +82,7 @@ impl Lease {
     /// Records a piece of a log: what overlaps is cut, what leaves a gap or is over the limit is
     /// dropped. Logs are for people who watch; the whole of them comes with the result.
     fn live_log(&mut self, which: Which, offset: u64, mut bytes: Bytes) -> bool {
+        let offset = offset.saturating_add(self.log_bases[which as usize]);
         let records = matches!(
             self.state,
             State::Building(_) | State::Gathering(_) | State::Surveying(_) | State::Uploading(_)

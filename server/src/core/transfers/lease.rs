@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Opening ──▶ Building ──Results──▶ Gathering ──▶ Surveying ──▶ Uploading ──▶ Verifying
-//!      │           ▲                      │             │             │  │          │
+//!      │           ▲ ◀──── Widening ◀─────┤             │             │  │          │
 //!      ▼           └────────── the connection broke ────┴─────────────┘  │       Sealing
 //!    Unfit                                                               │          ▼
 //!                      too large, or damaged three times: Verifying ◀────┘       Sealed
@@ -24,6 +24,7 @@ use moji_proto::refusal::RejectCode;
 use moji_proto::{Digest, FileName, LeaseId, Time};
 
 use super::machine::Cx;
+use super::thin::{Lacking, Repos};
 use super::upload::{Gathering, Known, Upload};
 use super::{About, Defect, Effect, Manifest, Op, Placed};
 use crate::core::leases;
@@ -75,6 +76,8 @@ pub(super) enum State {
     Building(Option<Known>),
     /// The result is being announced.
     Gathering(Gathering),
+    /// The result lacked something: its thin repository is widened.
+    Widening(Box<Lacking>),
     /// It is looked up what the stage has of the result.
     Surveying(Upload),
     /// Files arrive.
@@ -109,6 +112,14 @@ pub(super) struct Lease {
     pub(super) size: u64,
     /// How much of each live log is there or waits to be written, bytes.
     pub(super) logs: [u64; 4],
+    /// Where in each the logs of the build that runs begin, bytes.
+    pub(super) log_bases: [u64; 4],
+    /// Which repositories its build has.
+    pub(super) repos: Repos,
+    /// A thin repository was asked for.
+    pub(super) offered: bool,
+    /// The last result that was thrown away, and to whom that was said last.
+    pub(super) lacked: Option<(Option<SessionId>, Manifest)>,
     pub(super) state: State,
     pub(super) repeat: Repeat,
     /// Bytes of the SRPM that the builder asked for and that were not sent yet.
@@ -134,6 +145,10 @@ impl Lease {
             about,
             size: 0,
             logs: [0; 4],
+            log_bases: [0; 4],
+            repos: Repos::All,
+            offered: false,
+            lacked: None,
             state,
             repeat: Repeat::No,
             fetching: 0,
@@ -200,7 +215,7 @@ impl Lease {
             (S::Over, _) => false,
             (S::Opening(_), S::Building(_) | S::Unfit | S::Opening(_)) => true,
             (S::Building(_), S::Gathering(_) | S::Unfit | S::Opening(_)) => true,
-            (S::Gathering(_), S::Surveying(_) | S::Verifying(..) | S::Building(_)) => true,
+            (S::Gathering(_), S::Surveying(_) | S::Verifying(..) | S::Building(_) | S::Widening(_)) => true,
             (S::Surveying(_), S::Uploading(_) | S::Building(_)) => true,
             (S::Uploading(_), S::Verifying(..) | S::Building(_)) => true,
             (S::Verifying(..), S::Sealed(_)) => true,
@@ -319,7 +334,9 @@ impl Lease {
         if self.about.digest == Some(digest) {
             self.repeat = Repeat::May;
             self.asks = false;
-            self.send(cx, ToBuilder::Adopted { lease: self.id, logs: self.logs });
+            let mut logs = self.logs;
+            logs.iter_mut().zip(self.log_bases).for_each(|(log, base)| *log -= base);
+            self.send(cx, ToBuilder::Adopted { lease: self.id, logs });
         } else if matches!(self.state, State::Opening(_) | State::Building(_)) {
             self.unfit(cx, "the builder works on other bytes than the file in working has".to_owned(), false);
         } else {
@@ -357,7 +374,7 @@ impl Lease {
             busy.is_stale = true;
         }
         let known = match std::mem::replace(&mut self.state, State::Building(None)) {
-            State::Gathering(_) => None,
+            State::Gathering(_) | State::Widening(_) => None,
             State::Surveying(upload) | State::Uploading(upload) => Some(upload.into_known()),
             State::Closing(_) => {
                 self.state = State::Closing(None);

@@ -21,6 +21,8 @@ const ENDED_MAX: usize = 16_384;
 pub(super) struct Shared {
     /// What one build may hold.
     pub(super) limits: Limits,
+    /// Whether builds may have a thin repository.
+    pub(super) thin: bool,
     /// A write or sync failed: nothing is accepted until a restart.
     pub(super) broken: bool,
     /// Something was short when it was tried last, and that was logged.
@@ -87,6 +89,13 @@ impl Transfers {
     #[must_use]
     pub fn new(limits: Limits) -> Transfers {
         Transfers { shared: Shared { limits, ..Shared::default() }, ..Transfers::default() }
+    }
+
+    /// Builds get thin repositories where their builder can be given one.
+    #[must_use]
+    pub fn with_thin(mut self, thin: bool) -> Transfers {
+        self.shared.thin = thin;
+        self
     }
 
     /// When it wants a `Tick`.
@@ -224,6 +233,9 @@ impl Transfers {
         lease.pump(out);
         if lease.is_over() {
             let lease = self.leases.remove(&id).expect("it was just there");
+            if lease.offered {
+                out.push(Effect::EndThin(id));
+            }
             if let Some(at) = lease.timer {
                 self.timers.remove(&(at, id));
             }

@@ -17,6 +17,7 @@ mod machine;
 mod outcome;
 #[cfg(test)]
 mod tests;
+mod thin;
 mod upload;
 
 use moji_proto::message::{self, Backend, Exit, FromBuilder, Phase, RejectedWhy, ToBuilder, Which};
@@ -24,6 +25,7 @@ use moji_proto::refusal::RejectCode;
 use moji_proto::{Bytes, Digest, FileName, LeaseId, Line};
 
 pub use machine::Transfers;
+pub use thin::{Need, ThinDesk, WIDENINGS_MAX, place};
 
 use super::types::{BuilderInfo, Outcome, Ruling, SessionId, Sha256, Srpm, StagedFile};
 use super::{desk, leases, queue, repo};
@@ -184,6 +186,8 @@ pub struct About {
     pub limits: message::Limits,
     /// Where the build was when it was heard of last.
     pub phase: Option<Phase>,
+    /// In words, each time that it was built again since its repository was not enough; since the hub's start.
+    pub again: Vec<Line>,
 }
 
 /// A verified file: where it is in the stage, and what it will be called.
@@ -224,6 +228,13 @@ pub enum Op {
         srpm: FileName,
         /// Whether the lease begins now.
         is_new: bool,
+    },
+    /// Have a thin repository put together.
+    Offer(Box<Need>),
+    /// Have it widened.
+    Widen {
+        /// What was missing; none if that is not known.
+        names: Vec<String>,
     },
     /// Find what the stage has of this lease.
     Survey,
@@ -295,6 +306,10 @@ pub enum Done {
         /// Its SHA-256.
         sha256: Sha256,
     },
+    /// Of `Offer`: whether it is served.
+    Offered(bool),
+    /// Of `Widen`: whether it is wider now.
+    Widened(bool),
     /// Of `Survey`.
     Surveyed {
         /// Bytes of each live log, in the order of `Which::ALL`.
@@ -376,6 +391,8 @@ pub enum Effect {
     Consumed(SessionId, u32),
     /// End a session.
     Close(SessionId, RejectCode),
+    /// Nobody needs the thin repository of this lease any more.
+    EndThin(LeaseId),
     /// Tell leases.
     Leases(leases::Msg),
     /// Tell the queue.

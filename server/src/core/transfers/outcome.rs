@@ -10,7 +10,7 @@ use moji_proto::{Bytes, Digest, FileName};
 use super::lease::{Busy, Lease, State, Work, serves_connection};
 use super::machine::Cx;
 use super::{Defect, Done, Effect, Manifest, Op, Placed, Sealed};
-use crate::core::types::{Outcome, Peak, Report, Ruling};
+use crate::core::types::{Outcome, Peak, Report, Ruling, Srpm};
 use crate::core::{desk, leases, queue, repo};
 use crate::rpmfile::Nevra;
 
@@ -21,6 +21,23 @@ const RETRY_MS: u64 = 5_000;
 /// Pause before a stage that could not be removed is tried again, milliseconds: nobody waits for it, and an
 /// error of a disk that stays is told once a minute.
 const DROP_AGAIN_MS: u64 = 60_000;
+
+/// A result as it was announced, without its files.
+pub(super) fn report(source: Nevra, manifest: &Manifest) -> Report {
+    Report {
+        source,
+        exit: manifest.exit,
+        phase: manifest.phase,
+        backend: manifest.backend,
+        seconds: manifest.seconds,
+        oom_kills: manifest.oom_kills,
+        silence_s: manifest.silence_s,
+        peak: Peak { memory_mib: manifest.peak_memory_mib, disk_mib: manifest.peak_disk_mib },
+        evidence: manifest.evidence.clone(),
+        files: Vec::new(),
+        defect: None,
+    }
+}
 
 impl Lease {
     /// What became of the operation that was with a worker.
@@ -37,7 +54,7 @@ impl Lease {
         match done {
             Done::Opened { srpm, digest, sha256 } => {
                 self.about.sha256 = Some(sha256);
-                self.opened(cx, srpm.size, srpm.facts.nevra, digest);
+                self.opened(cx, srpm, digest);
             }
             // Of a connection that broke: the next one has a survey of its own, behind all that is still to be
             // written.
@@ -54,6 +71,8 @@ impl Lease {
                     }
                 }
             }
+            Done::Offered(is_served) => self.was_offered(cx, is_served),
+            Done::Widened(is_wider) => self.was_widened(cx, is_wider),
             Done::Written { file, offset } => self.written(cx, file, offset),
             Done::Finished { file, whole } => self.finished(cx, file, whole),
             Done::Verified { placed, dropped, defect } => self.verified(cx, placed, dropped, defect),
@@ -107,27 +126,34 @@ impl Lease {
         }
     }
 
-    fn opened(&mut self, cx: &mut Cx<'_>, size: u64, source: Nevra, digest: Digest) {
+    fn opened(&mut self, cx: &mut Cx<'_>, srpm: Srpm, digest: Digest) {
+        let Srpm { size, facts } = srpm;
         self.size = size;
-        self.about.source = Some(source);
+        self.about.source = Some(facts.nevra);
         self.about.digest = Some(digest);
         match self.state {
             State::Opening(None) => {
-                self.go(State::Building(None));
-                self.job(cx, digest);
+                if !self.offer(cx, facts.requires) {
+                    self.go(State::Building(None));
+                    self.job(cx, digest);
+                }
             }
             State::Opening(Some(theirs)) if theirs != digest => self.welcome_back(cx, theirs),
-            // Its survey follows.
+            // Its survey follows. What repository its build has, nobody knows any more: this one, if any is thin.
+            State::Opening(Some(_)) => {
+                self.offer(cx, facts.requires);
+            }
             _ => {}
         }
     }
 
-    fn job(&mut self, cx: &mut Cx<'_>, digest: Digest) {
+    pub(super) fn job(&mut self, cx: &mut Cx<'_>, digest: Digest) {
         let srpm = self.about.srpm.clone().expect("an opened lease has an SRPM");
         let words: Vec<_> = self.about.options.iter().take(OPTIONS_MAX.into()).cloned().collect();
         let options = u8::try_from(words.len()).expect("at most OPTIONS_MAX");
         let (lease, size, limits) = (self.id(), self.size, self.about.limits);
-        self.send(cx, ToBuilder::Job { lease, srpm, size, digest, limits, options });
+        let place = self.place();
+        self.send(cx, ToBuilder::Job { lease, srpm, size, digest, limits, place, options });
         for word in words {
             self.send(cx, ToBuilder::JobOption { lease: self.id(), word });
         }
@@ -174,17 +200,9 @@ impl Lease {
             return;
         };
         let report = Report {
-            source: source.clone(),
-            exit: manifest.exit,
-            phase: manifest.phase,
-            backend: manifest.backend,
-            seconds: manifest.seconds,
-            oom_kills: manifest.oom_kills,
-            silence_s: manifest.silence_s,
-            peak: Peak { memory_mib: manifest.peak_memory_mib, disk_mib: manifest.peak_disk_mib },
-            evidence: manifest.evidence.clone(),
             files: placed.iter().map(|placed| placed.file.clone()).collect(),
             defect: preset.take().or(found),
+            ..report(source.clone(), manifest)
         };
         let State::Verifying(manifest, _) = std::mem::replace(&mut self.state, State::Building(None)) else {
             unreachable!("it was just matched")

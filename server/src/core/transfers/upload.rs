@@ -222,6 +222,7 @@ impl Lease {
         let none = Manifest { files: Vec::new(), evidence: Vec::new(), ..gathering.manifest };
         let manifest = std::mem::replace(&mut gathering.manifest, none);
         let known = gathering.known.take().filter(|known| known.manifest == manifest);
+        let Some(manifest) = self.lacks(cx, manifest) else { return };
         let count = manifest.files.len();
         if let Some(defect) = too_large(&manifest, &cx.shared.limits) {
             self.verify(manifest, &vec![false; count], Some(defect));

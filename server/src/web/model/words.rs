@@ -166,6 +166,8 @@ words! {
         Unblocked = "unblocked",
         /// An operator changed something.
         Ordered = "ordered",
+        /// A build began again since its thin repository was not enough.
+        Again = "again",
     }
 }
 

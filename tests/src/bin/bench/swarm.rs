@@ -362,6 +362,8 @@ impl Swarm {
             memory_mib: 2_048,
             disk_free_mib: 100_000,
             clock_unix_s: unix_s(),
+            setup: Line::default(),
+            weak: false,
             held: u8::from(self.peers[i].held.is_some()),
         }
     }

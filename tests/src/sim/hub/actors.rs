@@ -230,6 +230,7 @@ impl Hub {
                 transfers::Effect::Io { lease, op } => {
                     if let Op::Commit(sealed) = &op {
                         world.check.commits(lease, sealed.about.builder.as_ref().map(|b| b.id));
+                        world.check.rules(lease, &sealed.manifest);
                     }
                     let slow = world.chance(20_000);
                     let ms = if slow { world.dice.within(1_000, 20_000) } else { world.dice.below(6) };
@@ -243,6 +244,7 @@ impl Hub {
                             let stranger = if conn.is_some() { To::Stranger } else { To::Nobody };
                             world.check.job(*lease, to.map_or(stranger, To::Builder));
                         }
+                        ToBuilder::Again { .. } => world.count_again(),
                         ToBuilder::Accepted { lease, .. } => world.check.accepted(&world.disk, *lease, to),
                         _ => {}
                     }
@@ -252,6 +254,7 @@ impl Hub {
                     self.command(Command::Consumed(session, bytes))
                 }
                 transfers::Effect::Close(session, code) => self.command(Command::Close(session, code)),
+                transfers::Effect::EndThin(lease) => self.worker.end_thin(lease),
                 transfers::Effect::Leases(msg) => self.tell_leases(msg),
                 transfers::Effect::Queue(msg) => {
                     self.stopped |= matches!(msg, queue::Msg::StopLeasing { .. });

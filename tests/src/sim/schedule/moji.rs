@@ -314,6 +314,8 @@ impl Scheduler for Moji<'_> {
             memory_mib: 512,
             disk_free_mib: 10_000,
             clock_unix_s: 0,
+            setup: Line::default(),
+            weak: false,
             peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
         };
         self.tell(now_ms, Msg::BuilderUp { session: SessionId(board as u64), info });

@@ -59,10 +59,14 @@ impl World {
         let indexed = self.indexed();
         let provided =
             |needed: usize| indexed.iter().any(|path| path.ends_with(&format!("/p{needed}-1-1.noarch.rpm")));
+        let thin = self.boards[board].around.folder.jobs.get(&lease).map(|job| job.record.place.clone());
+        let is_thin = thin.is_some_and(|place| !place.as_str().is_empty());
+        let lacks = is_thin && self.chance(self.opt.thin);
         let plan = &self.opt.packages[package];
         let line = |which: Which, text: &str| vec![(which, Line::lossy(text))];
         let needs = |needed: &str| line(Which::Root, &format!("No matching package to install: '{needed}'"));
         let (code, evidence) = match plan.nature {
+            _ if lacks => (30, needs(LACKS)),
             _ if infra => (30, line(Which::Root, "Status code: 503 for http://hub/repo")),
             _ if memory => (247, Vec::new()),
             Nature::Large(mib) if self.boards[board].memory_mib < mib => (247, Vec::new()),

@@ -100,6 +100,7 @@ impl Random {
             line: self.line(),
             place: self.line(),
             expected_s: self.small(),
+            widened: self.small() as u16,
         }
     }
 
@@ -147,6 +148,7 @@ impl Random {
             idle: self.line(),
             rpms: self.small(),
             ends_in_s: self.small(),
+            thin: self.line(),
         }
     }
 

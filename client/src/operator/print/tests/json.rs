@@ -12,14 +12,14 @@ fn a_package_has_the_fields_of_its_row() {
     check(
         &json::package(&row),
         r#"
-{"srpm":"zlib-1.3-1.src.rpm","nevr":"","state":"waiting","why":"","age_s":11100,"size":0,"priority":0,"charged":0,"lease":null,"builder":null,"phase":null,"phase_age_s":0,"line":"","place":"","expected_s":0}
+{"srpm":"zlib-1.3-1.src.rpm","nevr":"","state":"waiting","why":"","age_s":11100,"size":0,"priority":0,"charged":0,"lease":null,"builder":null,"phase":null,"phase_age_s":0,"line":"","place":"","expected_s":0,"widened":0}
 "#,
     );
     let row = building("zlib-1.3-1", "board7", Phase::Build, 720, "gcc \"a\\b\" -O2");
     check(
         &json::package(&row),
         r#"
-{"srpm":"zlib-1.3-1.src.rpm","nevr":"","state":"building","why":"","age_s":720,"size":0,"priority":0,"charged":0,"lease":"1795370190-7","builder":"board7","phase":"build","phase_age_s":360,"line":"gcc \"a\\b\" -O2","place":"","expected_s":0}
+{"srpm":"zlib-1.3-1.src.rpm","nevr":"","state":"building","why":"","age_s":720,"size":0,"priority":0,"charged":0,"lease":"1795370190-7","builder":"board7","phase":"build","phase_age_s":360,"line":"gcc \"a\\b\" -O2","place":"","expected_s":0,"widened":0}
 "#,
     );
 }

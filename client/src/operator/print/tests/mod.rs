@@ -61,6 +61,7 @@ fn farm() -> FarmRow {
         idle: line(""),
         rpms: 12_408,
         ends_in_s: 0,
+        thin: line(""),
     }
 }
 
@@ -81,6 +82,7 @@ fn package(nvr: &str, state: PackageState) -> PackageRow {
         line: line(""),
         place: line(""),
         expected_s: 0,
+        widened: 0,
     }
 }
 

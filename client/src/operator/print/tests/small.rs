@@ -172,3 +172,15 @@ fn a_screen_fits_the_terminals_height() {
     check(&fit_height("a\nb\nc\n", 2), "a\n… 2 more lines\n");
     check(&fit_height("a\nb\nc\n", 0), "");
 }
+
+#[test]
+fn what_a_thin_repository_lacked_is_told_where_it_did() {
+    let farm = FarmRow { thin: line("gcc-13.2-1 (2), zlib-1.3-1 (1)"), ..farm() };
+    let screen = status(&piped(), &farm, &[], &[]);
+    assert!(screen.contains("\nthin      not enough for gcc-13.2-1 (2), zlib-1.3-1 (1)\n"), "{screen}");
+    let row = PackageRow { widened: 2, ..package("gcc-13.2-1", PackageState::Waiting) };
+    let screen = show(&piped(), &row, &[], &[]);
+    assert!(screen.contains("its repository was not enough, 2 times"), "{screen}");
+    let screen = show(&piped(), &package("gcc-13.2-1", PackageState::Waiting), &[], &[]);
+    assert!(!screen.contains("thin"), "{screen}");
+}

@@ -45,6 +45,7 @@ pub(super) fn package(srpm: &str, nevr: &str) -> PackageView {
         line: Line::default(),
         place: Line::default(),
         expected_s: 0,
+        widened: 0,
     };
     PackageView { row, since: (Time(0), 0), copy: None, wants: Vec::new(), options: Vec::new() }
 }
@@ -593,4 +594,19 @@ fn one_operator_too_many_is_told_to_come_later_until_another_leaves() {
     assert_eq!(brief(&bench.ask(FromOperator::Status)), ["no Later ", "end 1"]);
     bench.tell(Msg::Disconnected { session: SessionId(100) });
     assert!(bench.ask(FromOperator::Status).len() > 1);
+}
+
+#[test]
+fn status_names_the_packages_whose_thin_repository_was_not_enough_the_most_often_first() {
+    let mut bench = Bench::new();
+    let mut view = farm();
+    for (number, package) in view.packages.iter_mut().enumerate() {
+        package.row.widened = [1, 0, 3, 0][number % 4];
+    }
+    let names: Vec<String> =
+        [2, 0].map(|at: usize| view.packages[at].row.srpm.as_str().replace(".src.rpm", "")).to_vec();
+    bench.view = Arc::new(view);
+    let rows = bench.ask(FromOperator::Status);
+    let ToOperator::Farm(farm) = &rows[0] else { panic!("{rows:?}") };
+    assert_eq!(farm.thin.as_str(), format!("{} (3), {} (1)", names[0], names[1]));
 }

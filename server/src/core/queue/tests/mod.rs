@@ -66,6 +66,8 @@ fn info(builder: u8) -> BuilderInfo {
         memory_mib: 128,
         disk_free_mib: 10_000,
         clock_unix_s: 0,
+        setup: Line::default(),
+        weak: false,
         peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
     }
 }

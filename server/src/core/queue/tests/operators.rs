@@ -564,3 +564,27 @@ fn a_view_of_thousands_is_made_in_pieces_and_what_comes_between_is_in_it() {
     }
     assert_eq!(rig.effects().into_iter().filter_map(view_of).count(), 1);
 }
+
+#[test]
+fn a_build_that_begins_again_is_counted_for_its_package_and_said_while_it_runs() {
+    let mut rig = Rig::new();
+    rig.tell(Msg::Scanned);
+    rig.up(1);
+    rig.drop_in(&["a"]);
+    let lease = rig.grant("a", 1);
+    rig.effects();
+    let again = |rig: &mut Rig, name: &str, text: &str| {
+        rig.tell(Msg::Again { srpm: file(name), lease, builder: key(1), text: text.to_owned() });
+    };
+    again(&mut rig, "a", "built again: x was not in its thin repository (1 of 2)");
+    again(&mut rig, "a", "built again: y was not in its thin repository (2 of 2)");
+    assert_eq!(rig.events(), ["again building", "again building"]);
+    again(&mut rig, "nobody", "");
+    assert_eq!(rig.events(), Vec::<String>::new());
+    let widened = |rig: &mut Rig| rig.view().packages[0].row.widened;
+    let why = "built again: y was not in its thin repository (2 of 2)";
+    assert_eq!((widened(&mut rig), rig.row("a").1), (2, why.to_owned()));
+    rig.end("a", lease, 1, finished(Verdict::Success));
+    assert_eq!((widened(&mut rig), rig.row("a").1), (2, String::new()));
+    assert_eq!(rig.charged("a"), 0);
+}

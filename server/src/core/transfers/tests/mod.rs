@@ -6,6 +6,7 @@ mod faults;
 mod pieces;
 mod protocol;
 mod results;
+mod thin;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
@@ -74,6 +75,8 @@ struct Hub {
     stopped: u32,
     /// What the queue was told last of a shortage.
     short: Option<String>,
+    /// What the queue was told of builds that began again.
+    again: Vec<String>,
     /// Bytes of pieces handed in less bytes given back.
     owed: BTreeMap<SessionId, i64>,
     /// Largest value that `owed` ever had.
@@ -108,6 +111,7 @@ impl Hub {
             published: Vec::new(),
             stopped: 0,
             short: None,
+            again: Vec::new(),
             owed: BTreeMap::new(),
             owed_max: 0,
         }
@@ -155,12 +159,14 @@ impl Hub {
                     assert!(*owed >= 0, "more bytes given back than were handed in");
                 }
                 Effect::Close(session, code) => self.closed.push((session, code)),
+                Effect::EndThin(lease) => self.worker.end_thin(lease),
                 Effect::Leases(msg) => self.leases.push(msg),
                 Effect::Queue(queue::Msg::StopLeasing { .. }) => self.stopped += 1,
                 Effect::Queue(queue::Msg::Short { why }) => {
                     assert_ne!(self.short.is_some(), why.is_some(), "told twice");
                     self.short = why;
                 }
+                Effect::Queue(queue::Msg::Again { text, .. }) => self.again.push(text),
                 Effect::Queue(other) => panic!("unexpected {other:?}"),
                 Effect::Repo(repo::Msg::Published(published)) => self.published.push(published),
                 Effect::Repo(other) => panic!("unexpected {other:?}"),

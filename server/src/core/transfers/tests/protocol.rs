@@ -45,7 +45,15 @@ fn job_names_what_the_hub_read_and_comes_before_its_options() {
     hub.open(lease(1), S1, &built);
     let (size, digest) = (built.source.1.len() as u64, Digest::of(&built.source.1));
     let srpm = name("hello-1.0-1.src.rpm");
-    let job = ToBuilder::Job { lease: lease(1), srpm, size, digest, limits: LIMITS, options: 1 };
+    let job = ToBuilder::Job {
+        lease: lease(1),
+        srpm,
+        size,
+        digest,
+        limits: LIMITS,
+        place: Line::default(),
+        options: 1,
+    };
     let option = ToBuilder::JobOption { lease: lease(1), word: Line::lossy("--nocheck") };
     assert_eq!(hub.take_sent(), [job, option]);
 }
