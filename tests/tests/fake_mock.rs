@@ -183,6 +183,16 @@ fn the_root_path_is_printed_on_stdout() {
 }
 
 #[test]
+fn what_is_installed_first_is_printed_as_python_and_the_client_reads_it() {
+    let run = FakeMock::default().run(&["--debug-config-expanded"]);
+    assert_eq!(run.ended.code, 0, "{}", run.ended.stderr);
+    assert!(run.ended.stdout.contains("config_opts['use_bootstrap'] = False\n"), "{}", run.ended.stdout);
+    let (setup, weak) = moji_client::setup::parse(&run.ended.stdout);
+    assert!(setup.as_str().starts_with("install mini-filesystem bash "), "{setup}");
+    assert!(!setup.as_str().contains("dnf") && !weak, "{setup}");
+}
+
+#[test]
 fn a_planned_outcome_leaves_what_was_planned_once() {
     let mock = FakeMock::default();
     let rpm = moji_tests::rpms_from_spec(mock.folder(), &moji_tests::simple_spec("other", "1", ""));

@@ -272,7 +272,9 @@ impl Bench {
             "#!/bin/sh\nB={bench}\n\
              case \" $* \" in *' -p '*)\n\
                case \" $* \" in *' unknown '*) echo 'ERROR: Could not find required config file' >&2; exit 3;; esac\n\
-               echo $B/chroots/mini-moji-probe/root; exit;; esac\n\
+               echo $B/chroots/mini-moji-probe/root; exit;;\n\
+             *' --debug-config-expanded '*) printf '%s\\n' \"config_opts['chroot_setup_cmd'] = 'install bash'\" \
+               \"config_opts['dnf.conf'] = 'install_weak_deps=0'\" \"config_opts['use_bootstrap'] = False\"; exit;; esac\n\
              echo \"$*\" >> $B/runs\n\
              case \" $* \" in *--orphanskill*|*--clean*) exit;; esac\n\
              for w; do case $w in --resultdir=*) R=${{w#*=}};; --uniqueext=*) X=${{w#*=}};; esac; S=$w; done\n\

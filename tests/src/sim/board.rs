@@ -400,12 +400,13 @@ impl Children for Around {
     fn start(&mut self, record: &JobRecord, _: &Repos) -> io::Result<()> {
         self.flaky()?;
         self.builds += 1;
-        self.started += 1;
         let build = self.builds;
         let job = self.folder.jobs.get_mut(&record.lease).ok_or(io::ErrorKind::NotFound)?;
         if job.srpm.len() as u64 != record.size {
             return Err(io::Error::other("the SRPM is not whole"));
         }
+        // The same job again is no second one.
+        self.started += u64::from(!job.launched);
         job.record = record.clone();
         (job.summary, job.results) = Default::default();
         job.launched = true;

@@ -203,7 +203,7 @@ fn what_a_build_lacks_is_added_twice_and_then_it_gets_all_repositories() {
     assert_eq!(thin.asked(), [widen(&["libbar.so.1"])]);
     assert_eq!(thin.ended(S, 30, 3, &[MISSING]), again(""));
     assert_eq!(thin.asked(), []);
-    let told: Vec<&str> = thin.hub.again.iter().map(String::as_str).collect();
+    let told = thin.hub.again.clone();
     assert_eq!(
         told,
         [
