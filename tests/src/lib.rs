@@ -39,6 +39,7 @@
 //! | hundreds of RPMs of every shape, in memory | [`varied`] |
 //! | a hostile one | [`truncated`], [`foreign`], [`damaged`], [`patched`] |
 //! | a repository of thousands of packages | [`synthetic`] |
+//! | a distribution of any size that hangs together, as metadata | [`dense`] |
 //! | what the hub says over HTTP | [`Farm::http`] |
 //! | an index, held against itself | [`read_index`] |
 //! | the hub's publisher without a hub | [`Publisher`] |
@@ -58,6 +59,7 @@
 mod armv5;
 mod browser;
 mod daemon;
+pub mod dense;
 mod dnf;
 mod farm;
 pub mod faults;

@@ -26,7 +26,7 @@ pub fn poll_until(limit: Duration, mut holds: impl FnMut() -> bool) -> bool {
 }
 
 /// The cache folder of `tests/setup`.
-fn cache() -> PathBuf {
+pub(crate) fn cache() -> PathBuf {
     let base = match std::env::var_os("XDG_CACHE_HOME") {
         Some(folder) => PathBuf::from(folder),
         None => PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/root".into())).join(".cache"),

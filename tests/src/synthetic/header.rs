@@ -33,7 +33,7 @@ const PAYLOADDIGESTALGO: u32 = 5093;
 
 /// The values of one header, in any order.
 #[derive(Debug, Default)]
-pub(super) struct Header(Vec<Value>);
+pub(crate) struct Header(Vec<Value>);
 
 #[derive(Debug)]
 struct Value {
@@ -48,31 +48,31 @@ impl Header {
         self.0.push(Value { tag, kind, count: count.try_into().expect("a header is small"), data });
     }
 
-    pub(super) fn string(&mut self, tag: u32, text: &str) {
+    pub(crate) fn string(&mut self, tag: u32, text: &str) {
         self.push(tag, STRING, 1, [text.as_bytes(), &[0]].concat());
     }
 
     /// A text that could be translated, in the only language there is.
-    pub(super) fn translated(&mut self, tag: u32, text: &str) {
+    pub(crate) fn translated(&mut self, tag: u32, text: &str) {
         self.push(tag, I18NSTRING, 1, [text.as_bytes(), &[0]].concat());
     }
 
     /// None at all are left out: rpm does not take an empty value.
-    pub(super) fn strings<S: AsRef<str>>(&mut self, tag: u32, texts: &[S]) {
+    pub(crate) fn strings<S: AsRef<str>>(&mut self, tag: u32, texts: &[S]) {
         if !texts.is_empty() {
             let bytes = texts.iter().flat_map(|text| text.as_ref().bytes().chain([0]));
             self.push(tag, STRING_ARRAY, texts.len(), bytes.collect());
         }
     }
 
-    pub(super) fn numbers(&mut self, tag: u32, numbers: &[u32]) {
+    pub(crate) fn numbers(&mut self, tag: u32, numbers: &[u32]) {
         if !numbers.is_empty() {
             let bytes = numbers.iter().flat_map(|number| number.to_be_bytes());
             self.push(tag, INT32, numbers.len(), bytes.collect());
         }
     }
 
-    pub(super) fn shorts(&mut self, tag: u32, numbers: &[u16]) {
+    pub(crate) fn shorts(&mut self, tag: u32, numbers: &[u16]) {
         if !numbers.is_empty() {
             let bytes = numbers.iter().flat_map(|number| number.to_be_bytes());
             self.push(tag, INT16, numbers.len(), bytes.collect());
@@ -106,7 +106,7 @@ impl Header {
 }
 
 /// An RPM file of this main header and payload.
-pub(super) fn package(mut main: Header, is_source: bool, payload: &[u8], payload_open_bytes: u32) -> Vec<u8> {
+pub(crate) fn package(mut main: Header, is_source: bool, payload: &[u8], payload_open_bytes: u32) -> Vec<u8> {
     main.strings(PAYLOADDIGEST, &[hex(&Sha256::digest(payload))]);
     main.numbers(PAYLOADDIGESTALGO, &[8]);
     let main = main.encode(REGION_HEADER);
@@ -126,7 +126,7 @@ pub(super) fn package(mut main: Header, is_source: bool, payload: &[u8], payload
 }
 
 /// Bytes in hex.
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |n: u8| char::from(DIGITS[usize::from(n & 15)]);
     bytes.iter().flat_map(|&byte| [digit(byte >> 4), digit(byte)]).collect()

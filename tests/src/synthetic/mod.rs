@@ -5,9 +5,9 @@
 //! What is in a header is modelled on a distribution: sizes, counts, and how well it all compresses.
 
 mod files;
-mod header;
-mod tag;
-mod words;
+pub(crate) mod header;
+pub(crate) mod tag;
+pub(crate) mod words;
 
 use std::fs;
 use std::io;
@@ -276,7 +276,7 @@ impl MadeResult {
 }
 
 /// The end of an archive (cpio's `newc`), which is all that a payload has.
-const CPIO_END: &str = concat!(
+pub(crate) const CPIO_END: &str = concat!(
     "07070100000000000000000000000000000000000000010000000000000000",
     "000000000000000000000000000000000000000000000b00000000TRAILER!!!\0\0\0\0"
 );

@@ -11,17 +11,17 @@ const SYLLABLES: [&str; 32] = [
 
 /// Draws numbers and words: splitmix64.
 #[derive(Clone, Debug)]
-pub(super) struct Words(u64);
+pub(crate) struct Words(u64);
 
 impl Words {
     /// The generator of one thing: `number` in the world of `seed`.
-    pub(super) fn of(seed: u64, number: u64) -> Words {
+    pub(crate) fn of(seed: u64, number: u64) -> Words {
         let mut words = Words(seed ^ number.wrapping_mul(0xd134_2543_de82_ef95));
         words.next();
         words
     }
 
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -29,18 +29,18 @@ impl Words {
     }
 
     /// One in `0..end`.
-    pub(super) fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
 
     /// One of the words, some far more often than others, as in any language.
-    pub(super) fn word(&mut self) -> String {
+    pub(crate) fn word(&mut self) -> String {
         let share = (self.next() >> 11) as f64 / (1u64 << 53) as f64;
         word((share.powi(3) * WORDS as f64) as u64)
     }
 
     /// Words up to about so many bytes, in lines.
-    pub(super) fn text(&mut self, bytes: usize) -> String {
+    pub(crate) fn text(&mut self, bytes: usize) -> String {
         let (mut text, mut line) = (String::new(), 0);
         while text.len() < bytes {
             let word = self.word();
