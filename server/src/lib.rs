@@ -14,6 +14,7 @@
 //! | [`hands`] | what people do in `repo/` |
 //! | [`history`] | attempts and builders in SQLite: memory, never on the path of a grant or a commit |
 //! | [`mainline`] | what repositories of other people have |
+//! | [`thin`] | of all packages, those that one build can need |
 //! | [`decision`] | what operators decided about results |
 //! | [`rpmfile`] | reading RPM files that nobody vouches for |
 //! | [`signing`] | signatures over what is published |
@@ -45,6 +46,7 @@ pub mod rpmfile;
 pub mod run;
 pub mod signing;
 pub mod stage;
+pub mod thin;
 pub mod watch;
 pub mod web;
 pub mod whereabouts;

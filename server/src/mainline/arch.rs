@@ -4,7 +4,7 @@
 
 /// Whether a chroot for `target` can use packages for `arch`; without a target, whether any chroot can.
 #[must_use]
-pub(super) fn fits(arch: &str, target: Option<&str>) -> bool {
+pub(crate) fn fits(arch: &str, target: Option<&str>) -> bool {
     if matches!(arch, "src" | "nosrc") {
         return false;
     }

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::fetch::{Seal, open};
 use super::place::Place;
-use super::repomd::Primary;
+use super::repomd::IndexFile;
 use crate::disk::Disk;
 
 /// Longest compressed list of packages, bytes. The largest distributions have some 30 MB.
@@ -32,7 +32,7 @@ pub(super) struct Index {
     /// What the server said of `repomd.xml`.
     pub(super) seal: Seal,
     /// The list of packages.
-    pub(super) primary: Primary,
+    pub(super) primary: IndexFile,
 }
 
 /// What stands in `known.json`.
@@ -90,7 +90,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// The name of a list of packages.
-fn file_name(primary: &Primary) -> String {
+fn file_name(primary: &IndexFile) -> String {
     format!("primary-{}", &primary.digest[..16])
 }
 
@@ -134,12 +134,12 @@ impl Kept {
     }
 
     /// The list of packages of a repository that is known, compressed.
-    pub(super) fn packed(&self, primary: &Primary) -> io::Result<impl Read + use<>> {
+    pub(super) fn packed(&self, primary: &IndexFile) -> io::Result<impl Read + use<>> {
         open(&*self.disk, &self.folder.join(file_name(primary)))
     }
 
     /// Takes a new list of packages, beside the old one until [`Kept::commit`].
-    pub(super) fn take(&self, body: impl Read, primary: &Primary) -> Result<(), KeepError> {
+    pub(super) fn take(&self, body: impl Read, primary: &IndexFile) -> Result<(), KeepError> {
         let coming = self.folder.join(COMING);
         let at = |error| KeepError::Disk(coming.clone(), error);
         for folder in self.folder.ancestors().take(2).collect::<Vec<_>>().into_iter().rev() {
@@ -187,7 +187,7 @@ fn absent_or_there(made: io::Result<()>) -> io::Result<()> {
 /// Hands on the bytes of a list of packages while it checks that they are what is said.
 fn copy(
     mut from: impl Read,
-    primary: &Primary,
+    primary: &IndexFile,
     mut to: impl FnMut(&[u8], u64) -> Result<(), KeepError>,
 ) -> Result<(), KeepError> {
     if primary.bytes.is_some_and(|bytes| bytes > PACKED_BYTES_MAX) {

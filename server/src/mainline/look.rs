@@ -243,7 +243,7 @@ impl Mainline {
         let file = mirror.kept.packed(primary).map_err(|error| Unread::Unpack(UnpackError::Io(error)))?;
         let text = unpack::open(file).map_err(Unread::Unpack)?;
         let mut not_weighed = 0;
-        primary::read(text, self.target.as_deref(), |package| {
+        primary::read(text, self.target.as_deref(), |package, _| {
             if self.clock.now() > until {
                 return Err(Unread::TooSlow);
             }
@@ -277,7 +277,7 @@ impl Mirror {
         let mut text = Vec::new();
         let read = fetched.body.take(REPOMD_BYTES_MAX).read_to_end(&mut text);
         read.map_err(Why::Stopped).map_err(wrong)?;
-        let primary = repomd::primary(&text).map_err(Why::Repomd).map_err(wrong)?;
+        let primary = repomd::files(&text).map_err(Why::Repomd).map_err(wrong)?.primary;
         if let Some(known) = known.filter(|known| known.primary.digest == primary.digest) {
             let index = Index { seal: fetched.seal, primary: known.primary.clone() };
             return self.reseal(index).map_err(Why::Keep).map_err(wrong);

@@ -16,17 +16,17 @@
 //! | `kept.rs` | what is kept |
 //! | `look.rs` | when who is asked, and what is done about one that is away |
 
-mod arch;
+pub(crate) mod arch;
 mod fetch;
 mod kept;
 mod look;
-mod place;
-mod primary;
-mod repomd;
+pub(crate) mod place;
+pub(crate) mod primary;
+pub(crate) mod repomd;
 #[cfg(test)]
 mod tests;
-mod unpack;
-mod xml;
+pub(crate) mod unpack;
+pub(crate) mod xml;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
@@ -46,14 +46,14 @@ pub mod fuzzing {
     /// What a `repomd.xml` says of its `primary`, if it can be used.
     #[must_use]
     pub fn repomd(bytes: &[u8]) -> Option<String> {
-        repomd::primary(bytes).ok().map(|found| format!("{found:?} {}", found.is_sane()))
+        repomd::files(bytes).ok().map(|found| format!("{found:?} {}", found.primary.is_sane()))
     }
 
     /// How many packages a `primary`, packed or not, has for a target.
     #[must_use]
     pub fn primary(bytes: &[u8], target: Option<&str>) -> Option<usize> {
         let mut packages = 0;
-        let read = primary::read(unpack::open(bytes).ok()?, target, |_| {
+        let read = primary::read(unpack::open(bytes).ok()?, target, |_, _| {
             packages += 1;
             Ok::<_, primary::PrimaryError>(())
         });

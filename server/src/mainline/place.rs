@@ -106,7 +106,7 @@ impl Place {
 
 /// Whether a path of an index stays inside its repository and can be part of a URL as it is.
 #[must_use]
-pub(super) fn is_inside(href: &str) -> bool {
+pub(crate) fn is_inside(href: &str) -> bool {
     let is_plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b'?' | b'#' | b'\\' | b'"' | b'<' | b'>');
     !href.starts_with('/')
         && href.bytes().all(is_plain)

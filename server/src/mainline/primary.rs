@@ -1,10 +1,11 @@
 //! `primary.xml`: the packages of a repository.
 //!
-//! Owns what of it is looked at: name, architecture, version, location, what is provided, and the files that are
-//! listed. Reads one package at a time and holds no more than that; everything else is skipped.
+//! Owns what of it is looked at: name, architecture, version, location, length, digest, what is provided and needed, and
+//! the files that are listed. Reads one package at a time and holds no more than that, beside the bytes it was read from.
 
 use std::fmt;
 use std::io::BufRead;
+use std::ops::Range;
 
 use super::arch;
 use super::xml::{Piece, Tag, Xml, XmlError, short};
@@ -15,6 +16,8 @@ use crate::rpmfile::{Capability, Nevra};
 const PACKAGE_BYTES_MAX: usize = 4 << 20;
 /// What a file or a capability takes beside its text, bytes.
 const ENTRY_BYTES: usize = 64;
+/// Longest element of a package, bytes: what is held of it, and its descriptions.
+const ELEMENT_BYTES_MAX: usize = 16 << 20;
 
 /// Senses of a comparison, as `rpmfile` has them.
 const LESS: u32 = 2;
@@ -29,22 +32,40 @@ const ENTRY_DEPTH: usize = 4;
 
 /// A binary package.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Package {
+pub(crate) struct Package {
     /// What it is called.
-    pub(super) nevra: Nevra,
+    pub(crate) nevra: Nevra,
     /// Where it is, relative to the repository.
-    pub(super) href: String,
+    pub(crate) href: String,
+    /// How long it is, bytes; 0 if that is not said.
+    pub(crate) size: u64,
+    /// What kind of digest it has, and that in hexadecimal digits, which also names it in `filelists`.
+    pub(crate) checksum: (String, String),
     /// What it provides.
-    pub(super) provides: Vec<Capability>,
+    pub(crate) provides: Vec<Capability>,
+    /// What it requires.
+    pub(crate) requires: Vec<Capability>,
+    /// What is to be installed with it if it can be.
+    pub(crate) recommends: Vec<Capability>,
+    /// With what it is to be installed if it can be.
+    pub(crate) supplements: Vec<Capability>,
+    /// In whose place it is.
+    pub(crate) obsoletes: Vec<Capability>,
+    /// Beside what it cannot be.
+    pub(crate) conflicts: Vec<Capability>,
     /// Those of its files that are listed.
-    pub(super) files: Vec<String>,
+    pub(crate) files: Vec<String>,
+    /// Where `<location/>` is in its element.
+    pub(crate) location: Range<usize>,
+    /// Where `</format>` is in its element, if it is there: files can be added before it.
+    pub(crate) format_end: Option<usize>,
     /// What all of that takes, bytes.
-    pub(super) bytes: usize,
+    pub(crate) bytes: usize,
 }
 
 /// Why a list of packages cannot be read.
 #[derive(Debug)]
-pub(super) enum PrimaryError {
+pub(crate) enum PrimaryError {
     /// It cannot be read.
     Xml(XmlError),
     /// It is some other XML.
@@ -53,6 +74,8 @@ pub(super) enum PrimaryError {
     Senseless(u64),
     /// A package is too large.
     TooLarge(u64),
+    /// What is said of a package is too long.
+    TooLong(u64),
 }
 
 impl fmt::Display for PrimaryError {
@@ -64,7 +87,14 @@ impl fmt::Display for PrimaryError {
                 write!(f, "package {number} in it has no name, version or location that makes sense")
             }
             PrimaryError::TooLarge(number) => {
-                write!(f, "package {number} in it provides more than {} MiB", PACKAGE_BYTES_MAX >> 20)
+                write!(
+                    f,
+                    "package {number} in it provides and needs more than {} MiB",
+                    PACKAGE_BYTES_MAX >> 20
+                )
+            }
+            PrimaryError::TooLong(number) => {
+                write!(f, "what it says of package {number} is longer than {} MiB", ELEMENT_BYTES_MAX >> 20)
             }
         }
     }
@@ -82,7 +112,34 @@ enum Into {
     Nowhere,
     Name,
     Arch,
+    Checksum,
     File,
+}
+
+/// Which dependencies are being read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Section {
+    Other,
+    Provides,
+    Requires,
+    Recommends,
+    Supplements,
+    Obsoletes,
+    Conflicts,
+}
+
+impl Section {
+    fn named(name: &str) -> Section {
+        match name {
+            "provides" => Section::Provides,
+            "requires" => Section::Requires,
+            "recommends" => Section::Recommends,
+            "supplements" => Section::Supplements,
+            "obsoletes" => Section::Obsoletes,
+            "conflicts" => Section::Conflicts,
+            _ => Section::Other,
+        }
+    }
 }
 
 /// What is being read.
@@ -92,43 +149,60 @@ struct Reading {
     into: Into,
     /// Whether `package` is open, not some other element of the list.
     is_package: bool,
-    is_in_provides: bool,
+    section: Section,
+    /// Whether `<location>` is open.
+    is_in_location: bool,
     /// Packages so far, of any kind.
     number: u64,
 }
 
-/// Calls `each` with every binary package that fits the target, until it fails.
+/// Calls `each` with every binary package that fits the target and its element as it stands there, until it fails.
 ///
 /// # Errors
 /// Why the list cannot be read, or what `each` says.
-pub(super) fn read<E: From<PrimaryError>>(
+pub(crate) fn read<E: From<PrimaryError>>(
     from: impl BufRead,
     target: Option<&str>,
-    mut each: impl FnMut(&Package) -> Result<(), E>,
+    mut each: impl FnMut(&Package, &[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut xml = Xml::new(from);
-    let mut reading =
-        Reading { package: none(), into: Into::Nowhere, is_package: false, is_in_provides: false, number: 0 };
+    let mut reading = Reading {
+        package: none(),
+        into: Into::Nowhere,
+        is_package: false,
+        section: Section::Other,
+        is_in_location: false,
+        number: 0,
+    };
     let mut is_begun = false;
     loop {
-        let depth = xml.depth();
+        let (depth, before) = (xml.depth(), xml.kept().len());
         let Some(piece) = xml.next().map_err(PrimaryError::from)? else { break };
         match piece {
             Piece::Start(tag) if depth == 0 => match tag.name() {
                 "metadata" => is_begun = true,
                 root => return Err(PrimaryError::Other(short(root)).into()),
             },
-            Piece::Start(tag) => reading.start(depth, &tag)?,
+            Piece::Start(tag) => {
+                reading.start(depth, &tag, before)?;
+                if depth == PACKAGE_DEPTH {
+                    xml.keep(reading.is_package);
+                }
+            }
             Piece::Text(text) => reading.text(&text),
             Piece::Character(character) => reading.text(character.encode_utf8(&mut [0; 4])),
             Piece::End if depth == PACKAGE_DEPTH + 1 && reading.is_package => {
                 reading.check()?;
                 if arch::fits(&reading.package.nevra.arch, target) {
-                    each(&reading.package)?;
+                    each(&reading.package, xml.kept())?;
                 }
+                xml.keep(false);
             }
-            Piece::End => reading.end(depth - 1)?,
+            Piece::End => reading.end(depth - 1, before, xml.kept())?,
             Piece::Other => {}
+        }
+        if xml.kept().len() > ELEMENT_BYTES_MAX {
+            return Err(PrimaryError::TooLong(reading.number).into());
         }
     }
     // Not even the root: an empty file, or a text.
@@ -143,11 +217,27 @@ fn none() -> Package {
         release: String::new(),
         arch: String::new(),
     };
-    Package { nevra, href: String::new(), provides: Vec::new(), files: Vec::new(), bytes: 0 }
+    Package {
+        nevra,
+        href: String::new(),
+        size: 0,
+        checksum: <(String, String)>::default(),
+        provides: Vec::new(),
+        requires: Vec::new(),
+        recommends: Vec::new(),
+        supplements: Vec::new(),
+        obsoletes: Vec::new(),
+        conflicts: Vec::new(),
+        files: Vec::new(),
+        location: 0..0,
+        format_end: None,
+        bytes: 0,
+    }
 }
 
 impl Reading {
-    fn start(&mut self, depth: usize, tag: &Tag<'_>) -> Result<(), PrimaryError> {
+    /// An element of this depth begins, `at` bytes behind the package's start.
+    fn start(&mut self, depth: usize, tag: &Tag<'_>, at: usize) -> Result<(), PrimaryError> {
         match (depth, tag.name()) {
             (PACKAGE_DEPTH, name) => {
                 self.is_package = name == "package";
@@ -158,17 +248,42 @@ impl Reading {
             (ABOUT_DEPTH, "name") => self.into = Into::Name,
             (ABOUT_DEPTH, "arch") => self.into = Into::Arch,
             (ABOUT_DEPTH, "version") => self.version(tag)?,
-            (ABOUT_DEPTH, "location") => self.package.href = tag.attribute("href")?.unwrap_or_default(),
-            (FORMAT_DEPTH, "provides") => self.is_in_provides = true,
+            (ABOUT_DEPTH, "checksum") => {
+                self.package.checksum.0 = tag.attribute("type")?.unwrap_or_default();
+                self.into = Into::Checksum;
+            }
+            (ABOUT_DEPTH, "size") => {
+                let size = tag.attribute("package")?.unwrap_or_default();
+                self.package.size = size.parse().unwrap_or(0);
+            }
+            // Which of two counts, readers need not agree on.
+            (ABOUT_DEPTH, "location") if !self.package.href.is_empty() => {
+                return Err(PrimaryError::Senseless(self.number));
+            }
+            (ABOUT_DEPTH, "location") => {
+                self.package.href = tag.attribute("href")?.unwrap_or_default();
+                self.package.location.start = at;
+                self.is_in_location = true;
+            }
             (FORMAT_DEPTH, "file") => {
                 self.package.files.push(String::new());
                 self.into = Into::File;
                 self.grow(0)?;
             }
-            (ENTRY_DEPTH, "entry") if self.is_in_provides => {
-                let provided = capability(tag)?;
-                self.grow(provided.name.len() + provided.evr.len())?;
-                self.package.provides.push(provided);
+            (FORMAT_DEPTH, name) => self.section = Section::named(name),
+            (ENTRY_DEPTH, "entry") if self.section != Section::Other => {
+                let one = capability(tag)?;
+                self.grow(one.name.len() + one.evr.len())?;
+                let package = &mut self.package;
+                match self.section {
+                    Section::Other => {}
+                    Section::Provides => package.provides.push(one),
+                    Section::Requires => package.requires.push(one),
+                    Section::Recommends => package.recommends.push(one),
+                    Section::Supplements => package.supplements.push(one),
+                    Section::Obsoletes => package.obsoletes.push(one),
+                    Section::Conflicts => package.conflicts.push(one),
+                }
             }
             _ => {}
         }
@@ -186,14 +301,24 @@ impl Reading {
             Into::Nowhere => package.bytes -= text.len(),
             Into::Name => package.nevra.name.push_str(text),
             Into::Arch => package.nevra.arch.push_str(text),
+            Into::Checksum => package.checksum.1.push_str(text.trim()),
             Into::File => package.files.last_mut().expect("its element is open").push_str(text),
         }
     }
 
-    /// The element at this depth ends.
-    fn end(&mut self, depth: usize) -> Result<(), PrimaryError> {
+    /// The element at this depth ends with what stands behind `before` in the package's element.
+    fn end(&mut self, depth: usize, before: usize, element: &[u8]) -> Result<(), PrimaryError> {
         self.into = Into::Nowhere;
-        self.is_in_provides &= depth > FORMAT_DEPTH;
+        if depth <= FORMAT_DEPTH {
+            self.section = Section::Other;
+        }
+        if depth == ABOUT_DEPTH && self.is_package {
+            if std::mem::take(&mut self.is_in_location) {
+                self.package.location.end = element.len();
+            } else if element.get(before..).is_some_and(|end| end.starts_with(b"</format")) {
+                self.package.format_end = Some(before);
+            }
+        }
         self.limit()
     }
 
@@ -226,7 +351,8 @@ impl Reading {
         let Package { nevra, href, .. } = &self.package;
         let texts = [&nevra.name, &nevra.arch, &nevra.version, href];
         self.into = Into::Nowhere;
-        self.is_in_provides = false;
+        self.section = Section::Other;
+        self.is_in_location = false;
         if texts.iter().any(|text| text.is_empty()) {
             return Err(PrimaryError::Senseless(self.number));
         }
@@ -279,7 +405,9 @@ mod tests {
 
     fn all(text: &[u8], target: Option<&str>) -> Result<Vec<Package>, String> {
         let mut all = Vec::new();
-        let each = |package: &Package| -> Result<(), PrimaryError> {
+        let each = |package: &Package, element: &[u8]| -> Result<(), PrimaryError> {
+            assert!(element.starts_with(b"<package") && element.ends_with(b">"));
+            assert!(element[package.location.clone()].starts_with(b"<"));
             all.push(package.clone());
             Ok(())
         };
@@ -297,8 +425,10 @@ mod tests {
   <name>gcc-c&#43;+</name>
   <arch>aarch64</arch>
   <version epoch="3" ver="4.8" rel="1.el7"/>
+  <checksum type="sha256" pkgid="YES">abc</checksum>
   <summary>C &amp; more</summary>
   <description><name>not this</name></description>
+  <size package="7" installed="8" archive="9"/>
   <location href="Packages/g/gcc-c++-4.8.rpm"/>
   <format>
     <rpm:license>GPL</rpm:license>
@@ -310,8 +440,13 @@ mod tests {
       <rpm:entry name="less" flags="LE" ver="1"/>
       <rpm:entry name="more" flags="GT" ver="1"/>
     </rpm:provides>
-    <rpm:requires><rpm:entry name="nothing"/></rpm:requires>
-    <rpm:recommends><rpm:entry name="nothing"/></rpm:recommends>
+    <rpm:requires><rpm:entry name="(a or b)" pre="1"/><rpm:entry name="c" flags="GE" ver="1"/></rpm:requires>
+    <rpm:recommends><rpm:entry name="r"/></rpm:recommends>
+    <rpm:suggests><rpm:entry name="nothing"/></rpm:suggests>
+    <rpm:supplements><rpm:entry name="s"/></rpm:supplements>
+    <rpm:enhances><rpm:entry name="nothing"/></rpm:enhances>
+    <rpm:obsoletes><rpm:entry name="o" flags="LT" ver="2"/></rpm:obsoletes>
+    <rpm:conflicts><rpm:entry name="/usr/bin/x"/></rpm:conflicts>
     <file>/usr/bin/g&amp;++</file>
     <file type="dir">/etc/g</file>
   </format>
@@ -338,6 +473,16 @@ mod tests {
             provided("more", 4, "1"),
         ];
         assert_eq!(package.provides, want);
+        assert_eq!(package.requires, [provided("(a or b)", 0, ""), provided("c", 12, "1")]);
+        assert_eq!(package.recommends, [provided("r", 0, "")]);
+        assert_eq!(package.supplements, [provided("s", 0, "")]);
+        assert_eq!(package.obsoletes, [provided("o", 2, "2")]);
+        assert_eq!(package.conflicts, [provided("/usr/bin/x", 0, "")]);
+        assert_eq!(package.checksum, ("sha256".to_owned(), "abc".to_owned()));
+        assert_eq!(package.size, 7);
+        let element = &ONE[ONE.find("<package").unwrap()..];
+        assert_eq!(&element[package.location.clone()], r#"<location href="Packages/g/gcc-c++-4.8.rpm"/>"#);
+        assert!(element[package.format_end.unwrap()..].starts_with("</format>"));
         assert_eq!(all(ONE.as_bytes(), Some("x86_64")).unwrap(), []);
         assert_eq!(all(ONE.replace(">aarch64<", ">src<").as_bytes(), None).unwrap(), []);
     }
@@ -353,10 +498,13 @@ mod tests {
         check("<html><body/></html>", "<html>");
         check("<metadata><package/></metadata>", "package 1 in it has no name");
         check(
-            &ONE.replace("epoch=\"3\" ver=\"4.8\" rel=\"1.el7\"/>\n  <s", "epoch=\"-3\" ver=\"1\"/>\n  <s"),
+            &ONE.replace("epoch=\"3\" ver=\"4.8\" rel=\"1.el7\"/>\n  <c", "epoch=\"-3\" ver=\"1\"/>\n  <c"),
             "package 1",
         );
         check(&ONE.replace("href=", "x="), "location");
+        check(&ONE.replace("<format>", "<location href=\"other\"/><format>"), "location");
+        let long = format!("<!--{}-->", "x".repeat(1 << 19)).repeat(33);
+        check(&ONE.replace("<format>", &format!("{long}<format>")), "longer than 16 MiB");
         let long = format!("<file>{}</file>", "x".repeat(1 << 19));
         check(&ONE.replace("<file type", &format!("{}<file type", long.repeat(9))), "more than 4 MiB");
         let many = "<rpm:entry name=\"x\"/>".repeat(70_000);

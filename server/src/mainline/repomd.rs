@@ -1,4 +1,4 @@
-//! `repomd.xml` of somebody else's repository: where its `primary` is.
+//! `repomd.xml` of somebody else's repository: where its lists of packages, of their files and of groups are.
 //!
 //! Owns the digests that are known. [`crate::repodata`] writes such files and reads the hub's own.
 
@@ -13,7 +13,7 @@ use super::xml::{Piece, Xml, XmlError, short};
 /// How a file's bytes are checked: what `createrepo_c --checksum` takes. Nobody signs it, so it is there to find what is cut
 /// or was changed in between, and the weak ones of old repositories are as good for that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum DigestKind {
+pub(crate) enum DigestKind {
     Sha1,
     Sha224,
     Sha256,
@@ -33,7 +33,7 @@ impl DigestKind {
         })
     }
 
-    pub(super) fn hasher(self) -> Box<dyn DynDigest> {
+    pub(crate) fn hasher(self) -> Box<dyn DynDigest> {
         match self {
             DigestKind::Sha1 => Box::new(sha1::Sha1::default()),
             DigestKind::Sha224 => Box::new(sha2::Sha224::default()),
@@ -44,30 +44,41 @@ impl DigestKind {
     }
 }
 
-/// The file that lists the packages.
+/// A file of an index.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Primary {
+pub(crate) struct IndexFile {
     /// Where it is, relative to the repository.
-    pub(super) href: String,
-    /// How [`Primary::digest`] was computed.
-    pub(super) kind: DigestKind,
+    pub(crate) href: String,
+    /// How [`IndexFile::digest`] was computed.
+    pub(crate) kind: DigestKind,
     /// Its digest, in hexadecimal digits.
-    pub(super) digest: String,
+    pub(crate) digest: String,
     /// Its length, bytes, where that is told: old repositories do not.
-    pub(super) bytes: Option<u64>,
+    pub(crate) bytes: Option<u64>,
 }
 
-impl Primary {
+impl IndexFile {
     /// Whether its digest is one.
-    pub(super) fn is_sane(&self) -> bool {
+    pub(crate) fn is_sane(&self) -> bool {
         let digits = 2 * self.kind.hasher().output_size();
         self.digest.len() == digits && self.digest.bytes().all(|b| b.is_ascii_hexdigit())
     }
 }
 
+/// The files of an index that are looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Files {
+    /// The packages.
+    pub(crate) primary: IndexFile,
+    /// All files of all packages, if that is there and makes sense.
+    pub(crate) filelists: Option<IndexFile>,
+    /// The groups, compressed if they are there in that form, too.
+    pub(crate) group: Option<IndexFile>,
+}
+
 /// Why a `repomd.xml` is of no use.
 #[derive(Debug)]
-pub(super) enum RepomdError {
+pub(crate) enum RepomdError {
     /// It cannot be read.
     Xml(XmlError),
     /// It is some other XML.
@@ -112,13 +123,37 @@ enum Into {
     Bytes,
 }
 
-/// Finds `primary`.
+/// Which list a `<data>` is, by its type.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Primary,
+    Filelists,
+    /// The higher, the better.
+    Group(u8),
+}
+
+impl Kind {
+    fn named(name: &str) -> Option<Kind> {
+        Some(match name {
+            "primary" => Kind::Primary,
+            "filelists" => Kind::Filelists,
+            "group" => Kind::Group(1),
+            "group_gz" => Kind::Group(2),
+            "group_xz" => Kind::Group(3),
+            "group_zst" => Kind::Group(4),
+            _ => return None,
+        })
+    }
+}
+
+/// Finds the lists.
 ///
 /// # Errors
 /// Why it cannot.
-pub(super) fn primary(repomd: &[u8]) -> Result<Primary, RepomdError> {
+pub(crate) fn files(repomd: &[u8]) -> Result<Files, RepomdError> {
     let mut xml = Xml::new(repomd);
-    let (mut data, mut found, mut into) = (None::<Data>, None, Into::Nowhere);
+    let (mut data, mut into) = (None::<(Kind, Data)>, Into::Nowhere);
+    let (mut primary, mut filelists, mut group) = (None, None, None::<(u8, IndexFile)>);
     let mut is_begun = false;
     loop {
         let depth = xml.depth();
@@ -127,11 +162,12 @@ pub(super) fn primary(repomd: &[u8]) -> Result<Primary, RepomdError> {
             Piece::Start(tag) => match (depth, tag.name()) {
                 (0, "repomd") => is_begun = true,
                 (0, root) => return Err(RepomdError::Other(short(root))),
-                (1, "data") if tag.attribute("type")?.as_deref() == Some("primary") => {
-                    data = Some(Data::default());
+                (1, "data") => {
+                    let kind = tag.attribute("type")?.as_deref().and_then(Kind::named);
+                    data = kind.map(|kind| (kind, Data::default()));
                 }
                 (2, name) => {
-                    let Some(data) = &mut data else { continue };
+                    let Some((_, data)) = &mut data else { continue };
                     match name {
                         "location" => data.href = tag.attribute("href")?.unwrap_or_default(),
                         "checksum" => {
@@ -146,27 +182,36 @@ pub(super) fn primary(repomd: &[u8]) -> Result<Primary, RepomdError> {
             },
             Piece::End => {
                 into = Into::Nowhere;
-                if depth == 2 && data.is_some() {
-                    found = data.take();
+                if depth == 2 {
+                    match data.take() {
+                        Some((Kind::Primary, data)) => primary = Some(data),
+                        Some((Kind::Filelists, data)) => filelists = data.check().ok(),
+                        Some((Kind::Group(rank), data))
+                            if group.as_ref().is_none_or(|(had, _)| *had < rank) =>
+                        {
+                            group = data.check().ok().map(|file| (rank, file)).or(group);
+                        }
+                        _ => {}
+                    }
                 }
             }
             Piece::Text(text) => match (&mut data, into) {
-                (Some(data), Into::Digest) => data.digest.push_str(text.trim()),
-                (Some(data), Into::Bytes) => data.bytes.push_str(text.trim()),
+                (Some((_, data)), Into::Digest) => data.digest.push_str(text.trim()),
+                (Some((_, data)), Into::Bytes) => data.bytes.push_str(text.trim()),
                 _ => {}
             },
             Piece::Character(_) | Piece::Other => {}
         }
     }
-    match found {
-        Some(data) => data.check(),
+    match primary {
+        Some(data) => Ok(Files { primary: data.check()?, filelists, group: group.map(|(_, file)| file) }),
         None if is_begun => Err(RepomdError::NoPrimary),
         None => Err(XmlError::Cut.into()),
     }
 }
 
 impl Data {
-    fn check(self) -> Result<Primary, RepomdError> {
+    fn check(self) -> Result<IndexFile, RepomdError> {
         let Data { href, kind, digest, bytes } = self;
         if !is_inside(&href) {
             return Err(RepomdError::Senseless("location"));
@@ -176,8 +221,8 @@ impl Data {
             "" => None,
             text => Some(text.parse().map_err(|_| RepomdError::Senseless("size"))?),
         };
-        let primary = Primary { href, kind, digest: digest.to_ascii_lowercase(), bytes };
-        if primary.is_sane() { Ok(primary) } else { Err(RepomdError::Senseless("checksum")) }
+        let file = IndexFile { href, kind, digest: digest.to_ascii_lowercase(), bytes };
+        if file.is_sane() { Ok(file) } else { Err(RepomdError::Senseless("checksum")) }
     }
 }
 
@@ -209,8 +254,8 @@ mod tests {
             open_bytes: 9,
             unix_s: 3,
         };
-        let found = primary(&repomd(1, &[file], &[])).unwrap();
-        let want = Primary {
+        let found = files(&repomd(1, &[file], &[])).unwrap().primary;
+        let want = IndexFile {
             href: "repodata/x-primary.xml.gz".to_owned(),
             kind: DigestKind::Sha256,
             digest: "ab".repeat(32),
@@ -225,15 +270,41 @@ mod tests {
             [("sha", 40), ("sha1", 40), ("sha224", 56), ("sha256", 64), ("sha384", 96), ("sha512", 128)];
         for (kind, digits) in kinds {
             let text = data("repodata/primary.xml.gz", kind, &"AB".repeat(digits / 2), "");
-            let found = primary(text.as_bytes()).unwrap();
+            let found = files(text.as_bytes()).unwrap().primary;
             assert_eq!((found.digest, found.bytes), ("ab".repeat(digits / 2), None), "{kind}");
         }
     }
 
     #[test]
+    fn files_and_groups_are_found_where_they_make_sense() {
+        let digest = "ab".repeat(32);
+        let primary = data("p", "sha256", &digest, "");
+        let find = |more: &[(&str, &str)]| {
+            let one = |(kind, href): &(&str, &str)| {
+                data(href, "sha256", &digest, "").replace("type=\"primary\"", &format!("type=\"{kind}\""))
+            };
+            let all: String = more.iter().map(one).collect();
+            let text = primary.replace("</repomd>", &all.replace("<?xml version=\"1.0\"?>", ""));
+            let text = text.replace("<repomd>", "").replace("</repomd>", "").replace('\n', "");
+            let text = text.replace("?>", "?><repomd>") + "</repomd>";
+            let found = files(text.as_bytes()).unwrap();
+            let href = |file: Option<IndexFile>| file.map(|file| file.href).unwrap_or_default();
+            (href(found.filelists), href(found.group))
+        };
+        let check = |more: &[(&str, &str)], filelists: &str, group: &str| {
+            assert_eq!(find(more), (filelists.to_owned(), group.to_owned()), "{more:?}");
+        };
+        check(&[], "", "");
+        check(&[("filelists", "f"), ("group", "g")], "f", "g");
+        check(&[("group_gz", "gz"), ("group", "g"), ("modules", "m")], "", "gz");
+        check(&[("group", "g"), ("group_xz", "xz"), ("group_gz", "gz")], "", "xz");
+        check(&[("group", "g"), ("group_xz", "../xz"), ("filelists", "/f")], "", "g");
+    }
+
+    #[test]
     fn what_is_wrong_is_said() {
         let check = |text: &str, word: &str| {
-            let error = primary(text.as_bytes()).unwrap_err().to_string();
+            let error = files(text.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(word) && !error.contains('\n'), "{text}: {error}");
         };
         let digest = "ab".repeat(32);
@@ -251,7 +322,7 @@ mod tests {
         check(&data("x", "sha256", &digest, "<size>-1</size>"), "size");
         let whole = data("x", "sha256", &digest, "<size>1</size>");
         for end in 0..whole.trim_end().len() {
-            assert!(primary(&whole.as_bytes()[..end]).is_err(), "{end}");
+            assert!(files(&whole.as_bytes()[..end]).is_err(), "{end}");
         }
     }
 }

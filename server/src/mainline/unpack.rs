@@ -19,7 +19,7 @@ const BUFFER_BYTES: usize = 64 * 1024;
 
 /// A file that cannot be expanded here.
 #[derive(Debug)]
-pub(super) enum UnpackError {
+pub(crate) enum UnpackError {
     /// It cannot be read.
     Io(io::Error),
     /// It is compressed with something else.
@@ -44,7 +44,7 @@ impl fmt::Display for UnpackError {
 ///
 /// # Errors
 /// If it cannot be read, or is nothing that is known.
-pub(super) fn open<'a>(file: impl Read + 'a) -> Result<impl BufRead + 'a, UnpackError> {
+pub(crate) fn open<'a>(file: impl Read + 'a) -> Result<impl BufRead + 'a, UnpackError> {
     open_within(file, OPEN_BYTES_MAX)
 }
 

@@ -24,7 +24,7 @@ const SHOWN_CHARS: usize = 80;
 
 /// Why a file cannot be read as XML.
 #[derive(Debug)]
-pub(super) enum XmlError {
+pub(crate) enum XmlError {
     /// It cannot be read or expanded.
     Io(Arc<io::Error>),
     /// It is no XML.
@@ -57,7 +57,7 @@ impl From<quick_xml::Error> for XmlError {
 
 /// A piece of XML.
 #[derive(Debug)]
-pub(super) enum Piece<'a> {
+pub(crate) enum Piece<'a> {
     /// An element begins; after `<a/>` an [`Piece::End`] follows.
     Start(Tag<'a>),
     /// The innermost open element ends.
@@ -71,28 +71,43 @@ pub(super) enum Piece<'a> {
 }
 
 /// Reads XML.
-pub(super) struct Xml<R: BufRead> {
+pub(crate) struct Xml<R: BufRead> {
     reader: Reader<Rationed<R>>,
     buf: Vec<u8>,
     depth: usize,
+    keeps: bool,
 }
 
 impl<R: BufRead> Xml<R> {
-    pub(super) fn new(from: R) -> Xml<R> {
-        let mut reader = Reader::from_reader(Rationed { from, left: 0 });
+    pub(crate) fn new(from: R) -> Xml<R> {
+        let mut reader = Reader::from_reader(Rationed { from, left: 0, passed: Vec::new() });
         reader.config_mut().expand_empty_elements = true;
-        Xml { reader, buf: Vec::new(), depth: 0 }
+        Xml { reader, buf: Vec::new(), depth: 0, keeps: false }
+    }
+
+    /// From the piece that came last on, what comes stays as [`Xml::kept`]; or no longer.
+    pub(crate) fn keep(&mut self, keeps: bool) {
+        self.keeps = keeps;
+    }
+
+    /// The bytes that are kept, or those of the last piece. Whoever keeps them limits how many.
+    pub(crate) fn kept(&self) -> &[u8] {
+        &self.reader.get_ref().passed
     }
 
     /// How many elements are open.
-    pub(super) fn depth(&self) -> usize {
+    pub(crate) fn depth(&self) -> usize {
         self.depth
     }
 
     /// The next piece; None at the end of a file that is whole.
-    pub(super) fn next(&mut self) -> Result<Option<Piece<'_>>, XmlError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Piece<'_>>, XmlError> {
         self.buf.clear();
-        self.reader.get_mut().left = PIECE_BYTES_MAX;
+        let source = self.reader.get_mut();
+        source.left = PIECE_BYTES_MAX;
+        if !self.keeps {
+            source.passed.clear();
+        }
         Ok(Some(match self.reader.read_event_into(&mut self.buf)? {
             Event::Start(_) if self.depth == DEPTH_MAX => return Err(XmlError::TooDeep),
             Event::Start(start) => {
@@ -125,22 +140,22 @@ fn character(reference: &BytesRef<'_>) -> Result<char, XmlError> {
 }
 
 /// The start of a text, for an error.
-pub(super) fn short(text: &str) -> String {
+pub(crate) fn short(text: &str) -> String {
     text.chars().take(SHOWN_CHARS).flat_map(char::escape_default).collect()
 }
 
 /// The start of an element.
 #[derive(Debug)]
-pub(super) struct Tag<'a>(BytesStart<'a>);
+pub(crate) struct Tag<'a>(BytesStart<'a>);
 
 impl Tag<'_> {
     /// Its name, without the prefix of a namespace.
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.0.local_name().into_inner()
     }
 
     /// Calls `each` with the name and value of every attribute.
-    pub(super) fn attributes(&self, mut each: impl FnMut(&str, Cow<'_, str>)) -> Result<(), XmlError> {
+    pub(crate) fn attributes(&self, mut each: impl FnMut(&str, Cow<'_, str>)) -> Result<(), XmlError> {
         // Without looking for one that stands there twice, which takes the square of their number.
         for attribute in self.0.attributes().with_checks(false).take(ATTRIBUTES_MAX) {
             let attribute = attribute.map_err(|error| XmlError::Malformed(error.to_string()))?;
@@ -152,7 +167,7 @@ impl Tag<'_> {
     }
 
     /// The value of one attribute.
-    pub(super) fn attribute(&self, name: &str) -> Result<Option<String>, XmlError> {
+    pub(crate) fn attribute(&self, name: &str) -> Result<Option<String>, XmlError> {
         let mut found = None;
         self.attributes(|key, value| {
             if key == name {
@@ -163,10 +178,11 @@ impl Tag<'_> {
     }
 }
 
-/// Gives out so many bytes and no more.
+/// Gives out so many bytes and no more, and keeps them. The reader above takes each piece's bytes and none of the next.
 struct Rationed<R> {
     from: R,
     left: usize,
+    passed: Vec<u8>,
 }
 
 impl<R: BufRead> Read for Rationed<R> {
@@ -189,6 +205,10 @@ impl<R: BufRead> BufRead for Rationed<R> {
 
     fn consume(&mut self, n: usize) {
         self.left -= n.min(self.left);
+        // What was given out is in the buffer still: this reads nothing.
+        if let Ok(available) = self.from.fill_buf() {
+            self.passed.extend_from_slice(&available[..n.min(available.len())]);
+        }
         self.from.consume(n);
     }
 }
@@ -222,6 +242,28 @@ mod tests {
         let text = "\u{feff}<?xml version='1.0'?><!-- x --><a><r:b c='1&amp;2' r:d=\"\"/>x&lt;y&#233;<![CDATA[<z>]]></a>";
         assert_eq!(read(text.as_bytes()).unwrap(), "--<a><b c=1&2 r:d=></>x<yé<z></>");
         assert_eq!(read(b"").unwrap(), "");
+    }
+
+    #[test]
+    fn the_bytes_of_what_is_kept_are_those_that_came() {
+        let text = "\u{feff}<?xml version='1.0'?> <a>x<b  c = 'd'/>&lt;y<!-- z --><![CDATA[w]]></a >\n<e/>";
+        for capacity in [1, 2, 7, 100] {
+            let mut xml = Xml::new(io::BufReader::with_capacity(capacity, text.as_bytes()));
+            let mut kept = Vec::new();
+            while let Some(piece) = xml.next().unwrap() {
+                let starts = matches!(&piece, Piece::Start(tag) if matches!(tag.name(), "a" | "e"));
+                let ends = matches!(piece, Piece::End) && xml.depth() == 0;
+                if starts {
+                    xml.keep(true);
+                }
+                if ends {
+                    kept.push(String::from_utf8(xml.kept().to_vec()).unwrap());
+                    xml.keep(false);
+                }
+            }
+            let want = ["<a>x<b  c = 'd'/>&lt;y<!-- z --><![CDATA[w]]></a >", "<e/>"];
+            assert_eq!(kept, want, "{capacity}");
+        }
     }
 
     #[test]

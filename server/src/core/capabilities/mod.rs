@@ -29,10 +29,11 @@ mod tests;
 mod waits;
 
 pub use self::change::change;
+pub(crate) use self::requirement::{EQUAL, overlap};
 pub use self::requirement::{Requirement, compare_evrs};
 pub use self::waits::Waits;
 
-use self::requirement::{EQUAL, meets};
+use self::requirement::meets;
 use self::table::{Key, Table};
 
 /// What is taken out stays in the tables until it is this share of all: cleaning up looks at everything once.
@@ -346,7 +347,7 @@ impl Capabilities {
 }
 
 /// What every package provides: itself.
-fn own(nevra: &Nevra) -> Capability {
+pub(crate) fn own(nevra: &Nevra) -> Capability {
     let Nevra { name, epoch, version, release, .. } = nevra;
     let mut evr = String::new();
     if *epoch != 0 {

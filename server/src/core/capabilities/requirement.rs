@@ -13,7 +13,7 @@ use crate::rpmfile::Capability;
 /// Sense bits of a comparison (`rpmds.h`).
 pub(super) const LESS: u32 = 2;
 pub(super) const GREATER: u32 = 4;
-pub(super) const EQUAL: u32 = 8;
+pub(crate) const EQUAL: u32 = 8;
 /// How deep rich dependencies may nest; deeper ones are taken for a name that nobody has. Real ones have two levels.
 const DEPTH_MAX: usize = 8;
 
@@ -113,16 +113,22 @@ impl fmt::Display for Requirement {
 /// Whether what is provided meets what is wanted, the names being equal. A side that compares nothing meets all; a
 /// version without release meets all its releases, if equality is allowed; no epoch is epoch 0.
 pub(super) fn meets(wanted: &Capability, flags: u32, evr: &str) -> bool {
-    if wanted.flags == 0 || flags == 0 || wanted.evr.is_empty() || evr.is_empty() {
+    overlap(wanted.flags, &wanted.evr, flags, evr)
+}
+
+/// As [`meets`], of flags and a version each.
+#[must_use]
+pub(crate) fn overlap(wanted_flags: u32, wanted_evr: &str, flags: u32, evr: &str) -> bool {
+    if wanted_flags == 0 || flags == 0 || wanted_evr.is_empty() || evr.is_empty() {
         return true;
     }
-    let (want, have) = (split(&wanted.evr), split(evr));
+    let (want, have) = (split(wanted_evr), split(evr));
     let (no_release_wanted, no_release_had) = (want.release().is_empty(), have.release().is_empty());
     let order = if no_release_wanted != no_release_had {
         let without =
             |evr: &Evr<'_>| Evr::new(evr.epoch().to_owned(), evr.version().to_owned(), String::new());
         let order = without(&have).cmp(&without(&want));
-        let loose = if no_release_wanted { wanted.flags } else { flags };
+        let loose = if no_release_wanted { wanted_flags } else { flags };
         if order == Ordering::Equal && loose & EQUAL != 0 {
             return true;
         }
@@ -131,9 +137,9 @@ pub(super) fn meets(wanted: &Capability, flags: u32, evr: &str) -> bool {
         have.cmp(&want)
     };
     match order {
-        Ordering::Less => flags & GREATER != 0 || wanted.flags & LESS != 0,
-        Ordering::Greater => flags & LESS != 0 || wanted.flags & GREATER != 0,
-        Ordering::Equal => flags & wanted.flags & (LESS | GREATER | EQUAL) != 0,
+        Ordering::Less => flags & GREATER != 0 || wanted_flags & LESS != 0,
+        Ordering::Greater => flags & LESS != 0 || wanted_flags & GREATER != 0,
+        Ordering::Equal => flags & wanted_flags & (LESS | GREATER | EQUAL) != 0,
     }
 }
 
