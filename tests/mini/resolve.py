@@ -15,8 +15,9 @@ Prints a line of JSON for each: first that of the setup from the full repositori
 
   {"name", "full": result, "thin": result, "thin_setup": result}
 
-A result is {"install": [NEVRA...], "other": [...]} (sorted; other is everything else in the transaction, with what it
-is) or {"error": text}; with "cpu_s", the seconds it took to load and resolve. A sack of the full repositories is loaded once.
+A result is {"install": [[NEVRA, id of its repository, its path there]...], "other": [[action and NEVRA]...]} (other is
+everything else in the transaction) or {"error": text}; with "cpu_s", the seconds it took to resolve. "loaded_s" are those
+that it took to load, which for the full repositories is done once.
 
 Must never download, nor read or write outside the folders it was given.
 """
@@ -107,9 +108,9 @@ class Resolver:
         install, other = [], []
         for item in base.transaction:
             if item.action == dnf.transaction.PKG_INSTALL:
-                install.append(str(item.pkg))
+                install.append([str(item.pkg), item.pkg.reponame, item.pkg.location])
             else:
-                other.append("%s %s" % (dnf.transaction.ACTIONS.get(item.action, item.action), item.pkg))
+                other.append(["%s %s" % (dnf.transaction.ACTIONS.get(item.action, item.action), item.pkg)])
         return {"install": sorted(install), "other": sorted(other), "cpu_s": time.process_time() - began}
 
     def builddep(self):

@@ -40,6 +40,8 @@
 //! | a hostile one | [`truncated`], [`foreign`], [`damaged`], [`patched`] |
 //! | a repository of thousands of packages | [`synthetic`] |
 //! | a distribution of any size that hangs together, as metadata | [`dense`] |
+//! | a machine with little memory | [`SmallMachine`] |
+//! | what dnf makes of thin repositories and of the whole ones | [`thin`] |
 //! | what the hub says over HTTP | [`Farm::http`] |
 //! | an index, held against itself | [`read_index`] |
 //! | the hub's publisher without a hub | [`Publisher`] |
@@ -74,6 +76,8 @@ mod publisher;
 mod rpms;
 pub mod sim;
 pub mod synthetic;
+pub mod thin;
+mod thin_cgroup;
 pub mod varied;
 mod watch;
 mod world;
@@ -92,6 +96,7 @@ pub use pty::{COLUMNS, Pty, ROWS};
 pub use published::{Published, read_index};
 pub use publisher::{Publisher, Started, Verified, paths};
 pub use rpms::{Damage, damaged, foreign, patched, rpms_from_spec, simple_spec, srpm_from_spec, truncated};
+pub use thin_cgroup::SmallMachine;
 pub use world::{cached_srpm, fake_mock, mini_folder, poll_until, program};
 
 use std::time::Duration;

@@ -108,17 +108,44 @@ impl Dense {
         })
     }
 
+    /// Of every so many source packages that are no core, itself with its version so much higher; 0 gives it again.
+    pub fn newer(&self, every: usize, by: u64) -> impl Iterator<Item = Source> {
+        // A source package has some three packages.
+        let numbers = (0..self.packages / 4).skip(every / 2).step_by(every);
+        let seed = self.seed;
+        numbers.map(move |number| tail::newer(seed, number, by))
+    }
+
+    /// The same without the core and without groups: packages that nobody beside them needs, for a distribution of
+    /// another core.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn cached_tail(&self) -> PathBuf {
+        repository::cached(&format!("dense-tail-{}-{}", self.seed, self.packages), GENERATION, |folder| {
+            write(folder, self.sources().filter(|source| !source.build_requires.is_empty()), false)
+        })
+    }
+
     /// Writes its repository into `folder`, which is made.
     ///
     /// # Errors
     /// Those of the file system.
     pub fn write(&self, folder: &Path) -> std::io::Result<()> {
-        let mut writer = Writer::start(folder)?;
-        for source in self.sources() {
-            source.packages.iter().try_for_each(|package| writer.add(package))?;
-        }
-        writer.finish(true)
+        write(folder, self.sources(), true)
     }
+}
+
+/// Writes a repository of these source packages' packages into `folder`, which is made; with its groups or without.
+///
+/// # Errors
+/// Those of the file system.
+pub fn write(folder: &Path, sources: impl IntoIterator<Item = Source>, groups: bool) -> std::io::Result<()> {
+    let mut writer = Writer::start(folder)?;
+    for source in sources {
+        source.packages.iter().try_for_each(|package| writer.add(package))?;
+    }
+    writer.finish(groups)
 }
 
 /// The package with what every package provides: itself, and itself for its architecture.

@@ -125,25 +125,20 @@ impl Identity {
 
 /// All that source package `number` is: itself, and sometimes an older version of it before.
 pub(super) fn source(seed: u64, number: usize) -> Vec<Source> {
-    let identity = Identity::of(seed, number);
-    let mut maker = Maker {
-        seed,
-        words: Words::of(seed ^ 0x7a11, number as u64),
-        source: identity.source(),
-        it: identity,
-    };
-    maker.make();
-    let Maker { source, mut it, mut words, .. } = maker;
-    let mut all = Vec::new();
-    if it.sort != Sort::Alternative && words.below(20) == 0 {
-        it.version[0] -= 1;
-        it.so = it.so.saturating_sub(1);
-        let mut old = Maker { seed, words: Words::of(seed ^ 0x7a11, number as u64), source: it.source(), it };
-        old.make();
-        all.push(old.source);
-    }
-    all.push(source);
-    all
+    let it = Identity::of(seed, number);
+    let is_twofold = it.sort != Sort::Alternative && Words::of(seed ^ 0x0_1d, number as u64).below(20) == 0;
+    let old = is_twofold.then(|| {
+        let [major, minor, patch] = it.version;
+        Maker::of(seed, Identity { version: [major - 1, minor, patch], so: it.so - 1, ..it.clone() })
+    });
+    old.into_iter().chain([Maker::of(seed, it)]).map(Maker::make).collect()
+}
+
+/// It with a higher version.
+pub(super) fn newer(seed: u64, number: usize, by: u64) -> Source {
+    let it = Identity::of(seed, number);
+    let [major, minor, patch] = it.version;
+    Maker::of(seed, Identity { version: [major, minor + by, patch], ..it }).make()
 }
 
 struct Maker {
@@ -154,7 +149,11 @@ struct Maker {
 }
 
 impl Maker {
-    fn make(&mut self) {
+    fn of(seed: u64, it: Identity) -> Maker {
+        Maker { seed, words: Words::of(seed ^ 0x7a11, it.number as u64), source: it.source(), it }
+    }
+
+    fn make(mut self) -> Source {
         match self.it.sort {
             Sort::Alternative => self.alternative(),
             Sort::Library => self.library(),
@@ -166,6 +165,7 @@ impl Maker {
             Sort::Data => self.data(),
         }
         self.build_requires();
+        self.source
     }
 
     // --- others ---
